@@ -1,0 +1,27 @@
+.PHONY: help check format test test-slow bench docs
+
+help: ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
+
+check: ## style, types, layers, and that the generated pages are current
+	ruff format --check .
+	ruff check .
+	mypy
+	lint-imports
+	python docs/generate.py --check
+
+format: ## rewrite the files as `make check` wants them
+	ruff format .
+	ruff check --fix .
+
+test: ## the test suite (pytest, not python -m pytest: our datasets/ would shadow Hugging Face's)
+	pytest
+
+test-slow: ## the tests that take minutes
+	pytest -m slow
+
+bench: ## every figure of the README, as JSON in benchmarks/results/
+	for script in kernel pipeline cache startup; do python benchmarks/$$script.py > benchmarks/results/$$script.json || exit 1; done
+
+docs: ## write docs/cli.md and the pictures again
+	python docs/generate.py

@@ -1,0 +1,45 @@
+"""Depth sources, the cache format and its reader. Public names are loaded when first used (PEP 562)."""
+
+from typing import TYPE_CHECKING, Any
+
+from .errors import (
+    CacheError,
+    DepthVarError,
+    DescriptionError,
+    FrameNotFoundError,
+    ParameterError,
+    SourceError,
+)
+
+if TYPE_CHECKING:
+    from .cache import SigmaCache
+    from .frame import Frame
+    from .source import DepthSource, open_source
+
+_LAZY = {
+    "DepthSource": "source",
+    "Frame": "frame",
+    "SigmaCache": "cache",
+    "open_source": "source",
+}
+
+__all__ = [
+    "CacheError",
+    "DepthSource",
+    "DepthVarError",
+    "DescriptionError",
+    "Frame",
+    "FrameNotFoundError",
+    "ParameterError",
+    "SigmaCache",
+    "SourceError",
+    "open_source",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f".{_LAZY[name]}", __name__), name)

@@ -1,0 +1,18 @@
+"""The kernel and the pipeline that runs it over a data set. Public names are loaded when first used (PEP 562)."""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .kernel import KernelParams, sigma_z2
+
+_LAZY = {"KernelParams": "kernel", "sigma_z2": "kernel"}
+
+__all__ = ["KernelParams", "sigma_z2"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f".{_LAZY[name]}", __name__), name)
