@@ -1,0 +1,261 @@
+"""SigmaCache: the reader of a cache. Picklable; opens its store lazily, once per process."""
+
+import os
+from collections.abc import MutableMapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .errors import CacheError, FrameNotFoundError, ParameterError
+from .format import FAILED, NOT_DONE, GroupLayout, check_root, decode_keys, level_name
+from .sample import sample
+
+
+@dataclass
+class _Group:
+    """The open arrays of one group, and where each of its frames is."""
+
+    node: Any
+    layout: GroupLayout
+    rows: dict[str, int]
+    digest: NDArray[np.uint8]
+    intrinsics: NDArray[np.float64]
+    arrays: dict[str, Any] = field(default_factory=dict)
+
+    def array(self, name: str) -> Any:
+        if name not in self.arrays:
+            self.arrays[name] = self.node[name]
+        return self.arrays[name]
+
+
+class SigmaCache:
+    """The σ² maps that ``precompute run`` wrote.
+
+    Args:
+        path: the cache, a folder or any URL that Zarr opens (``s3://…`` needs ``fsspec`` and its driver).
+        root: the folder below which absolute paths are taken as keys; by default the one that holds the cache.
+
+    Safe in DataLoader workers: a pickled or forked copy opens its own handles when first used.
+
+    Raises:
+        CacheError: at first use, where the path is no cache, is damaged, or of an unknown format version.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], root: str | os.PathLike[str] | None = None) -> None:
+        self.path = os.fspath(path)
+        self.root = Path(root) if root is not None else Path(self.path).parent
+        self._forget()
+
+    def __repr__(self) -> str:
+        return f"SigmaCache({self.path!r}, root={str(self.root)!r})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"path": self.path, "root": self.root}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.path, self.root = state["path"], state["root"]
+        self._forget()
+
+    def _forget(self) -> None:
+        self._pid: int | None = None
+        self._node: Any = None
+        self._attributes: dict[str, Any] = {}
+        self._groups: dict[str, _Group | None] = {}
+
+    def _open(self) -> dict[str, Any]:
+        """Open the store in this process, and return the attributes of its root."""
+        if self._pid != os.getpid():
+            import zarr
+
+            self._forget()
+            try:
+                node = zarr.open_group(self.path, mode="r", zarr_format=3)
+                attributes = check_root(node.attrs.asdict(), self.path)
+            except CacheError:
+                raise
+            except FileNotFoundError:
+                raise CacheError(
+                    f"{self.path}: no cache is there; write one with `precompute run`, or check the path"
+                ) from None
+            except Exception as error:  # whatever a damaged zarr.json or a remote store raises
+                raise CacheError(f"{self.path}: cannot be opened as a Zarr group: {error}") from error
+            self._node, self._attributes, self._pid = node, attributes, os.getpid()
+        return self._attributes
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """All that decided the stored values: window, lambda_prior, alpha_clamp, strides, max_depth and so on."""
+        return dict(self._open()["parameters"])
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """The strides that are stored, ascending; 1 is always among them."""
+        return tuple(self._open()["parameters"]["strides"])
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """The root's attributes: format, dataset, parameters, fingerprint, engine, software, source, groups."""
+        return dict(self._open())
+
+    def keys(self) -> list[str]:
+        """Return the keys of all frames that can be read, by group and row."""
+        found = (self._group(name) for name in self._open()["groups"])
+        return [
+            key
+            for group in found
+            if group is not None
+            for key, row in group.rows.items()
+            if group.digest[row].tobytes() not in (NOT_DONE, FAILED)
+        ]
+
+    def intrinsics(self, key: str | os.PathLike[str]) -> NDArray[np.float64]:
+        """Return (4,) float64: the native fx, fy, cx, cy of a frame, in pixels."""
+        group, row = self._find(self._key(key))
+        values: NDArray[np.float64] = group.intrinsics[row].copy()
+        return values
+
+    def shape(self, key: str | os.PathLike[str]) -> tuple[int, int]:
+        """Return (H, W) of a frame at stride 1."""
+        layout = self._find(self._key(key))[0].layout
+        return layout.height, layout.width
+
+    def read(self, key: str | os.PathLike[str], stride: int = 1) -> NDArray[np.float32]:
+        """Return the stored map of one frame.
+
+        Args:
+            key: the depth file's path relative to the root of the data set, or an absolute path below ``root``.
+            stride: one of ``strides``: the σ² of ``depth[::stride, ::stride]`` with the intrinsics divided by it.
+
+        Returns:
+            (ceil(H / stride), ceil(W / stride)) float32, σ_Z² in m²; ``+inf`` where unknown or far.
+
+        Raises:
+            FrameNotFoundError: the cache does not list the frame, or has not computed it, or failed to.
+            CacheError: the stored bytes are damaged or lost.
+            ParameterError: the stride is not stored.
+        """
+        name = self._key(key)
+        if stride not in self.strides:
+            raise ParameterError(f"stride: expected one of {self.strides}, got {stride}")
+        group, row = self._find(name)
+        return self._read(group, row, name, stride)
+
+    def sample(
+        self,
+        key: str | os.PathLike[str],
+        intrinsics: ArrayLike,
+        size: Sequence[int],
+        resize: Literal["nearest", "linear"] = "nearest",
+        flip: bool = False,
+    ) -> NDArray[np.float32]:
+        """Return σ² at the pixels of a cropped and resized view of a frame.
+
+        Args:
+            key: as for ``read``.
+            intrinsics: (3, 3) or (4,) of the view, in its pixels: they say what was cropped and resized.
+            size: (h, w) of the view.
+            resize: how the pipeline resized the depth. "nearest": like ``cv2.INTER_NEAREST``; "linear": at
+                pixel centres.
+            flip: the view was mirrored left to right after the crop and resize (intrinsics cannot say it).
+
+        Returns:
+            (h, w) float32, σ_Z² in m²; ``+inf`` where unknown, far or outside the frame.
+
+        Raises:
+            ParameterError: intrinsics that say something else than a crop and a zoom.
+            FrameNotFoundError, CacheError: as for ``read``.
+        """
+        name = self._key(key)
+        group, row = self._find(name)
+        return sample(
+            lambda stride: self._read(group, row, name, stride),
+            self.strides,
+            group.intrinsics[row],
+            (group.layout.height, group.layout.width),
+            intrinsics,
+            (int(size[0]), int(size[1])),
+            resize,
+            flip,
+        )
+
+    def annotate(
+        self,
+        view: MutableMapping[str, Any],
+        key: str | os.PathLike[str],
+        resize: Literal["nearest", "linear"] = "nearest",
+        flip: bool = False,
+    ) -> None:
+        """Add σ² to a view of a DUSt3R-like loader, from its ``camera_intrinsics`` and its ``depthmap``'s shape.
+
+        Sets ``view["sigma_Z2"]`` (h, w) float32 in m², and ``view["sigma_Z2_params"]``, float64
+        [window, lambda_prior, alpha_clamp], by which a loss can check that it trains with what was computed.
+        """
+        view["sigma_Z2"] = self.sample(key, view["camera_intrinsics"], view["depthmap"].shape, resize, flip)
+        params = self._open()["parameters"]
+        view["sigma_Z2_params"] = np.array([params["window"], params["lambda_prior"], params["alpha_clamp"]])
+
+    def _key(self, key: str | os.PathLike[str]) -> str:
+        text = os.fspath(key)
+        if not os.path.isabs(text):
+            return PurePosixPath(text).as_posix()
+        for path, root in ((Path(text), self.root.absolute()), (Path(text).resolve(), self.root.resolve())):
+            if path.is_relative_to(root):
+                return path.relative_to(root).as_posix()
+        raise FrameNotFoundError(f"{text}: not below the root {self.root}; pass root= to SigmaCache, or a relative key")
+
+    def _find(self, key: str) -> tuple[_Group, int]:
+        names = self._open()["groups"]
+        # A key mostly begins with its sequence: look there first, so that a worker opens few groups.
+        for name in sorted(names, key=lambda name: (not key.startswith(name.split("@")[0] + "/"), -len(name))):
+            group = self._group(name)
+            if group is None or (row := group.rows.get(key)) is None:
+                continue
+            digest = group.digest[row].tobytes()
+            if digest == FAILED:
+                raise FrameNotFoundError(
+                    f"{self.path}: {key} could not be read when the cache was written; mend the file and run "
+                    "`precompute run` again"
+                )
+            if digest != NOT_DONE:
+                return group, row
+        raise FrameNotFoundError(
+            f"{self.path}: frame {key!r} is not in the cache, or not computed yet; keys look like "
+            f"{next(iter(self.keys()), '(the cache is empty)')!r}; `precompute run` adds what is missing"
+        )
+
+    def _group(self, name: str) -> _Group | None:
+        """Return a group and its index, or None where a run has listed but not yet created it."""
+        if name not in self._groups:
+            where = f"{self.path}/{name}"
+            try:
+                node = self._node.get(name, None)
+                if node is None or "digest" not in node:
+                    self._groups[name] = None
+                    return None
+                _, layout = GroupLayout.from_attributes(node.attrs.asdict(), where)
+                digest = node["digest"][:]
+                keys = decode_keys(node["key"][: len(digest)])
+                intrinsics = node["intrinsics"][: len(digest)]
+            except CacheError:
+                raise
+            except Exception as error:
+                raise CacheError(_damaged(where, error)) from error
+            rows = {key: row for row, key in enumerate(keys) if key}
+            self._groups[name] = _Group(node, layout, rows, digest, intrinsics)
+        return self._groups[name]
+
+    def _read(self, group: _Group, row: int, key: str, stride: int) -> NDArray[np.float32]:
+        try:
+            values: NDArray[np.float32] = np.asarray(group.array(level_name(stride))[row], dtype=np.float32)
+        except Exception as error:
+            raise CacheError(_damaged(f"{self.path}: {key}, stride {stride}", error)) from error
+        if np.isnan(values).any():
+            raise CacheError(_damaged(f"{self.path}: {key}, stride {stride}", "stored values are missing"))
+        return values
+
+
+def _damaged(where: str, error: object) -> str:
+    return f"{where}: damaged ({error}); `precompute validate --clear` and then `precompute run` repair it"

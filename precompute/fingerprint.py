@@ -1,0 +1,64 @@
+"""What a stored σ was computed from: parameters, their fingerprint, and the digest of a frame."""
+
+import hashlib
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+
+from depthvar.datasets.format import canonical_json
+from depthvar.datasets.frame import Frame
+from depthvar.datasets.source import DepthSource
+
+from .kernel import KERNEL_VERSION, KernelParams
+
+
+def parameters(
+    source: DepthSource, params: KernelParams, strides: tuple[int, ...], keepbits: int, with_depth: bool
+) -> dict[str, Any]:
+    """Return all that decides the stored values, JSON-ready. Path, workers, device and shard size do not."""
+    return {
+        "kernel_version": KERNEL_VERSION,
+        **asdict(params),
+        "strides": list(strides),
+        "max_depth": source.max_depth,
+        "keepbits": keepbits,
+        "with_depth": with_depth,
+        "decode_rule": source.description.decode_rule(),
+    }
+
+
+def fingerprint(parameters: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of the parameters' canonical JSON, in hexadecimal."""
+    return hashlib.sha256(canonical_json(parameters)).hexdigest()
+
+
+def differences(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+    """Return one phrase per parameter that differs, naming both values."""
+    return [
+        f"{name} is {stored.get(name)!r} in the cache and {wanted.get(name)!r} in this run"
+        for name in dict.fromkeys((*stored, *wanted))
+        if stored.get(name) != wanted.get(name)
+    ]
+
+
+def frame_digest(frame: Frame, fingerprint: str) -> bytes:
+    """Return the SHA-256 of what σ of this frame is computed from: depth, intrinsics and the fingerprint.
+
+    Validity needs no bytes of its own: a decoded depth is 0 where unknown and ``+inf`` where far without a depth,
+    and the maximum depth is part of the fingerprint.
+    """
+    height, width = frame.depth.shape
+    digest = hashlib.sha256(f"{fingerprint} {height} {width} ".encode())
+    digest.update(np.ascontiguousarray(frame.intrinsics, dtype="<f8").data)
+    digest.update(np.ascontiguousarray(frame.depth, dtype="<f4").data)
+    return digest.digest()
+
+
+def provenance() -> dict[str, str]:
+    """Return the versions of the software that computes: recorded in the cache, not part of the fingerprint."""
+    packages = ("depthvar", "numpy", "numba", "zarr", "numcodecs")
+    return {"python": platform.python_version()} | {package: version(package) for package in packages}

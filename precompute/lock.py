@@ -1,0 +1,98 @@
+"""One writer per cache: locks of the operating system, which a dead run does not keep.
+
+A whole run holds ``<cache>.lock`` alone. The parts of a run (``--shard I/N``) share it, and each holds
+``<cache>.lock.I-of-N`` alone, in which it writes what it plans: only parts of one plan may share a cache.
+"""
+
+import fcntl
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from depthvar.datasets.errors import CacheError
+
+
+@contextmanager
+def writer_lock(cache: str, part: tuple[int, int] | None = None) -> Iterator[Callable[[str], None]]:
+    """Hold the lock of a cache, and yield a function that a part calls with the identity of its plan.
+
+    A cache behind a URL has no lock: docs/format.md says what its users must see to.
+
+    Raises:
+        CacheError: another run holds it, or another part has a different plan.
+    """
+    if "://" in cache:
+        yield lambda _: None
+        return
+    path = Path(f"{cache}.lock")
+    with ExitStack() as stack:
+        whole = fcntl.LOCK_EX if part is None else fcntl.LOCK_SH
+        stack.enter_context(_held(path, whole, f"{cache}: another run is writing it"))
+        if part is None:
+            yield lambda _: None
+            return
+        own = path.with_name(f"{path.name}.{part[0]}-of-{part[1]}")
+        message = f"{cache}: another run of --shard {part[0]}/{part[1]} is writing it"
+        file = stack.enter_context(_held(own, fcntl.LOCK_EX, message))
+
+        def claim(identity: str) -> None:
+            text = f"{part[1]} parts, plan {identity}"
+            os.pwrite(file, text.encode(), 0)  # written before the others are read: one of two always sees the other
+            for other in path.parent.glob(f"{path.name}.*-of-*"):
+                if other != own and _is_held(other) and other.read_text() not in ("", text):
+                    raise CacheError(
+                        f"{cache}: {other.name} belongs to a run of another plan ({other.read_text()[:40]}…, this one "
+                        f"{text[:40]}…); give every part the same options and let all see the same files"
+                    )
+
+        yield claim
+
+
+@contextmanager
+def _held(path: Path, kind: int, message: str) -> Iterator[int]:
+    """Hold a lock file; it is removed at the end unless others share it."""
+    while True:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        except OSError as error:
+            raise CacheError(f"{path}: cannot create the lock: {error.strerror}; pass a writable --out") from error
+        try:
+            fcntl.flock(file, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(file)
+            raise CacheError(f"{message}; wait until it ends, then run the same command again") from None
+        if _same_file(file, path):
+            break
+        os.close(file)  # its holder removed it between open and lock
+    try:
+        yield file
+    finally:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink(missing_ok=True)
+        except BlockingIOError:
+            pass  # other parts still share it
+        os.close(file)
+
+
+def _same_file(file: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file), os.stat(path))
+    except FileNotFoundError:
+        return False
+
+
+def _is_held(path: Path) -> bool:
+    try:
+        file = os.open(path, os.O_RDWR)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(file)
+    return False

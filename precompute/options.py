@@ -1,0 +1,128 @@
+"""From what was typed to what is computed: options of the command line to a Job and a source."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from depthvar.datasets.errors import DepthVarError, ParameterError
+
+if TYPE_CHECKING:
+    from depthvar.datasets.source import DepthSource
+
+    from .worker import Job
+
+SAMPLE_ROOT = Path("data/hospital-sample")
+
+
+def make_job(options: Mapping[str, Any], dry_run: bool) -> "Job":
+    """Turn the options of ``precompute run`` into a job.
+
+    Raises:
+        ParameterError: an option is not one of those allowed.
+        DescriptionError, SourceError: the data set is unknown, or not there.
+    """
+    from depthvar.datasets.format import CACHE_NAME
+
+    from .kernel import KernelParams
+    from .worker import Job
+
+    params = KernelParams(
+        window=options["window"],
+        lambda_prior=options["lambda_prior"],
+        alpha_clamp=options["alpha_clamp"],
+        compat=options["compat"],
+    )
+    strides = tuple(sorted({1, *(int(stride) for stride in _numbers("--strides", options["strides"], int))}))
+    if strides[0] < 1:
+        raise ParameterError(f"--strides: expected whole numbers of 1 or more, got {options['strides']}")
+    device = _device(options["device"])
+    source = _source(options, dry_run)
+    out = options["out"] or os.path.relpath(source.root / CACHE_NAME)
+    return Job(
+        out,
+        source,
+        params,
+        strides,
+        device=device,
+        on_error=options["on_error"],
+        with_depth=options["with_depth"],
+    )
+
+
+def _source(options: Mapping[str, Any], dry_run: bool) -> "DepthSource":
+    """Open the data set; on a fresh machine ``--dataset hospital`` is the built-in sample."""
+    from depthvar.datasets.source import open_source
+
+    dataset, root = options["dataset"], options["root"]
+    elsewhere = root or options["out"] or options["shard"] or options["scheduler"] or os.environ.get("DEPTHVAR_DATA")
+    if dataset == "hospital" and not elsewhere:
+        click.echo(
+            f"no --root and no $DEPTHVAR_DATA: using the built-in sample scene, {SAMPLE_ROOT} "
+            "(real data: precompute run --dataset hospital --root DIR)",
+            err=True,
+        )
+        dataset, root = "hospital-sample", SAMPLE_ROOT
+        if dry_run and not root.exists():
+            raise DepthVarError(f"{root}: not written yet; `precompute sample {root}` writes it, then --dry-run again")
+        if not dry_run:
+            write_sample(root)
+    given = options["intrinsics"]
+    return open_source(
+        dataset,
+        root,
+        intrinsics=None if given is None else _numbers("--intrinsics", given, float),
+        units_per_metre=options["units_per_metre"],
+        pattern=options["pattern"],
+        max_depth=options["max_depth"],
+    )
+
+
+def write_sample(folder: Path) -> None:
+    from depthvar.datasets.hospital import write_sample
+
+    from .progress import progress
+
+    with progress(0, "sample") as _:
+        write_sample(folder)
+
+
+def source_of(cache: str, root: Path | None) -> "DepthSource":
+    """Return the source that a cache names, at ``root`` or in the folder that holds the cache."""
+    from depthvar.datasets.cache import SigmaCache
+    from depthvar.datasets.description import Description
+    from depthvar.datasets.source import DepthSource
+
+    opened = SigmaCache(cache, root)
+    attributes = opened.attributes
+    return DepthSource(attributes["dataset"], Description.from_dict(attributes["source"], cache), opened.root)
+
+
+def _numbers(option: str, text: str, kind: type[int] | type[float]) -> list[Any]:
+    try:
+        return [kind(number) for number in text.split(",")]
+    except ValueError:
+        raise ParameterError(f"{option}: expected numbers with commas between, got {text!r}") from None
+
+
+def parse_part(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    index, slash, count = text.partition("/")
+    if not (slash and index.isdecimal() and count.isdecimal() and 1 <= int(index) <= int(count)):
+        raise ParameterError(f"--shard: expected I/N with I from 1 to N, such as 1/8, got {text!r}")
+    return int(index), int(count)
+
+
+def _device(name: str) -> str:
+    if name != "cuda":
+        return "cpu"  # decoding and compressing take longer than the CPU engine: docs/decisions/0005-device.md
+    import torch
+
+    if not torch.cuda.is_available():
+        raise DepthVarError(
+            "--device cuda: torch sees no CUDA device; use --device cpu, or install a CUDA build of torch"
+        )
+    return name

@@ -1,0 +1,221 @@
+"""A run from end to end: survey the source, plan, prepare the cache, execute. The command line only prints."""
+
+import logging
+from collections.abc import Generator, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import zarr
+
+from depthvar.datasets.errors import CacheError, SourceError
+from depthvar.datasets.format import FORMAT, FORMAT_VERSION, check_root, frame_bytes, seal, unseal
+from depthvar.datasets.source import DepthSource
+
+from . import store
+from .execute import Execute
+from .fingerprint import differences, fingerprint, provenance
+from .kernel_numba import warm_up
+from .lock import writer_lock
+from .plan import Plan, SourceFrame, StoredGroup, Task, make_plan
+from .worker import Job, TaskResult
+
+log = logging.getLogger("depthvar")
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What a run would do, and what is done already, in frames.
+
+    Attributes:
+        frames: frames of the source.
+        done: frames of shards that need nothing.
+        compute: frames of shards that will be computed.
+        check: frames of shards whose files look changed and will be hashed.
+        failed: (key, message) of frames that will not be tried: they failed in an earlier run and have not changed
+            (``--on-error skip``), or no frame of their sequence can be read.
+        shards: shards that will be worked on.
+        raw_bytes: float32 bytes of the maps of the frames to compute.
+    """
+
+    frames: int
+    done: int
+    compute: int
+    check: int
+    failed: tuple[tuple[str, str], ...]
+    shards: int
+    raw_bytes: int
+
+
+def survey(source: DepthSource, stored: Iterable[StoredGroup], on_error: str = "fail") -> Iterator[SourceFrame]:
+    """Yield what planning needs of every frame; headers are read only of files that are new or have changed.
+
+    Raises:
+        SourceError: a file cannot be read and ``on_error`` is "fail".
+    """
+    known = {
+        key: ((group.layout.height, group.layout.width), tuple(group.stat[row].tolist()))
+        for group in stored
+        for row, key in enumerate(group.keys)
+        if key
+    }
+    for key in source.keys():  # noqa: SIM118 (not a dict)
+        sequence = source.sequence(key)
+        try:
+            stat = source.stat(key)
+            intrinsics = tuple(source.intrinsics(key).tolist())
+            shape, old_stat = known.get(key, (None, None))
+            if shape is None or old_stat != (stat.total_size, stat.hash63):
+                shape = source.shape(key)
+        except SourceError as error:
+            if on_error == "fail":
+                raise
+            yield SourceFrame(key, sequence, None, (0.0, 0.0, 0.0, 0.0), (0, 0), str(error))
+            continue
+        yield SourceFrame(key, sequence, shape, intrinsics, (stat.total_size, stat.hash63))
+
+
+def make_outlook(plan: Plan, tasks: Iterable[Task], job: Job) -> Outlook:
+    """Count what ``tasks`` of a plan will do."""
+    tasks = list(tasks)
+    compute = [task for task in tasks if task.action == "compute"]
+    check = [task for task in tasks if task.action == "check"]
+    skipped = [task for task in plan.tasks if task.action == "skip"]
+    failed = [
+        (key, "could not be read in an earlier run, and has not changed since")
+        for task in skipped
+        for key, state in zip(task.keys, task.states, strict=True)
+        if state == "failed"
+    ]
+    return Outlook(
+        frames=sum(task.frames for task in plan.tasks) + len(plan.unplaced),
+        done=sum(task.frames for task in skipped) - len(failed),
+        compute=sum(task.frames for task in compute),
+        check=sum(task.frames for task in check),
+        failed=(*failed, *((frame.key, frame.error or "") for frame in plan.unplaced)),
+        shards=len(compute) + len(check),
+        raw_bytes=sum(
+            task.frames * frame_bytes(task.layout.height, task.layout.width, job.strides) for task in compute
+        ),
+    )
+
+
+def choose(plan: Plan, part: tuple[int, int] | None = None, limit: int | None = None) -> list[Task]:
+    """Return the tasks that need work: of one part, and at most ``limit`` frames rounded up to whole shards."""
+    chosen, frames = [], 0
+    for task in plan.tasks if part is None else plan.part(*part):
+        if task.action == "skip":
+            continue
+        if limit is not None and frames >= limit:
+            break
+        chosen.append(task)
+        frames += task.frames
+    return chosen
+
+
+def plan_run(job: Job, *, overwrite: bool = False) -> Plan:
+    """Plan a run without writing anything.
+
+    Raises:
+        CacheError: the cache is of other parameters, or not a cache.
+        SourceError: the source has no frames, or one that cannot be read.
+    """
+    root = store.open_existing(job.cache)
+    return _plan(job, None if overwrite else root)
+
+
+def run(
+    job: Job,
+    execute: Execute,
+    *,
+    overwrite: bool = False,
+    part: tuple[int, int] | None = None,
+    limit: int | None = None,
+) -> Generator[Outlook | TaskResult]:
+    """Bring a cache up to date: yields an Outlook, then a TaskResult per shard as they finish.
+
+    Args:
+        job: what to compute, from which source, into which cache.
+        execute: ``serial``, ``in_threads(n)`` or ``on_dask(…)``.
+        overwrite: remove an existing cache first, whatever its parameters.
+        part: (index from 1, count): work on every count-th shard only; other processes do the others.
+        limit: stop after this many frames, rounded up to whole shards.
+
+    Raises:
+        CacheError: another run holds the cache, its parameters differ, it is damaged or cannot be written.
+        SourceError: the source is empty, or a frame cannot be read and ``job.on_error`` is "fail".
+    """
+    with writer_lock(job.cache, part) as claim:
+        root = store.open_existing(job.cache)
+        if overwrite and root is not None:
+            store.remove(root)
+            root = None
+        plan = _plan(job, root)
+        claim(plan.identity(fingerprint(job.parameters())))
+        tasks = choose(plan, part, limit)
+        yield make_outlook(plan, tasks, job)
+        root = _describe(job, plan, root)
+        store.prepare(root, plan.groups, job.strides, job.with_depth)
+        if tasks and job.device == "cpu":
+            warm_up()  # once here, not once in every thread
+        yield from execute(job, tasks)
+
+
+def _plan(job: Job, root: zarr.Group | None) -> Plan:
+    stored: list[StoredGroup] = []
+    if root is not None:
+        attributes = check_root(root.attrs.asdict(), job.cache)
+        _check_parameters(job, attributes)
+        stored = store.stored_groups(root, attributes["groups"])
+    return make_plan(survey(job.source, stored, job.on_error), stored, job.strides, job.on_error)
+
+
+def _check_parameters(job: Job, attributes: dict[str, Any]) -> None:
+    wanted = job.parameters()
+    if attributes["fingerprint"] != fingerprint(wanted):
+        raise CacheError(
+            f"{job.cache}: computed with other parameters: {'; '.join(differences(attributes['parameters'], wanted))}; "
+            "pass --overwrite to compute it anew, or --out for a second cache"
+        )
+    if attributes["engine"] != engine(job):
+        log.warning(
+            "%s was begun with the %s engine; this run goes on with %s, which differs in the last digits",
+            job.cache, attributes["engine"], engine(job),
+        )  # fmt: skip
+
+
+def engine(job: Job) -> str:
+    """Return the name of the kernel's engine that a job uses, as the cache records it."""
+    return "numba" if job.device == "cpu" else f"torch-{job.device}"
+
+
+def _describe(job: Job, plan: Plan, root: zarr.Group | None) -> zarr.Group:
+    """Create the root, or add to it what is new: groups, and a source whose intrinsics or file names changed.
+
+    The first creator's software, engine and data set name stand.
+    """
+    groups = sorted(group.name for group in plan.groups)
+    source = job.source.description.to_dict()
+    if root is not None:
+        old = unseal(root.attrs.asdict(), job.cache)
+        new = old | {"groups": groups, "source": source}
+        if new != old:
+            with store.writing(job.cache):
+                root.attrs.put(seal(new))
+        return root
+    wanted = job.parameters()
+    return store.create(
+        job.cache,
+        {
+            "format": FORMAT,
+            "format_version": FORMAT_VERSION,
+            "dataset": job.source.name,
+            "camera_model": "pinhole",
+            "units": {"sigma_Z2": "m2", "depth": "m", "intrinsics": "px"},
+            "parameters": wanted,
+            "fingerprint": fingerprint(wanted),
+            "engine": engine(job),
+            "source": source,
+            "software": provenance(),
+            "groups": groups,
+        },
+    )

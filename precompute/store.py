@@ -1,0 +1,246 @@
+"""The write side of the cache. The order of writes is what makes a cache trustworthy:
+
+a shard's digests are zeroed first, then its maps are written, and its digests are written last.
+"""
+
+import asyncio
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from zarr.abc.store import Store
+from zarr.storage import LocalStore
+
+from depthvar.datasets.errors import CacheError
+from depthvar.datasets.format import (
+    FORMAT,
+    GroupLayout,
+    array_arguments,
+    array_metadata,
+    decode_keys,
+    encode_keys,
+    expected_metadata,
+    seal,
+)
+
+from .plan import GroupPlan, StoredGroup
+
+
+@contextmanager
+def writing(where: str) -> Iterator[None]:
+    """Turn what a file system refuses (no space, no permission, …) into one line that says how to go on."""
+    try:
+        yield
+    except CacheError:
+        raise
+    except OSError as error:
+        raise CacheError(
+            f"{where}: cannot write: {error.strerror or error}; nothing half-written counts as done: "
+            "mend that and run the same command again"
+        ) from error
+
+
+def open_existing(url: str) -> zarr.Group | None:
+    """Open a cache for writing, or return None where there is nothing yet.
+
+    Raises:
+        CacheError: something else than a Zarr group is there.
+    """
+    try:
+        return zarr.open_group(url, mode="r+", zarr_format=3)
+    except FileNotFoundError:
+        path = Path(url)
+        if "://" not in url and path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise CacheError(
+                f"{url}: exists and is not a depthvar cache; pass another --out, or remove it by hand"
+            ) from None
+        return None
+    except (ValueError, TypeError, KeyError) as error:
+        raise CacheError(
+            f"{url}: zarr.json is unreadable ({error}); remove the cache by hand, or pass --out"
+        ) from error
+
+
+def create(url: str, attributes: Mapping[str, Any]) -> zarr.Group:
+    """Create the root group with sealed attributes."""
+    with writing(url):
+        return zarr.create_group(url, zarr_format=3, attributes=seal(attributes))
+
+
+def remove(root: zarr.Group) -> None:
+    """Remove a cache for ``--overwrite``: every digest first, the root's metadata last.
+
+    So whatever remains after a kill holds no frame that counts as done, and is still known as ours.
+
+    Raises:
+        CacheError: the group is not a depthvar cache.
+    """
+    if root.attrs.get("format") != FORMAT:
+        raise CacheError(
+            f"{root.store_path}: not a depthvar cache: --overwrite refuses to remove it; pass another --out"
+        )
+
+    async def remove_all(store: Store, prefix: str) -> None:
+        keys = [key async for key in store.list_prefix(prefix)]
+        for key in sorted(keys, key=lambda key: ("/digest/" not in key, key == f"{prefix}zarr.json")):
+            await store.delete(key)
+
+    store, path = root.store_path.store, root.store_path.path
+    with writing(str(root.store_path)):
+        asyncio.run(remove_all(store, f"{path}/" if path else ""))
+        if isinstance(store, LocalStore):  # empty folders are left
+            for folder in store.root.iterdir():
+                shutil.rmtree(folder)
+
+
+def stored_groups(root: zarr.Group, names: Iterable[str]) -> list[StoredGroup]:
+    """Read the bookkeeping of the groups of a cache; one that was never created is left out."""
+    return [read_group(root[name], name) for name in names if name in root]
+
+
+def read_group(group: zarr.Group | zarr.Array[Any], name: str, *, tolerant: bool = False) -> StoredGroup:
+    """Read the bookkeeping of one group. The digests decide how many rows there are: they are created last.
+
+    Args:
+        group: the node of the group.
+        name: its name.
+        tolerant: return zeros for what is damaged, and list it, where a run has to stop.
+
+    Raises:
+        CacheError: the group's attributes are damaged, or a bookkeeping chunk is and ``tolerant`` is False.
+    """
+    if not isinstance(group, zarr.Group):
+        raise CacheError(f"group {name}: expected a Zarr group, got an array; compute anew with --overwrite")
+    sequence, layout = GroupLayout.from_attributes(group.attrs.asdict(), f"group {name}")
+    rows = _array(group, "digest").shape[0] if "digest" in group else 0
+    damaged: list[tuple[str, int]] = []
+    columns = {}
+    for column in ("key", "digest", "intrinsics", "source_stat"):
+        columns[column], starts = _read_column(group, column, rows, layout.shard_frames)
+        damaged += [(column, start) for start in starts]
+    if damaged and not tolerant:
+        raise CacheError(
+            f"{group.store_path}: {damaged[0][0]} of rows from {damaged[0][1]} is damaged; find and clear such shards "
+            "with `precompute validate --clear`, then run again"
+        )
+    keys = decode_keys(columns["key"])
+    return StoredGroup(
+        name,
+        sequence,
+        layout,
+        keys,
+        digest=columns["digest"],
+        intrinsics=columns["intrinsics"],
+        stat=columns["source_stat"],
+        damaged=tuple(damaged),
+    )
+
+
+def _read_column(group: zarr.Group, column: str, rows: int, step: int) -> tuple[NDArray[Any], list[int]]:
+    """Return a bookkeeping array and the first rows of the chunks that cannot be decoded, which read as zeros."""
+    if rows == 0:
+        return np.zeros((0, 1), np.uint8), []
+    array = _array(group, column)
+    try:
+        return np.asarray(array[:rows]), []
+    except (ValueError, RuntimeError):
+        pass
+    values, damaged = np.zeros((rows, *array.shape[1:]), array.dtype), []
+    for start in range(0, rows, step):
+        try:
+            values[start : start + step] = array[start : min(start + step, rows)]
+        except (ValueError, RuntimeError):
+            damaged.append(start)
+    return values, damaged
+
+
+def _array(group: zarr.Group, name: str) -> zarr.Array[Any]:
+    node = group[name]
+    if not isinstance(node, zarr.Array):
+        raise CacheError(f"{group.store_path}/{name}: expected an array, got a group; compute anew with --overwrite")
+    return node
+
+
+def prepare(root: zarr.Group, groups: Sequence[GroupPlan], strides: tuple[int, ...], with_depth: bool) -> None:
+    """Create the groups and arrays that are absent, and let those grow that have more rows than before.
+
+    Raises:
+        CacheError: an existing group or array is not what the format implies.
+    """
+    for plan in groups:
+        with writing(f"{root.store_path}/{plan.name}"):
+            group = root.require_group(plan.name)
+            if "sequence" not in group.attrs:
+                group.attrs.put(plan.layout.attributes(plan.sequence))
+            arguments = array_arguments(plan.layout, plan.rows, strides, with_depth)
+            for name in sorted(arguments, key=lambda name: name == "digest"):  # the digests last
+                if name not in group:
+                    group.create_array(name, **arguments[name])
+                elif (array := _array(group, name)).shape[0] < plan.rows:
+                    array.resize((plan.rows, *array.shape[1:]))
+        check_arrays(group, plan, strides, with_depth)
+
+
+def check_arrays(group: zarr.Group, plan: GroupPlan, strides: tuple[int, ...], with_depth: bool) -> None:
+    """Compare the metadata of a group's arrays with what the format implies.
+
+    Raises:
+        CacheError: naming the array, the field, what was expected and what is there.
+    """
+    for name, expected in expected_metadata(plan.layout, plan.rows, strides, with_depth).items():
+        got = array_metadata(_array(group, name))
+        for field in expected:
+            if got.get(field) != expected[field]:
+                raise CacheError(
+                    f"{group.store_path}/{name}: {field} is damaged or foreign: expected {expected[field]}, "
+                    f"got {got.get(field)}; compute anew with --overwrite"
+                )
+
+
+def clear_shard(root: zarr.Group, name: str, start: int) -> None:
+    """Make the next run compute a shard again: its digests, and what else of its bookkeeping is damaged, go."""
+    group = root[name]
+    damaged = read_group(group, name, tolerant=True).damaged
+    for column in {"digest", *(column for column, first in damaged if first == start)}:
+        array = _array(group, column)  # type: ignore[arg-type]
+        chunk = array.metadata.encode_chunk_key((start // array.chunks[0], 0))
+        with writing(f"{array.store_path}/{chunk}"):
+            asyncio.run((array.store_path / chunk).delete())
+
+
+def zero_digests(group: zarr.Group, start: int, count: int) -> None:
+    """Take back a shard's claim to be done."""
+    with writing(f"{group.store_path}/digest"):
+        _array(group, "digest")[start : start + count] = 0
+
+
+def write_shard(
+    group: zarr.Group,
+    start: int,
+    maps: Mapping[str, NDArray[np.float32]],
+    keys: Sequence[str],
+    intrinsics: NDArray[np.float64],
+    stat: NDArray[np.int64],
+    digests: Sequence[bytes],
+) -> None:
+    """Write whole shards of every array of a group: maps, then bookkeeping, and the digests last."""
+    rows = slice(start, start + len(keys))
+    with writing(f"{group.store_path}, rows {rows.start} to {rows.stop - 1}"):
+        for name, values in maps.items():
+            _array(group, name)[rows] = values
+        key_array = _array(group, "key")
+        key_array[rows] = encode_keys(keys, key_array.shape[1])
+        _array(group, "intrinsics")[rows] = intrinsics
+        _array(group, "source_stat")[rows] = stat
+        _array(group, "digest")[rows] = np.frombuffer(b"".join(digests), np.uint8).reshape(len(keys), -1)
+
+
+def write_stat(group: zarr.Group, start: int, stat: NDArray[np.int64]) -> None:
+    """Write the ``source_stat`` rows of a shard whose content was found unchanged."""
+    with writing(f"{group.store_path}/source_stat"):
+        _array(group, "source_stat")[start : start + len(stat)] = stat
