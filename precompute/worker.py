@@ -77,7 +77,7 @@ def frame_levels(frame: Frame, job: Job, out: dict[int, NDArray[np.float32]]) ->
             level[...] = _on_device(depth, intrinsics, job, frame.max_depth)
         if job.params.compat is not None:  # the original's value there is no information
             level[~frame.valid[::stride, ::stride]] = np.inf
-        level[...] = rounding.encode(level)
+        level[...] = rounding.decode(rounding.encode(level))
 
 
 def _on_device(

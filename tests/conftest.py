@@ -1,0 +1,57 @@
+"""Fixtures: small data sets on disk, and the three ways to run a plan."""
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import pytest
+from tiny_data import TinyData, make_depth
+
+from depthvar.precompute import execute
+from depthvar.precompute.plan import Task
+from depthvar.precompute.worker import Job, TaskResult
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> TinyData:
+    """Two sequences of five and three frames of 24×32."""
+    data = TinyData(tmp_path / "tiny")
+    for sequence, count in (("a/P0", 5), ("b", 3)):
+        for index in range(count):
+            data.write(sequence, f"{index:03}", make_depth(24, 32, index))
+    return data
+
+
+@pytest.fixture(params=["serial", "threads", "dask"])
+def executor(request: pytest.FixtureRequest) -> Iterator[execute.Execute]:
+    """Every way to run tasks; on Dask with one scheduler for the whole session."""
+    if request.param == "serial":
+        yield execute.serial
+    elif request.param == "threads":
+        yield execute.in_threads(2)
+    else:
+        yield execute.on_dask(scheduler=request.getfixturevalue("dask_address"))
+
+
+@pytest.fixture(scope="session")
+def dask_address() -> Iterator[str]:
+    """The address of a Dask cluster of two processes."""
+    from distributed import LocalCluster
+
+    with LocalCluster(n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None) as cluster:
+        yield cluster.scheduler_address
+
+
+@pytest.fixture
+def counted() -> Callable[[execute.Execute], tuple[execute.Execute, list[Task]]]:
+    """Wrap an executor so that it notes the tasks that it is given."""
+
+    def wrap(run: execute.Execute) -> tuple[execute.Execute, list[Task]]:
+        seen: list[Task] = []
+
+        def note(job: Job, tasks: Iterable[Task]) -> Iterator[TaskResult]:
+            listed = list(tasks)
+            seen.extend(listed)
+            return run(job, listed)
+
+        return note, seen
+
+    return wrap
