@@ -1,0 +1,6 @@
+"""Depth losses that take σ² maps: pure functions, and ``nn.Module`` shells over them. Needs torch only."""
+
+from .functional import inverse_depth_l1, laplace_nll, weighted_l1
+from .modules import InverseDepthL1, LaplaceNLL, WeightedL1
+
+__all__ = ["InverseDepthL1", "LaplaceNLL", "WeightedL1", "inverse_depth_l1", "laplace_nll", "weighted_l1"]

@@ -1,0 +1,237 @@
+"""Depth losses as pure functions of predicted depth, target depth and the variance of the target.
+
+What holds for all of them:
+
+- Maps are (..., H, W), all of one shape; an image is one slice over the last two dimensions.
+- A pixel is *invalid* where ``valid`` is False, the target is not finite, or ``sigma_z2`` is not finite or
+  not above 0. It adds exactly zero to the value and to every gradient, whatever the maps hold there, NaN
+  included. A prediction that is not finite at a valid pixel is not hidden: it shows in the loss.
+- With no valid pixel at all the loss is 0 and so is its gradient.
+- Arithmetic and result are float32, also under autocast and for float16 or bfloat16 maps; float64 where any
+  map is. Keep ``sigma_z2`` itself in float32 or float64: 1e-8 m² is 0, so invalid, in float16.
+- Options, shapes and dtypes are checked; no value of a tensor is read, so a GPU is never waited for.
+"""
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+Normalize = Literal["mean", "none"]
+Reduction = Literal["mean", "sum", "none"]
+
+
+def weighted_l1(
+    pred: Tensor,
+    target: Tensor,
+    sigma_z2: Tensor,
+    valid: Tensor | None = None,
+    *,
+    scale: float | Tensor = 1.0,
+    normalize: Normalize = "mean",
+    eps: float = 0.0,
+    sigma_min: float = 0.0,
+    reduction: Reduction = "mean",
+) -> Tensor:
+    """L1 of depth, weighted by the standard deviation of the target: ``|pred - target| / (σ + eps)``.
+
+    Dividing depth and prediction by ``s`` and passing ``scale=s`` divides the loss by ``s``, like that of a
+    plain L1 (``normalize="none"``: leaves it as it is), if ``eps`` and ``sigma_min`` are 0 or divided too.
+    σ² = 1 everywhere with ``normalize="mean"`` is a plain masked L1.
+
+    Args:
+        pred: (..., H, W) predicted depth, in the units of ``target``.
+        target: (..., H, W) true depth in metres / ``scale``.
+        sigma_z2: (..., H, W) variance of the true depth in m², +inf where there is no information.
+        valid: (..., H, W) bool, pixels to train on. None: all.
+        scale: what the training divided its ground truth by, above 0; σ is divided by it. A float, or a
+            tensor with a value per image or sample and as many dimensions as the maps, such as (B, 1, 1).
+        normalize: ``"mean"`` divides the weights of each image by their mean over its valid pixels, so the
+            loss keeps the size of a plain L1 and learning rates carry over; ``"none"`` leaves 1 / (σ + eps).
+        eps: added to σ, at least 0, in the units of ``target``.
+        sigma_min: lower bound of σ, at least 0, in the units of ``target``.
+        reduction: ``"mean"`` over the valid pixels of the batch, ``"sum"``, or ``"none"`` for the map.
+
+    Returns:
+        A scalar, or (..., H, W) with 0 at invalid pixels for ``reduction="none"``.
+
+    Raises:
+        ValueError: an unknown option, one out of its range, another shape, or a mask that is not bool.
+    """
+    check_options(normalize=normalize, reduction=reduction, eps=eps, sigma_min=sigma_min)
+    pred, target, sigma_z2 = _promote(pred, target, sigma_z2)
+    valid = _usable(pred, target, valid, sigma_z2)
+    sigma = _sigma(sigma_z2, valid, scale, sigma_min)
+    weight = sigma_weight(sigma, valid, normalize=normalize, eps=eps)
+    return _reduce(_abs_error(pred, target, valid) * weight, valid, reduction)
+
+
+def laplace_nll(
+    pred: Tensor,
+    target: Tensor,
+    sigma_z2: Tensor,
+    valid: Tensor | None = None,
+    *,
+    scale: float | Tensor = 1.0,
+    sigma_min: float = 0.0,
+    reduction: Reduction = "mean",
+) -> Tensor:
+    """Negative log-likelihood of a Laplace distribution of variance σ²: ``|pred - target| / b + log b``.
+
+    ``b = σ / sqrt(2)``; the constant ``log 2`` is left out. As σ is given and not predicted, its gradient is
+    ``sqrt(2)`` times that of :func:`weighted_l1` with ``normalize="none"`` and the same ``sigma_min``: what
+    it adds is a value that can be compared between σ maps. Dividing depth and prediction by ``s`` and passing
+    ``scale=s`` lowers the loss of every valid pixel by ``log s``.
+
+    Args:
+        pred: (..., H, W) predicted depth, in the units of ``target``.
+        target: (..., H, W) true depth in metres / ``scale``.
+        sigma_z2: (..., H, W) variance of the true depth in m², +inf where there is no information.
+        valid: (..., H, W) bool, pixels to train on. None: all.
+        scale: what the training divided its ground truth by; see :func:`weighted_l1`.
+        sigma_min: lower bound of σ, at least 0, in the units of ``target``.
+        reduction: ``"mean"`` over the valid pixels of the batch, ``"sum"``, or ``"none"`` for the map.
+
+    Returns:
+        A scalar, or (..., H, W) with 0 at invalid pixels for ``reduction="none"``. It can be below 0.
+
+    Raises:
+        ValueError: an unknown option, one out of its range, another shape, or a mask that is not bool.
+    """
+    check_options(reduction=reduction, sigma_min=sigma_min)
+    pred, target, sigma_z2 = _promote(pred, target, sigma_z2)
+    valid = _usable(pred, target, valid, sigma_z2)
+    b = _sigma(sigma_z2, valid, scale, sigma_min) / math.sqrt(2)
+    return _reduce(_abs_error(pred, target, valid) / b + b.log(), valid, reduction)
+
+
+def inverse_depth_l1(
+    pred: Tensor, target: Tensor, valid: Tensor | None = None, *, reduction: Reduction = "mean"
+) -> Tensor:
+    """L1 of depth, weighted by one over the target: ``|pred - target| / (max(target, 0.1 mean) + 1e-6)``.
+
+    ``mean`` is that of the target over the valid pixels of the image. The loss to compare with, without σ.
+    Dividing depth and prediction by ``s`` leaves it as it is, but for the 1e-6.
+
+    Args:
+        pred: (..., H, W) predicted depth, in the units of ``target``.
+        target: (..., H, W) true depth; a pixel where it is not above 0 is unknown, so invalid.
+        valid: (..., H, W) bool, pixels to train on. None: all.
+        reduction: ``"mean"`` over the valid pixels of the batch, ``"sum"``, or ``"none"`` for the map.
+
+    Returns:
+        A scalar, or (..., H, W) with 0 at invalid pixels for ``reduction="none"``.
+
+    Raises:
+        ValueError: an unknown reduction, another shape, or a mask that is not bool.
+    """
+    check_options(reduction=reduction)
+    pred, target = _promote(pred, target)
+    valid = _usable(pred, target, valid) & (target > 0)
+    weight = inverse_depth_weight(target, valid)
+    return _reduce(_abs_error(pred, target, valid) * weight, valid, reduction)
+
+
+def sigma_weight(sigma: Tensor, valid: Tensor, *, normalize: Normalize, eps: float) -> Tensor:
+    """Return the weight that σ gives to a pixel, 0 where invalid. The form of the weight lives here alone.
+
+    Args:
+        sigma: (..., H, W) standard deviation in the units of the target, above 0 where valid.
+        valid: (..., H, W) bool.
+        normalize: ``"mean"`` or ``"none"``; see :func:`weighted_l1`.
+        eps: added to σ, in the units of the target.
+    """
+    weight = torch.where(valid, 1.0 / (sigma + eps), 0.0)
+    return weight / _image_mean(weight, valid) if normalize == "mean" else weight
+
+
+def inverse_depth_weight(target: Tensor, valid: Tensor) -> Tensor:
+    """Return ``1 / (max(target, 0.1 mean) + 1e-6)``, (..., H, W); see :func:`inverse_depth_l1`.
+
+    Args:
+        target: (..., H, W) depth, above 0 where valid.
+        valid: (..., H, W) bool.
+    """
+    depth = torch.where(valid, target, 0.0)
+    return 1.0 / (depth.maximum(0.1 * _image_mean(depth, valid)) + 1e-6)
+
+
+def check_options(
+    *, normalize: str = "mean", reduction: str = "mean", eps: float = 0.0, sigma_min: float = 0.0
+) -> None:
+    """Raise ValueError for an option that is unknown or out of its range; see :func:`weighted_l1`."""
+    if normalize not in ("mean", "none"):
+        raise ValueError(f"normalize: expected 'mean' or 'none', got {normalize!r}")
+    if reduction not in ("mean", "sum", "none"):
+        raise ValueError(f"reduction: expected 'mean', 'sum' or 'none', got {reduction!r}")
+    for name, value in (("eps", eps), ("sigma_min", sigma_min)):
+        if not 0 <= value < math.inf:
+            raise ValueError(f"{name}: expected a finite number >= 0, got {value}")
+
+
+def _promote(*maps: Tensor) -> list[Tensor]:
+    """Return the maps in one dtype: float32, or float64 where one of them is."""
+    dtype = torch.float32
+    for each in maps:
+        dtype = torch.promote_types(dtype, each.dtype)
+    return [each.to(dtype) for each in maps]
+
+
+def _usable(pred: Tensor, target: Tensor, valid: Tensor | None, sigma_z2: Tensor | None = None) -> Tensor:
+    """Return the mask of pixels that count, after checking that all maps have one shape."""
+    if pred.dim() < 2:
+        raise ValueError(f"pred: expected shape (..., H, W), got {tuple(pred.shape)}")
+    for name, each in (("target", target), ("sigma_z2", sigma_z2), ("valid", valid)):
+        if each is not None and each.shape != pred.shape:
+            raise ValueError(f"{name}: expected the shape of pred {tuple(pred.shape)}, got {tuple(each.shape)}")
+    usable = target.isfinite()
+    if sigma_z2 is not None:
+        usable = usable & sigma_z2.isfinite() & (sigma_z2 > 0)
+    if valid is not None:
+        if valid.dtype != torch.bool:
+            raise ValueError(f"valid: expected dtype torch.bool, got {valid.dtype}; pass valid > 0")
+        usable = usable & valid
+    return usable
+
+
+def _sigma(sigma_z2: Tensor, valid: Tensor, scale: float | Tensor, sigma_min: float) -> Tensor:
+    """Return σ in the units of the target, 1 / scale where invalid."""
+    if isinstance(scale, Tensor):
+        # A (B,) against (B, H, W) would broadcast over columns: dimensions have to be spelled out.
+        fits = all(n in (1, size) for n, size in zip(scale.shape, sigma_z2.shape, strict=False))
+        if scale.dim() not in (0, sigma_z2.dim()) or not fits:
+            raise ValueError(
+                f"scale: expected a number, or a tensor with the dimensions of pred {tuple(sigma_z2.shape)} "
+                f"or 1 in their place, got shape {tuple(scale.shape)}"
+            )
+        scale = scale.to(sigma_z2.dtype)
+    elif not 0 < scale < math.inf:
+        raise ValueError(f"scale: expected a finite number > 0, got {scale}")
+    # 1 in place of what is invalid, before the root: where() after it would still let NaN into the gradient.
+    return (torch.where(valid, sigma_z2, 1.0).sqrt() / scale).clamp_min(sigma_min)
+
+
+def _abs_error(pred: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+    """Return |pred - target|, 0 with a zero gradient where invalid."""
+    return torch.where(valid, pred - target, 0.0).abs()
+
+
+def _image_mean(values: Tensor, valid: Tensor) -> Tensor:
+    """Return the mean over the valid pixels of each image, (..., 1, 1); 1 for an image without any.
+
+    Args:
+        values: (..., H, W), 0 where invalid.
+        valid: (..., H, W) bool.
+    """
+    count = valid.sum((-2, -1), keepdim=True)
+    mean = values.sum((-2, -1), keepdim=True) / count.clamp_min(1)
+    return torch.where(count > 0, mean, 1.0)
+
+
+def _reduce(loss: Tensor, valid: Tensor, reduction: Reduction) -> Tensor:
+    """Return the loss of valid pixels as ``reduction`` says; the mean of none is 0."""
+    loss = torch.where(valid, loss, 0.0)
+    if reduction == "none":
+        return loss
+    return loss.sum() / valid.sum().clamp_min(1) if reduction == "mean" else loss.sum()
