@@ -13,6 +13,7 @@ import click
 from depthvar.precompute.cli import main as cli
 
 DOCS = Path(__file__).parent
+SAMPLE_FRAME = 24  # chairs, poles and window bars before the far outside
 EXIT_CODES = "Exit codes: 0 done, 1 error, 2 wrong usage, 3 validation failed, 4 finished with some frames failed and listed, 130 interrupted."
 
 
@@ -31,6 +32,7 @@ def pictures() -> None:
     import matplotlib as mpl
     import numpy as np
     from matplotlib import pyplot as plt
+    from matplotlib.ticker import NullFormatter
     from PIL import Image
 
     from depthvar.datasets import open_source
@@ -48,29 +50,26 @@ def pictures() -> None:
     real = open_source("folder", DOCS.parent / "tests/data/redwood_rgbd", intrinsics=(525, 525, 319.5, 239.5))
     frames.append(("Redwood, a real Kinect", real[0], None))
 
-    figure, axes = plt.subplots(len(frames), 3, figsize=(12, 3.2 * len(frames)), squeeze=False)
+    figure, axes = plt.subplots(len(frames), 3, figsize=(13, 6.4), squeeze=False, layout="constrained")
     for row, (title, frame, image) in zip(axes, frames, strict=True):
         sigma = np.sqrt(sigma_z2(frame.depth, frame.intrinsics, max_depth=frame.max_depth))
         depth = np.where(frame.valid, frame.depth, np.nan)
-        sigma = np.where(np.isfinite(sigma), sigma, np.nan)
         if image is not None:
             row[0].imshow(image)
-        else:  # no colour comes with the test data: a shaded relief of the depth stands in
+        else:  # no colour comes with the test data: the relief of the depth stands in
             row[0].imshow(np.hypot(*np.gradient(1 / depth)), cmap="gray_r", vmax=0.01)
-        row[0].set_ylabel(title)
-        shown = row[1].imshow(depth, cmap="viridis_r", norm="log")
-        figure.colorbar(shown, ax=row[1], label="depth, m")
-        shown = row[2].imshow(sigma, cmap="inferno", norm="log")
-        figure.colorbar(shown, ax=row[2], label="σ, m")
+        row[0].set_title(title)
+        row[1].set_title("depth")
+        row[2].set_title("σ")
+        for axis, values, colours in ((row[1], depth, "viridis_r"), (row[2], sigma, "inferno")):
+            shown = axis.imshow(np.where(np.isfinite(values), values, np.nan), cmap=colours, norm="log")
+            bar = figure.colorbar(shown, ax=axis, label="m", shrink=0.8, format="%g", pad=0.02)
+            bar.ax.yaxis.set_minor_formatter(NullFormatter())
         for axis in row:
             axis.set_xticks([])
             axis.set_yticks([])
-    figure.tight_layout()
     (DOCS / "images").mkdir(exist_ok=True)
     figure.savefig(DOCS / "images/depth_sigma.png", dpi=80)
-
-
-SAMPLE_FRAME = 8
 
 
 def main() -> int:

@@ -58,7 +58,7 @@ def survey(source: DepthSource, stored: Iterable[StoredGroup], on_error: str = "
         for row, key in enumerate(group.keys)
         if key
     }
-    for key in source.keys():  # noqa: SIM118 (not a dict)
+    for key in source.keys():
         sequence = source.sequence(key)
         try:
             stat = source.stat(key)

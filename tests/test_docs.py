@@ -1,0 +1,118 @@
+"""The documentation says what the code does: commands, code blocks, links, descriptions."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from depthvar.datasets.description import load_description
+from depthvar.precompute.cli import main
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+@pytest.fixture(scope="session")
+def sample_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder in which the README's first command was typed."""
+    folder = tmp_path_factory.mktemp("readme")
+    command = [str(Path(sys.executable).with_name("precompute")), "run", "--dataset", "hospital"]
+    ran = subprocess.run(command, cwd=folder, env=clean_environment(), capture_output=True, text=True, check=True)
+    assert "using the built-in sample scene, data/hospital-sample" in ran.stderr
+    assert "48 frames computed, 0 unchanged, 0 failed, of 48" in ran.stdout
+    return folder
+
+
+def clean_environment() -> dict[str, str]:
+    import os
+
+    return {name: value for name, value in os.environ.items() if name != "DEPTHVAR_DATA"}
+
+
+def blocks(text: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+
+
+def test_the_python_of_the_readme_runs(sample_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import numpy as np
+
+    monkeypatch.chdir(sample_run)
+    names: dict[str, object] = {}
+    for code in blocks(README, "python"):
+        exec(compile(code, "README.md", "exec"), names)
+    view, prediction = names["view"], names["prediction"]
+    assert view["sigma_Z2_params"].tolist() == [5, 0.5, 0.3]  # type: ignore[index]
+    gradient = prediction.grad.numpy()  # type: ignore[attr-defined]
+    assert np.isfinite(gradient).all()
+    assert (gradient != 0).mean() > 0.5
+    # The last block computes σ in the loader; the one before it came from the cache, at a stride.
+    assert np.isfinite(view["sigma_Z2"]).mean() > 0.5  # type: ignore[index]
+
+
+def test_cached_and_in_loader_agree_on_a_stride(sample_run: Path) -> None:
+    """What the README calls the same kernel, on the view that it makes (windows at the crop's border left out)."""
+    import numpy as np
+
+    from depthvar.datasets import SigmaCache, open_source
+    from depthvar.precompute import sigma_z2
+
+    frame = open_source("hospital-sample", sample_run / "data/hospital-sample")[0]
+    depth = frame.depth[72:408, 96:544][::2, ::2]
+    camera = np.array([[160, 0, 111.75], [0, 160, 83.75], [0, 0, 1.0]])  # of the resize, by pixel centres
+    cached = SigmaCache(sample_run / "data/hospital-sample/sigma_Z2.zarr").sample(frame.key, camera, depth.shape)
+    fresh = sigma_z2(depth, (160, 160, 112, 84), max_depth=80)  # of the pixels that it took
+    inner = (slice(2, -2), slice(2, -2))
+    np.testing.assert_array_equal(np.isfinite(cached), np.isfinite(fresh))
+    finite = np.isfinite(fresh[inner])
+    np.testing.assert_allclose(cached[inner][finite], fresh[inner][finite], rtol=2**-8)
+
+
+def test_a_second_command_has_nothing_to_do(sample_run: Path) -> None:
+    command = [str(Path(sys.executable).with_name("precompute")), "run", "--dataset", "hospital"]
+    ran = subprocess.run(command, cwd=sample_run, env=clean_environment(), capture_output=True, text=True, check=True)
+    assert "0 frames computed, 48 unchanged" in ran.stdout
+
+
+def test_every_command_of_the_documentation_parses() -> None:
+    """Options that a page shows exist: the command gets as far as looking for the data."""
+    commands = [
+        line
+        for page in PAGES
+        for block in blocks(page.read_text(), "sh")
+        for line in block.splitlines()
+        if line.startswith("precompute")
+    ]
+    assert len(commands) >= 3
+    for line in commands:
+        result = CliRunner().invoke(main, [*line.split()[1:], "--dry-run"] if " run " in line else line.split()[1:])
+        assert "No such option" not in result.output, line
+        assert result.exit_code in (0, 1), (line, result.output)
+
+
+def test_the_command_page_is_current() -> None:
+    checked = subprocess.run([sys.executable, ROOT / "docs/generate.py", "--check"], capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stderr
+
+
+def test_the_described_data_set_is_a_description(tmp_path: Path) -> None:
+    (block,) = blocks((ROOT / "docs/datasets.md").read_text(), "toml")
+    (tmp_path / "lab.toml").write_text(block)
+    description = load_description(tmp_path / "lab.toml")
+    assert description.depth.units_per_metre == 4000
+
+
+def test_links_lead_somewhere() -> None:
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+            if "://" not in target:
+                assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_the_two_commands_are_on_the_first_screen() -> None:
+    first_screen = README.splitlines()[:30]
+    assert "pip install -e . && precompute run --dataset hospital" in first_screen
+    assert "pip install -e '.[dev]' && pytest" in first_screen
