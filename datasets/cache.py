@@ -3,6 +3,7 @@
 import os
 from collections.abc import MutableMapping, Sequence
 from dataclasses import dataclass, field
+from itertools import compress
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .errors import CacheError, FrameNotFoundError, ParameterError
-from .format import FAILED, NOT_DONE, GroupLayout, check_root, decode_keys, level_name
+from .format import FAILED, NOT_DONE, GroupLayout, check_root, decode_keys, level_name, level_shape
 from .sample import sample
 
 
@@ -47,42 +48,34 @@ class SigmaCache:
     def __init__(self, path: str | os.PathLike[str], root: str | os.PathLike[str] | None = None) -> None:
         self.path = os.fspath(path)
         self.root = Path(root) if root is not None else Path(self.path).parent
-        self._forget()
-
-    def __repr__(self) -> str:
-        return f"SigmaCache({self.path!r}, root={str(self.root)!r})"
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.path, "root": self.root}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.path, self.root = state["path"], state["root"]
-        self._forget()
-
-    def _forget(self) -> None:
         self._pid: int | None = None
         self._node: Any = None
         self._attributes: dict[str, Any] = {}
         self._groups: dict[str, _Group | None] = {}
+
+    def __repr__(self) -> str:
+        return f"SigmaCache({self.path!r}, root={str(self.root)!r})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return SigmaCache, (self.path, self.root)
 
     def _open(self) -> dict[str, Any]:
         """Open the store in this process, and return the attributes of its root."""
         if self._pid != os.getpid():
             import zarr
 
-            self._forget()
             try:
                 node = zarr.open_group(self.path, mode="r", zarr_format=3)
-                attributes = check_root(node.attrs.asdict(), self.path)
-            except CacheError:
-                raise
             except FileNotFoundError:
                 raise CacheError(
                     f"{self.path}: no cache is there; write one with `precompute run`, or check the path"
                 ) from None
             except Exception as error:  # whatever a damaged zarr.json or a remote store raises
                 raise CacheError(f"{self.path}: cannot be opened as a Zarr group: {error}") from error
-            self._node, self._attributes, self._pid = node, attributes, os.getpid()
+            attributes = check_root(node.attrs.asdict(), self.path)
+            # The process id last: a thread that sees it finds the rest. Groups of the parent process are dropped.
+            self._node, self._attributes, self._groups = node, attributes, {}
+            self._pid = os.getpid()
         return self._attributes
 
     @property
@@ -239,6 +232,9 @@ class SigmaCache:
                 digest = node["digest"][:]
                 keys = decode_keys(node["key"][: len(digest)])
                 intrinsics = node["intrinsics"][: len(digest)]
+                done = digest.any(1) & (digest != FAILED[0]).any(1)
+                if not (intrinsics[done, :2] > 0).all() or not all(compress(keys, done)):
+                    raise ValueError("the intrinsics or keys of frames that are done are missing")
             except CacheError:
                 raise
             except Exception as error:
@@ -248,12 +244,13 @@ class SigmaCache:
         return self._groups[name]
 
     def _read(self, group: _Group, row: int, key: str, stride: int) -> NDArray[np.float32]:
+        where = f"{self.path}: {key}, stride {stride}"
         try:
             values: NDArray[np.float32] = np.asarray(group.array(level_name(stride))[row], dtype=np.float32)
-        except Exception as error:
-            raise CacheError(_damaged(f"{self.path}: {key}, stride {stride}", error)) from error
-        if np.isnan(values).any():
-            raise CacheError(_damaged(f"{self.path}: {key}, stride {stride}", "stored values are missing"))
+        except Exception as error:  # whatever codecs raise on damaged bytes
+            raise CacheError(_damaged(where, error)) from error
+        if values.shape != level_shape(group.layout.height, group.layout.width, stride) or np.isnan(values).any():
+            raise CacheError(_damaged(where, "stored values are missing"))
         return values
 
 

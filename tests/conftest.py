@@ -3,12 +3,17 @@
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 from tiny_data import TinyData, make_depth
 
 from depthvar.precompute import execute
 from depthvar.precompute.plan import Task
 from depthvar.precompute.worker import Job, TaskResult
+
+hypothesis.settings.register_profile("depthvar", deadline=None)  # machines are shared: time is benchmarks' business
+hypothesis.settings.load_profile("depthvar")
+
 
 @pytest.fixture
 def tiny(tmp_path: Path) -> TinyData:

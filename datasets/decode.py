@@ -1,0 +1,262 @@
+"""From the bytes on disk to depth: containers hold stored values, and a rule turns those into metres."""
+
+import os
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from tokenize import TokenError
+from typing import Any, BinaryIO, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import SourceError
+
+KINDS = ("z", "ray")
+
+
+@dataclass(frozen=True)
+class DepthRule:
+    """How the stored values of a data set become planar depth; the fields of ``[depth]`` in a description.
+
+    Attributes:
+        container: a name in :data:`CONTAINERS`.
+        dtype: names of the dtypes that a file may hold.
+        view: dtype as which the bytes of a pixel are seen (TartanAir V2 keeps a float in four channels).
+        units_per_metre: a stored value divided by this is in metres.
+        kind: ``"z"`` is planar depth, ``"ray"`` the distance along the ray of the pixel.
+        max_depth: metres; depth beyond it is far. None: no maximum.
+        unknown: stored values without a depth, beside 0, negative and non-finite ones.
+        far: stored values of what is far and has no depth of its own; they become ``+inf``.
+    """
+
+    container: str
+    dtype: tuple[str, ...]
+    units_per_metre: float
+    view: str | None = None
+    kind: str = "z"
+    max_depth: float | None = None
+    unknown: tuple[float, ...] = (0,)
+    far: tuple[float, ...] = ()
+
+
+class Header(NamedTuple):
+    """What a file says about its pixels before they are read."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    fortran_order: bool = False
+
+
+class Container(NamedTuple):
+    """A file format: its readers (they raise ValueError) and what a description may leave open."""
+
+    header: Callable[[BinaryIO], Header]
+    pixels: Callable[[BinaryIO, Header], NDArray[Any]]
+    dtype: tuple[str, ...]
+    units_per_metre: float
+
+
+def _npy_header(file: BinaryIO) -> Header:
+    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    version = np.lib.format.read_magic(file)
+    if version not in readers:
+        raise ValueError(f"expected npy version 1.0 or 2.0, got {version[0]}.{version[1]}")
+    try:
+        shape, fortran_order, dtype = readers[version](file)
+    except (SyntaxError, TypeError, TokenError) as error:  # beside ValueError, what NumPy lets through
+        raise ValueError(f"malformed npy header ({error})") from error
+    if dtype.hasobject:
+        raise ValueError(f"expected numbers, got dtype {dtype} (pickled objects are never loaded)")
+    if any(length < 1 for length in shape):
+        raise ValueError(f"expected a shape without empty axes, got {shape}")
+    return Header(shape, dtype, fortran_order)
+
+
+def _npy_pixels(file: BinaryIO, header: Header) -> NDArray[Any]:
+    count = int(np.prod(header.shape, dtype=object))  # Python integers: a forged shape must not overflow
+    expected, got = file.tell() + count * header.dtype.itemsize, os.fstat(file.fileno()).st_size
+    if expected != got:  # before anything of that size is allocated
+        raise ValueError(f"expected {expected} bytes for {header.dtype} of shape {header.shape}, got {got}")
+    values: NDArray[Any] = np.fromfile(file, header.dtype, count)
+    return values.reshape(header.shape[::-1]).T if header.fortran_order else values.reshape(header.shape)
+
+
+# (bit depth, colour type) of the PNGs that hold depth or masks -> channels, dtype
+_PNG_PIXELS = {(1, 0): (1, "|u1"), (8, 0): (1, "|u1"), (16, 0): (1, "<u2"), (8, 6): (4, "|u1")}
+# Pillow's mode -> order of the bytes. OpenCV holds colours as BGRA, and who keeps a float in four channels saves and
+# loads through OpenCV: so BGRA, not Pillow's own RGBA, is the order of the float's bytes.
+_PNG_BYTES = {"1": "L", "L": "L", "I;16": "I;16", "RGBA": "BGRA"}
+
+
+def _png_header(file: BinaryIO) -> Header:
+    start = file.read(26)
+    if len(start) < 26 or start[:8] != b"\x89PNG\r\n\x1a\n" or start[12:16] != b"IHDR":
+        raise ValueError("expected a PNG signature and header, got other bytes")
+    width, height, depth, colour = struct.unpack(">IIBB", start[16:])
+    if (depth, colour) not in _PNG_PIXELS:
+        raise ValueError(f"expected 8- or 16-bit grey or 8-bit RGBA, got {depth}-bit PNG of colour type {colour}")
+    channels, dtype = _PNG_PIXELS[depth, colour]
+    return Header((height, width) if channels == 1 else (height, width, channels), np.dtype(dtype))
+
+
+def _png_pixels(file: BinaryIO, header: Header) -> NDArray[Any]:
+    from PIL import Image
+
+    try:
+        file.seek(0)
+        with Image.open(file, formats=("PNG",)) as image:
+            image.verify()  # checksums: decoding alone lets one flipped bit in 25 through as other depth
+        file.seek(0)
+        with Image.open(file, formats=("PNG",)) as image:
+            values = np.frombuffer(image.tobytes("raw", _PNG_BYTES[image.mode]), header.dtype)
+    except (
+        OSError,
+        SyntaxError,
+        ValueError,
+        EOFError,
+        struct.error,
+        zlib.error,
+        Image.DecompressionBombError,
+    ) as error:
+        raise ValueError(f"cannot decode PNG ({error})") from error
+    return values.reshape(header.shape)
+
+
+CONTAINERS = {
+    "npy": Container(_npy_header, _npy_pixels, ("uint16", "float16", "float32", "float64"), 1.0),
+    "png": Container(_png_header, _png_pixels, ("uint16",), 1000.0),
+}
+
+
+@contextmanager
+def reading(path: str | Path) -> Iterator[BinaryIO]:
+    """Open a file; whatever is wrong with it becomes one line that begins with its path."""
+    try:
+        with open(path, "rb") as file:
+            if os.fstat(file.fileno()).st_size == 0:
+                raise ValueError("the file is empty")
+            yield file
+    except FileNotFoundError:
+        raise SourceError(f"{path}: no such file; is the data set complete below its root?") from None
+    except OSError as error:
+        raise SourceError(f"{path}: cannot be read ({error.strerror or error})") from error
+    except ValueError as error:
+        raise SourceError(f"{path}: {error}; fetch the file again, or correct the description") from error
+
+
+def _check(header: Header, rule: DepthRule) -> tuple[int, int]:
+    """Return (H, W) of a file that holds what the rule says; a last axis of length 1 is dropped."""
+    if header.dtype.name not in rule.dtype:
+        raise ValueError(f"expected dtype {' or '.join(rule.dtype)}, got {header.dtype.name}")
+    shape = header.shape
+    if rule.view is not None:
+        channels = shape[2] if len(shape) == 3 else 1
+        expected, got = np.dtype(rule.view).itemsize, channels * header.dtype.itemsize
+        if expected != got:
+            raise ValueError(f"expected {expected} bytes per pixel for view {rule.view}, got {got} (shape {shape})")
+        shape = shape[:2] if len(shape) == 3 else shape
+    elif shape[2:] == (1,):
+        shape = shape[:2]
+    if len(shape) != 2:
+        raise ValueError(f"expected shape (height, width), got {shape}")
+    return shape[0], shape[1]
+
+
+def read_shape(path: str | Path, rule: DepthRule) -> tuple[int, int]:
+    """Return (H, W) of a depth file from its header alone; SourceError as :func:`read_stored`."""
+    with reading(path) as file:
+        return _check(CONTAINERS[rule.container].header(file), rule)
+
+
+def read_stored(path: str | Path, rule: DepthRule) -> NDArray[Any]:
+    """Return the stored values of a depth file.
+
+    Returns:
+        (H, W) of one of the dtypes of the rule, or of its ``view``.
+
+    Raises:
+        SourceError: missing, empty, truncated, not the container, or another dtype or shape than the rule's.
+    """
+    with reading(path) as file:
+        container = CONTAINERS[rule.container]
+        header = container.header(file)
+        shape = _check(header, rule)
+        stored = container.pixels(file, header)
+        return (stored if rule.view is None else np.ascontiguousarray(stored).view(rule.view)).reshape(shape)
+
+
+def read_mask(path: str | Path, shape: tuple[int, int]) -> NDArray[np.bool_]:
+    """Return (H, W) bool, True where a mask file is nonzero: usable; SourceError as :func:`read_stored`."""
+    with reading(path) as file:
+        container = CONTAINERS[Path(path).suffix[1:]]
+        header = container.header(file)
+        if header.shape not in (shape, (*shape, 1)):
+            raise ValueError(f"expected a mask of the shape of the depth {shape}, got {header.shape}")
+        usable: NDArray[np.bool_] = container.pixels(file, header).reshape(shape) != 0
+        return usable
+
+
+@lru_cache(maxsize=4)
+def _ray_z(shape: tuple[int, int], fx: float, fy: float, cx: float, cy: float) -> NDArray[np.float32]:
+    """Return d_z, the z component of the unit ray of every pixel, float32."""
+    x, y = (np.arange(shape[1]) - cx) / fx, (np.arange(shape[0]) - cy) / fy
+    d_z: NDArray[np.float32] = (1 / np.sqrt(x * x + (y * y)[:, None] + 1)).astype(np.float32)
+    return d_z
+
+
+def _equals(stored: NDArray[Any], value: float) -> NDArray[np.bool_] | None:
+    """Return where ``stored`` holds ``value``; None if its dtype cannot (65535 as a float16 would match inf)."""
+    if stored.dtype.kind in "iu":
+        limits = np.iinfo(stored.dtype)
+        return stored == int(value) if limits.min <= value <= limits.max and value == int(value) else None
+    return stored == value if np.isinf(value) or abs(value) <= float(np.finfo(stored.dtype).max) else None
+
+
+def to_depth(
+    stored: NDArray[Any],
+    rule: DepthRule,
+    intrinsics: NDArray[np.float64],
+    usable: NDArray[np.bool_] | None = None,
+) -> NDArray[np.float32]:
+    """Turn stored values into planar depth with the three states of a pixel: valid, unknown and far.
+
+    Args:
+        stored: (H, W) as :func:`read_stored` returns it; its memory may become that of the result.
+        rule: how to read the values.
+        intrinsics: (4,) fx, fy, cx, cy in pixels; they matter where the rule's kind is ``"ray"``.
+        usable: (H, W) bool; False makes a pixel unknown, also one that is far.
+
+    Returns:
+        (H, W) float32 in metres: 0 where unknown, ``+inf`` where far without a depth of its own. A finite depth
+        that float32 cannot hold becomes the largest that it can.
+    """
+    far, unknown = (
+        [mask for value in values if (mask := _equals(stored, value)) is not None]
+        for values in (rule.far, [value for value in rule.unknown if value != 0])
+    )
+    if stored.dtype.kind != "u" and not (stored.min() > 0 and stored.max() < np.inf):  # NaN fails it too
+        known = stored > 0
+        known &= stored < np.inf
+        unknown.append(~known)
+    limit = float(np.finfo(np.float32).max)
+    wide = rule.units_per_metre < 1 or np.result_type(stored, np.float32) == np.float64
+    depth: NDArray[Any] = stored.astype(np.float64 if wide else np.float32, copy=wide or not stored.flags.writeable)
+    with np.errstate(invalid="ignore", over="ignore"):  # in pixels that are unknown
+        if rule.units_per_metre != 1:
+            depth /= rule.units_per_metre
+        if wide:
+            depth = np.clip(depth, 0, limit, out=depth).astype(np.float32)
+    if rule.kind == "ray":
+        depth *= _ray_z((stored.shape[0], stored.shape[1]), *map(float, intrinsics))
+    for mask in unknown:
+        depth[mask] = 0
+    for mask in far:
+        depth[mask] = np.inf
+    if usable is not None:
+        depth[~usable] = 0
+    return np.ascontiguousarray(depth)

@@ -1,0 +1,188 @@
+"""What a data set looks like on disk, as data: a TOML file, checked strictly."""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from .decode import CONTAINERS, DepthRule
+from .errors import DescriptionError
+from .paths import placeholders
+from .schema import nearest, read_fields
+
+Tables = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Description:
+    """A data set: where its files lie below its root, how depth is stored, and what the camera is.
+
+    Paths are templates relative to the root, with forward slashes (see ``paths.py``).
+
+    Attributes:
+        summary: one line for people.
+        names: every name by which the data set is asked for.
+        depth_path: template of the depth files; a frame's key is a path that matches it.
+        depth: how stored values become metres.
+        homepage: where to get it; empty for none.
+        image_path: template of the images; None for none.
+        mask_path: template of masks, nonzero where usable; None for none.
+        intrinsics: fx, fy, cx, cy in pixels, or the template of the files that hold them; None where only the
+            user can say.
+    """
+
+    summary: str
+    names: tuple[str, ...]
+    depth_path: str
+    depth: DepthRule
+    homepage: str = ""
+    image_path: str | None = None
+    mask_path: str | None = None
+    intrinsics: tuple[float, ...] | str | None = None
+
+    @classmethod
+    def from_dict(cls, tables: Tables, where: str) -> "Description":
+        """Check the tables of a TOML file and return what they describe.
+
+        Where ``[depth]`` names no container, the suffix of the depth files does, and the container decides
+        what dtype and units are unless they are given.
+
+        Args:
+            tables: the file's content, as ``tomllib`` or ``json`` returns it.
+            where: the file's name, with which error messages begin.
+
+        Raises:
+            DescriptionError: a field is unknown, missing or impossible.
+        """
+        top = read_fields(tables, "", where)
+        files = read_fields(top.get("files", {}), "files", where)
+        camera = read_fields(top.get("intrinsics", {}), "intrinsics", where)
+        if len(camera) > 1:
+            raise DescriptionError(f"{where}: [intrinsics]: expected constant or file, got both: remove one")
+        derived = {"[files] image": files.get("image"), "[files] mask": files.get("mask")}
+        for label, path in {**derived, "[intrinsics] file": camera.get("file")}.items():
+            if extra := set(placeholders(path or "")) - set(placeholders(files["depth"])):
+                raise DescriptionError(
+                    f"{where}: {label}: expected only placeholders of [files] depth '{files['depth']}', "
+                    f"got {{{extra.pop()}}} in '{path}'"
+                )
+        return cls(
+            summary=top["summary"],
+            names=top["names"],
+            depth_path=files["depth"],
+            depth=_depth_rule(read_fields(top.get("depth", {}), "depth", where), files["depth"], where),
+            homepage=top.get("homepage", ""),
+            image_path=files.get("image"),
+            mask_path=files.get("mask"),
+            intrinsics=camera.get("constant", camera.get("file")),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return tables, JSON-ready, from which :meth:`from_dict` makes an equal description."""
+        camera = "file" if isinstance(self.intrinsics, str) else "constant"
+        tables = {
+            "summary": self.summary,
+            "homepage": self.homepage,
+            "names": self.names,
+            "files": {"depth": self.depth_path, "image": self.image_path, "mask": self.mask_path},
+            "depth": asdict(self.depth),
+            "intrinsics": {camera: self.intrinsics},
+        }
+        written: dict[str, Any] = _jsonable(tables)
+        return written
+
+    def decode_rule(self) -> dict[str, Any]:
+        """Return what decides the decoded values, JSON-ready: ``[depth]`` without ``max_depth``."""
+        return {name: value for name, value in self.to_dict()["depth"].items() if name != "max_depth"}
+
+
+def _depth_rule(fields: dict[str, Any], depth_path: str, where: str) -> DepthRule:
+    suffix = PurePosixPath(depth_path).suffix[1:]
+    if "container" not in fields and suffix not in CONTAINERS:
+        raise DescriptionError(
+            f"{where}: [files] depth: expected a path ending in .{' or .'.join(CONTAINERS)}, "
+            f"got '{depth_path}': change it, or add [depth] container"
+        )
+    container = CONTAINERS[fields.setdefault("container", suffix)]
+    fields.setdefault("dtype", container.dtype)
+    fields.setdefault("units_per_metre", container.units_per_metre)
+    far = fields.get("far", ())
+    # One uint16 among the dtypes suffices: a float copy of a uint16 map still holds its 65535.
+    default = (0.0, 65535.0) if "uint16" in fields["dtype"] and "view" not in fields else (0.0,)
+    unknown = fields.setdefault("unknown", tuple(value for value in default if value not in far))
+    if both := set(unknown) & set(far):
+        raise DescriptionError(f"{where}: [depth] far: {min(both):g} is in unknown too: remove it from one")
+    if fields.get("max_depth") == np.inf:
+        del fields["max_depth"]
+    return DepthRule(**fields)
+
+
+def _jsonable(value: Any) -> Any:
+    """Return plain JSON values without what is not set: no tuples, and no infinity, which JSON cannot hold."""
+    if isinstance(value, Mapping):
+        written = {name: _jsonable(entry) for name, entry in value.items()}
+        return {name: entry for name, entry in written.items() if entry not in (None, "", [], {})}
+    if isinstance(value, tuple):
+        return [_jsonable(entry) for entry in value]
+    return str(value) if value in (np.inf, -np.inf) else value
+
+
+def load_description(path: str | Path) -> Description:
+    """Return the description in a TOML file; DescriptionError when there is none, or it is wrong."""
+    return Description.from_dict(_load_tables(Path(path)), str(path))
+
+
+def builtin_descriptions() -> dict[str, Description]:
+    """Return data set name -> description of all that the package knows, sorted by name."""
+    return {name: Description.from_dict(tables, file) for name, (file, tables) in _builtin_tables().items()}
+
+
+def find_description(dataset: str, overrides: Mapping[str, Tables] | None = None) -> Description:
+    """Return the description of a data set, with single fields replaced before it is checked.
+
+    Args:
+        dataset: a name in :func:`builtin_descriptions`, or the path of a file that ends in ``.toml``.
+        overrides: table name -> field -> value. Another depth path takes the place of the image path too, and
+            intrinsics the place of the whole table.
+
+    Raises:
+        DescriptionError: the name is unknown, or the description is wrong, be it by an override.
+    """
+    if dataset.endswith(".toml"):
+        where, tables = dataset, _load_tables(Path(dataset))
+    else:
+        builtin = _builtin_tables()
+        if dataset not in builtin:
+            raise DescriptionError(
+                f"unknown data set '{dataset}'{nearest(dataset, builtin)}: see `precompute datasets` for all, "
+                "or pass the path of a description that ends in .toml"
+            )
+        where, tables = builtin[dataset]
+    given = {name: fields for name, fields in (overrides or {}).items() if fields}
+    if not given:
+        return Description.from_dict(tables, where)
+    merged = {name: dict(tables.get(name, {})) | dict(fields) for name, fields in given.items()}
+    if "depth" in given.get("files", {}):
+        merged["files"].pop("image", None)
+    if "intrinsics" in given:
+        merged["intrinsics"] = dict(given["intrinsics"])
+    return Description.from_dict({**tables, **merged}, f"{where} with the options given")
+
+
+def _builtin_tables() -> dict[str, tuple[str, Tables]]:
+    """Return data set name -> (file name, its tables), sorted by name."""
+    files = Path(__file__).parent.glob("*.toml")
+    tables = [(file.name, tomllib.loads(file.read_text(encoding="utf-8"))) for file in files]
+    return dict(sorted((name, (file, table)) for file, table in tables for name in table["names"]))
+
+
+def _load_tables(path: Path) -> Tables:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DescriptionError(f"{path}: cannot be read ({error.strerror}): pass another path") from error
+    except ValueError as error:
+        raise DescriptionError(f"{path}: expected TOML, got something else ({error}): correct the file") from error

@@ -1,0 +1,235 @@
+"""A data set on disk: its frames by key, decoded one at a time."""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .camera import read_intrinsics
+from .decode import read_mask, read_shape, read_stored, to_depth
+from .description import Description, find_description
+from .errors import DescriptionError, SourceError
+from .frame import Frame
+from .paths import example, path_pattern, walk
+
+
+class SourceStat(NamedTuple):
+    """What tells whether the files that a frame is read from changed, without reading them.
+
+    Attributes:
+        total_size: bytes of all of them.
+        hash63: the first 63 bits of SHA-256 over path below the root, size and modification time of each.
+        newest_mtime_ns: the last modification of any, in ns since 1970.
+    """
+
+    total_size: int
+    hash63: int
+    newest_mtime_ns: int
+
+
+class DepthSource:
+    """The frames of a data set below a root; what it pickles to does not grow with their number.
+
+    A frame's key is its depth file's path relative to the root, with forward slashes. Every method that takes a
+    key raises SourceError when the key does not match the data set's layout.
+
+    Args:
+        name: the data set's name.
+        description: what its files look like.
+        root: the folder that the description's paths are relative to.
+
+    Raises:
+        DescriptionError: the description has no intrinsics.
+    """
+
+    def __init__(self, name: str, description: Description, root: str | Path) -> None:
+        if description.intrinsics is None:
+            raise DescriptionError(
+                f"{name}: no intrinsics: pass --intrinsics fx,fy,cx,cy in pixels (Python: intrinsics=), "
+                "or describe the data in a .toml with [intrinsics] constant or file"
+            )
+        self.name = name
+        self.description = description
+        self.root = Path(os.path.abspath(Path(root).expanduser()))
+        self._cameras: dict[str, tuple[tuple[int, int], NDArray[np.float64]]] = {}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return DepthSource, (self.name, self.description, self.root)
+
+    @property
+    def max_depth(self) -> float | None:
+        """Metres; depth beyond it is far. None: no maximum."""
+        return self.description.depth.max_depth
+
+    def keys(self) -> list[str]:
+        """Return the sorted keys of all frames, listed on the first call.
+
+        Symlinked folders are followed, but not in circles. What begins with a dot, or is a folder that ends in
+        ``.zarr``, is left out.
+
+        Raises:
+            SourceError: there is no frame, a folder cannot be read, or a name is not UTF-8.
+        """
+        return list(self._listing)
+
+    @cached_property
+    def _listing(self) -> list[str]:
+        try:
+            keys = sorted(walk(f"{self.root}/", "", tuple(self.description.depth_path.split("/")), frozenset()))
+            "".join(keys).encode()
+        except UnicodeEncodeError as error:
+            raise SourceError(f"{self.root}: expected file names in UTF-8, got one that is not ({error})") from error
+        except OSError as error:
+            raise SourceError(f"{error.filename}: cannot be listed ({error.strerror}): check the folder") from error
+        if not keys:
+            raise SourceError(
+                f"{self.root}: no depth file matches '{self.description.depth_path}', found {example(self.root)}: "
+                "check --root, or --pattern and the description"
+            )
+        return keys
+
+    def __len__(self) -> int:
+        """Return the number of frames."""
+        return len(self._listing)
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Return an iterator over all frames in the order of :meth:`keys`."""
+        return map(self.read, self._listing)
+
+    def __getitem__(self, index: int) -> Frame:
+        """Return a frame by its place in :meth:`keys`; IndexError beyond the last."""
+        return self.read(self._listing[index])
+
+    def sequence(self, key: str) -> str:
+        """Return the path of the folders that hold the frame's sequence; empty where the layout has no sequences."""
+        return self._match(key)["sequence"]
+
+    def shape(self, key: str) -> tuple[int, int]:
+        """Return (H, W) of a frame, from the header of its depth file; SourceError as :meth:`read`."""
+        self._match(key)
+        return read_shape(f"{self.root}/{key}", self.description.depth)
+
+    def intrinsics(self, key: str) -> NDArray[np.float64]:
+        """Return (4,) float64 fx, fy, cx, cy in pixels; SourceError where its file is missing or impossible."""
+        given = self.description.intrinsics
+        if not isinstance(given, str):
+            self._match(key)
+            return np.array(given, dtype=np.float64)
+        path = f"{self.root}/{self._fill(given, key)}"
+        if "{frame}" in given:
+            return read_intrinsics(path)
+        status = _status(path)
+        state = status.st_size, status.st_mtime_ns
+        if self._cameras.get(path, (None,))[0] != state:
+            self._cameras[path] = state, read_intrinsics(path)
+        return self._cameras[path][1].copy()
+
+    def stat(self, key: str) -> SourceStat:
+        """Return size, hash and newest modification time over every file that the frame is read from.
+
+        Raises:
+            SourceError: one of them is missing.
+        """
+        optional = [self.description.mask_path, self.description.intrinsics]
+        paths = [key, *(self._fill(template, key) for template in optional if isinstance(template, str))]
+        self._match(key)
+        found = [(path, _status(f"{self.root}/{path}")) for path in paths]
+        text = "".join(f"{path}\0{status.st_size}\0{status.st_mtime_ns}\n" for path, status in found)
+        digest = hashlib.sha256(text.encode()).digest()
+        return SourceStat(
+            total_size=sum(status.st_size for _, status in found),
+            hash63=int.from_bytes(digest[:8]) >> 1,
+            newest_mtime_ns=max(status.st_mtime_ns for _, status in found),
+        )
+
+    def read(self, key: str) -> Frame:
+        """Return a decoded frame: 0 where unknown, ``+inf`` where far without a depth of its own.
+
+        Raises:
+            SourceError: a file of the frame is missing, damaged, or not what the description says.
+        """
+        intrinsics = self.intrinsics(key)
+        rule = self.description.depth
+        stored = read_stored(f"{self.root}/{key}", rule)
+        usable = None
+        if self.description.mask_path is not None:
+            path = f"{self.root}/{self._fill(self.description.mask_path, key)}"
+            usable = read_mask(path, (stored.shape[0], stored.shape[1]))
+        return Frame(key, to_depth(stored, rule, intrinsics, usable), intrinsics, rule.max_depth)
+
+    def _match(self, key: str) -> dict[str, str]:
+        match = path_pattern(self.description.depth_path).fullmatch(key)
+        if match is None:
+            raise SourceError(
+                f"'{key}': expected the key of a frame of {self.name}, a path like '{self.description.depth_path}' "
+                "relative to its root"
+            )
+        return {"sequence": "", **match.groupdict()}
+
+    def _fill(self, template: str, key: str) -> str:
+        for name, text in self._match(key).items():
+            template = template.replace(f"{{{name}}}", text)
+        return template
+
+
+def open_source(
+    dataset: str,
+    root: str | Path | None = None,
+    *,
+    intrinsics: ArrayLike | None = None,
+    units_per_metre: float | None = None,
+    pattern: str | None = None,
+    max_depth: float | None = None,
+) -> DepthSource:
+    """Open a data set on disk.
+
+    Args:
+        dataset: a name that ``precompute datasets`` lists, or the path of a description that ends in ``.toml``.
+        root: the folder that holds it. None: ``$DEPTHVAR_DATA/<dataset>``; for a ``.toml``, the folder it is in.
+        intrinsics: fx, fy, cx, cy in pixels, or a 3×3 matrix, in place of the description's.
+        units_per_metre: stored units in a metre, in place of the description's.
+        pattern: template of the depth files, such as ``"{sequence}/depth/{frame}.png"``, in place of the
+            description's. Its suffix decides the container where the description does not (data set ``folder``).
+        max_depth: metres, in place of the description's; inf for no maximum.
+
+    Raises:
+        DescriptionError: the data set is unknown, its description or an option impossible, or it has no intrinsics.
+        SourceError: there is no root, or it is no folder.
+    """
+    depth = {"units_per_metre": units_per_metre, "max_depth": max_depth}
+    overrides: dict[str, dict[str, Any]] = {
+        "files": {} if pattern is None else {"depth": pattern},
+        "depth": {name: value for name, value in depth.items() if value is not None},
+        "intrinsics": {} if intrinsics is None else {"constant": np.ravel(intrinsics).tolist()},
+    }
+    description = find_description(dataset, overrides)
+    from_toml = dataset.endswith(".toml")
+    if root is None and from_toml:
+        root = Path(dataset).parent
+    elif root is None:
+        if not (data := os.environ.get("DEPTHVAR_DATA")):
+            raise SourceError(
+                f"{dataset}: no root: pass --root DIR, or set DEPTHVAR_DATA to the folder above {dataset}/"
+            )
+        root = Path(data) / dataset
+    source = DepthSource(description.names[0] if from_toml else dataset, description, root)
+    if not source.root.is_dir():
+        raise SourceError(
+            f"{source.root}: no such folder: expected {source.name} in it, laid out as '{description.depth_path}'; "
+            "pass --root DIR"
+        )
+    return source
+
+
+def _status(path: str) -> os.stat_result:
+    try:
+        return os.stat(path)
+    except OSError as error:
+        raise SourceError(
+            f"{path}: cannot be read ({error.strerror}): is the data set complete below its root?"
+        ) from error
