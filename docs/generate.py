@@ -14,7 +14,10 @@ from depthvar.precompute.cli import main as cli
 
 DOCS = Path(__file__).parent
 SAMPLE_FRAME = 24  # chairs, poles and window bars before the far outside
-EXIT_CODES = "Exit codes: 0 done, 1 error, 2 wrong usage, 3 validation failed, 4 finished with some frames failed and listed, 130 interrupted."
+EXIT_CODES = (
+    "Exit codes: 0 done, 1 error, 2 wrong usage, 3 validation failed, "
+    "4 finished with some frames failed and listed, 130 interrupted."
+)
 
 
 def cli_page() -> str:

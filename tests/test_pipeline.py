@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_data import TinyData, make_depth
 from numcodecs import BitRound
+from tiny_data import TinyData, make_depth
 
 from depthvar.datasets.cache import SigmaCache
 from depthvar.datasets.errors import CacheError, FrameNotFoundError, SourceError
