@@ -12,7 +12,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from .errors import CacheError, FrameNotFoundError, ParameterError
 from .format import FAILED, NOT_DONE, GroupLayout, check_root, decode_keys, level_name, level_shape
-from .sample import sample
 
 
 @dataclass
@@ -161,6 +160,8 @@ class SigmaCache:
             ParameterError: intrinsics that say something else than a crop and a zoom.
             FrameNotFoundError, CacheError: as for ``read``.
         """
+        from .sample import sample  # loads numba, which reading does not need
+
         name = self._key(key)
         group, row = self._find(name)
         return sample(

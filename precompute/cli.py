@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
@@ -17,7 +17,7 @@ import click
 
 from depthvar.datasets.errors import DepthVarError, ParameterError
 
-from .options import make_job, parse_part, source_of, write_sample
+from .options import make_job, parse_part, write_sample
 
 if TYPE_CHECKING:
     from .execute import Execute
@@ -33,6 +33,10 @@ class _Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
+        except click.UsageError as error:
+            command = error.ctx.command_path if error.ctx else "precompute"
+            click.echo(f"error: {error.format_message()} See `{command} --help`", err=True)
+            ctx.exit(2)
         except DepthVarError as error:
             click.echo(f"error: {error}", err=True)
             ctx.exit(2 if isinstance(error, ParameterError) else 1)
@@ -101,6 +105,7 @@ def run(ctx: click.Context, /, dry_run: bool, as_json: bool, overwrite: bool, **
         plan = pipeline.plan_run(job, overwrite=overwrite)
         outlook = pipeline.make_outlook(plan, pipeline.choose(plan, part, options["limit"]), job)
         facts = {"dataset": job.source.name, "cache": job.cache} | asdict(outlook)
+        facts["failed"] = _failures(outlook.failed)
         _print(as_json, facts, report.dry_run_text)
         return
     began = time.perf_counter()
@@ -130,8 +135,8 @@ def validate(
     """
     from . import report, validate
 
-    source = source_of(cache, root) if sample or full else None
-    result = validate.validate(cache, source, sample=sample, full=full, clear=clear)
+    depth = (root or Path(cache).absolute().parent) if sample or full else None
+    result = validate.validate(cache, depth, sample=sample, full=full, clear=clear)
     _print(as_json, asdict(result), report.validate_text)
     if result.findings:
         ctx.exit(3)
@@ -196,10 +201,14 @@ def _consume(events: "Generator[Outlook | TaskResult]", job: "Job", began: float
         "frames": outlook.frames,
         "computed": computed,
         "unchanged": outlook.done + checked,
-        "failed": [{"key": key, "error": message} for key, message in failed],
+        "failed": _failures(failed),
         "seconds": round(seconds, 3),
         "frames_per_second": round(computed / seconds, 2),
     }
+
+
+def _failures(failed: Iterable[tuple[str, str]]) -> list[dict[str, str]]:
+    return [{"key": key, "error": message} for key, message in failed]
 
 
 def _executor(options: dict[str, Any]) -> "Execute":

@@ -3,6 +3,9 @@
 A task is tried again only when the process that ran it is known to have ended: nothing here retries by itself.
 """
 
+import logging
+import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
@@ -100,11 +103,27 @@ def _client(workers: int | None, scheduler: str | None) -> Iterator[Any]:
         return
     # One process a worker, one thread a process; a shard whose worker died is not run a second time behind our back.
     settings = {"distributed.scheduler.allowed-failures": 0, "distributed.worker.daemon": True}
-    with (
-        dask.config.set(settings),
-        LocalCluster(
-            n_workers=workers, threads_per_worker=1, processes=True, host="127.0.0.1", dashboard_address="127.0.0.1:0"
-        ) as cluster,
-        Client(cluster) as client,
-    ):
+    with dask.config.set(settings), _ignoring_interrupts():
+        cluster = LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            processes=True,
+            host="127.0.0.1",
+            dashboard_address="127.0.0.1:0",
+            silence_logs=logging.CRITICAL,  # what matters to a user comes back as a result or an error
+        )
+    with cluster, Client(cluster) as client:
         yield client
+
+
+@contextmanager
+def _ignoring_interrupts() -> Iterator[None]:
+    """Start processes that a Ctrl-C in the terminal, which reaches them too, does not end: this process does."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)

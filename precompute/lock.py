@@ -35,14 +35,15 @@ def writer_lock(cache: str, part: tuple[int, int] | None = None) -> Iterator[Cal
         own = path.with_name(f"{path.name}.{part[0]}-of-{part[1]}")
         message = f"{cache}: another run of --shard {part[0]}/{part[1]} is writing it"
         file = stack.enter_context(_held(own, fcntl.LOCK_EX, message))
+        os.ftruncate(file, 0)  # what a killed run has claimed
 
         def claim(identity: str) -> None:
             text = f"{part[1]} parts, plan {identity}"
             os.pwrite(file, text.encode(), 0)  # written before the others are read: one of two always sees the other
             for other in path.parent.glob(f"{path.name}.*-of-*"):
-                if other != own and _is_held(other) and other.read_text() not in ("", text):
+                if other != own and (claimed := _claimed(other)) not in ("", text):
                     raise CacheError(
-                        f"{cache}: {other.name} belongs to a run of another plan ({other.read_text()[:40]}…, this one "
+                        f"{cache}: {other.name} belongs to a run of another plan ({claimed[:40]}…, this one "
                         f"{text[:40]}…); give every part the same options and let all see the same files"
                     )
 
@@ -50,8 +51,18 @@ def writer_lock(cache: str, part: tuple[int, int] | None = None) -> Iterator[Cal
 
 
 @contextmanager
-def _held(path: Path, kind: int, message: str) -> Iterator[int]:
-    """Hold a lock file; it is removed at the end unless others share it."""
+def creating(cache: str, part: tuple[int, int] | None = None) -> Iterator[None]:
+    """Let the parts of a run create what is absent one after the other; a whole run holds the cache anyway."""
+    if part is None or "://" in cache:
+        yield
+        return
+    with _held(Path(f"{cache}.lock.create"), fcntl.LOCK_EX):
+        yield
+
+
+@contextmanager
+def _held(path: Path, kind: int, message: str | None = None) -> Iterator[int]:
+    """Hold a lock file, or raise ``message`` if others do (None: wait); removed at the end unless others share it."""
     while True:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -59,10 +70,15 @@ def _held(path: Path, kind: int, message: str) -> Iterator[int]:
         except OSError as error:
             raise CacheError(f"{path}: cannot create the lock: {error.strerror}; pass a writable --out") from error
         try:
-            fcntl.flock(file, kind | fcntl.LOCK_NB)
+            fcntl.flock(file, kind | (fcntl.LOCK_NB if message else 0))
         except BlockingIOError:
             os.close(file)
             raise CacheError(f"{message}; wait until it ends, then run the same command again") from None
+        except OSError as error:
+            os.close(file)
+            raise CacheError(
+                f"{path}: this file system has no locks ({error.strerror}); pass --out on another one"
+            ) from error
         if _same_file(file, path):
             break
         os.close(file)  # its holder removed it between open and lock
@@ -84,15 +100,16 @@ def _same_file(file: int, path: Path) -> bool:
         return False
 
 
-def _is_held(path: Path) -> bool:
+def _claimed(path: Path) -> str:
+    """Return what the holder of a part's lock has claimed; empty where nobody holds it, or nothing yet."""
     try:
         file = os.open(path, os.O_RDWR)
     except FileNotFoundError:
-        return False
+        return ""
     try:
         fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        return True
+        return os.pread(file, 200, 0).decode()
     finally:
         os.close(file)
-    return False
+    return ""

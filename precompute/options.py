@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +42,8 @@ def make_job(options: Mapping[str, Any], dry_run: bool) -> "Job":
     device = _device(options["device"])
     source = _source(options, dry_run)
     out = options["out"] or os.path.relpath(source.root / CACHE_NAME)
+    if options["scheduler"] and "://" not in out:
+        out = os.path.abspath(out)  # the workers of a cluster may be in another folder
     return Job(
         out,
         source,
@@ -81,23 +84,21 @@ def _source(options: Mapping[str, Any], dry_run: bool) -> "DepthSource":
 
 
 def write_sample(folder: Path) -> None:
-    from depthvar.datasets.hospital import write_sample
+    """Write the built-in scene, with its progress on stderr; a finished one is left as it is."""
+    from depthvar.datasets.hospital import write_sample as write
 
-    from .progress import progress
+    from .progress import Advance, progress
 
-    with progress(0, "sample") as _:
-        write_sample(folder)
+    with ExitStack() as stack:
+        advance: Advance | None = None
 
+        def report(done: int, total: int) -> None:
+            nonlocal advance
+            if advance is None:
+                advance = stack.enter_context(progress(total, "writing the sample scene"))
+            advance(1)
 
-def source_of(cache: str, root: Path | None) -> "DepthSource":
-    """Return the source that a cache names, at ``root`` or in the folder that holds the cache."""
-    from depthvar.datasets.cache import SigmaCache
-    from depthvar.datasets.description import Description
-    from depthvar.datasets.source import DepthSource
-
-    opened = SigmaCache(cache, root)
-    attributes = opened.attributes
-    return DepthSource(attributes["dataset"], Description.from_dict(attributes["source"], cache), opened.root)
+        write(folder, report)
 
 
 def _numbers(option: str, text: str, kind: type[int] | type[float]) -> list[Any]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import zarr
 
-from depthvar.datasets.errors import CacheError, SourceError
+from depthvar.datasets.errors import CacheError, ParameterError, SourceError
 from depthvar.datasets.format import FORMAT, FORMAT_VERSION, check_root, frame_bytes, seal, unseal
 from depthvar.datasets.source import DepthSource
 
@@ -15,7 +15,7 @@ from . import store
 from .execute import Execute
 from .fingerprint import differences, fingerprint, provenance
 from .kernel_numba import warm_up
-from .lock import writer_lock
+from .lock import creating, writer_lock
 from .plan import Plan, SourceFrame, StoredGroup, Task, make_plan
 from .worker import Job, TaskResult
 
@@ -80,12 +80,7 @@ def make_outlook(plan: Plan, tasks: Iterable[Task], job: Job) -> Outlook:
     compute = [task for task in tasks if task.action == "compute"]
     check = [task for task in tasks if task.action == "check"]
     skipped = [task for task in plan.tasks if task.action == "skip"]
-    failed = [
-        (key, "could not be read in an earlier run, and has not changed since")
-        for task in skipped
-        for key, state in zip(task.keys, task.states, strict=True)
-        if state == "failed"
-    ]
+    failed = [failure for task in skipped for failure in task.failed_before()]
     return Outlook(
         frames=sum(task.frames for task in plan.tasks) + len(plan.unplaced),
         done=sum(task.frames for task in skipped) - len(failed),
@@ -143,18 +138,25 @@ def run(
     Raises:
         CacheError: another run holds the cache, its parameters differ, it is damaged or cannot be written.
         SourceError: the source is empty, or a frame cannot be read and ``job.on_error`` is "fail".
+        ParameterError: ``overwrite`` together with ``part``.
     """
+    if overwrite and part is not None:
+        raise ParameterError(
+            "--overwrite with --shard: every part would remove the work of the others; remove the cache first, "
+            "or run once with --overwrite --limit 1"
+        )
     with writer_lock(job.cache, part) as claim:
-        root = store.open_existing(job.cache)
-        if overwrite and root is not None:
-            store.remove(root)
-            root = None
-        plan = _plan(job, root)
-        claim(plan.identity(fingerprint(job.parameters())))
+        with creating(job.cache, part):
+            root = store.open_existing(job.cache)
+            if overwrite and root is not None:
+                store.remove(root)
+                root = None
+            plan = _plan(job, root)
+            claim(plan.identity(fingerprint(job.parameters())))
+            root = _describe(job, plan, root)
+            store.prepare(root, plan.groups, job.strides, job.with_depth)
         tasks = choose(plan, part, limit)
         yield make_outlook(plan, tasks, job)
-        root = _describe(job, plan, root)
-        store.prepare(root, plan.groups, job.strides, job.with_depth)
         if tasks and job.device == "cpu":
             warm_up()  # once here, not once in every thread
         yield from execute(job, tasks)

@@ -61,6 +61,11 @@ class Task:
         """Frames that this task reads: rows of removed frames are only cleared."""
         return sum(state not in ("clear", "cleared") for state in self.states)
 
+    def failed_before(self) -> tuple[tuple[str, str], ...]:
+        """Return (key, message) of the frames that failed in an earlier run and are left alone."""
+        message = "could not be read in an earlier run, and has not changed since"
+        return tuple((key, message) for key, state in zip(self.keys, self.states, strict=True) if state == "failed")
+
 
 @dataclass(frozen=True)
 class GroupPlan:

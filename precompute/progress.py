@@ -4,7 +4,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Any, Protocol
 
 import click
 
@@ -23,13 +23,14 @@ def progress(total: int, label: str) -> Iterator[Advance]:
     began = time.monotonic()
     if sys.stderr.isatty() and total:
         done = 0
-        with click.progressbar(
+        bar: Any = click.progressbar(
             length=total,
             label=label,
             file=sys.stderr,
             show_pos=True,
             item_show_func=lambda _: f"{done / max(time.monotonic() - began, 1e-9):.1f} frames/s",
-        ) as bar:
+        )
+        with bar:
 
             def advance(frames: int) -> None:
                 nonlocal done

@@ -2,7 +2,8 @@
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -48,13 +49,14 @@ def run_text(facts: Mapping[str, Any]) -> str:
         f"{facts['frames_per_second']:.1f} frames/s",
         f"{facts['cache']}  (look at it: precompute info {facts['cache']})",
     ]
-    return "\n".join(lines + _failures([(entry["key"], entry["error"]) for entry in facts["failed"]]))
+    return "\n".join(lines + _failures(facts["failed"]))
 
 
-def _failures(failed: Any) -> list[str]:
+def _failures(failed: Sequence[Mapping[str, str]]) -> list[str]:
     if not failed:
         return []
-    return ["failed frames (mend the files and run again):", *(f"  {key}: {error}" for key, error in failed)]
+    frames = (f"  {frame['key']}: {frame['error']}" for frame in failed)
+    return ["failed frames (mend the files and run again):", *frames]
 
 
 def cache_info(cache: str) -> dict[str, Any]:
@@ -90,7 +92,12 @@ def cache_info(cache: str) -> dict[str, Any]:
 def _disk_bytes(cache: str) -> int | None:
     if "://" in cache:
         return None
-    return sum(entry.stat().st_size for entry in Path(cache).rglob("*") if entry.is_file())
+    sizes = 0
+    for folder, _, names in os.walk(cache):
+        for name in names:
+            with suppress(FileNotFoundError):  # a run that goes on renames its files
+                sizes += os.stat(os.path.join(folder, name)).st_size
+    return sizes
 
 
 def _per_pixel(groups: list[dict[str, Any]], attributes: Mapping[str, Any], cache: str) -> dict[str, Any]:

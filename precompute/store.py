@@ -18,6 +18,7 @@ from zarr.storage import LocalStore
 
 from depthvar.datasets.errors import CacheError
 from depthvar.datasets.format import (
+    DIGEST_BYTES,
     FORMAT,
     GroupLayout,
     array_arguments,
@@ -53,7 +54,7 @@ def open_existing(url: str) -> zarr.Group | None:
     """
     try:
         return zarr.open_group(url, mode="r+", zarr_format=3)
-    except FileNotFoundError:
+    except (FileNotFoundError, FileExistsError, NotADirectoryError):
         path = Path(url)
         if "://" not in url and path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise CacheError(
@@ -207,16 +208,33 @@ def clear_shard(root: zarr.Group, name: str, start: int) -> None:
     group = root[name]
     damaged = read_group(group, name, tolerant=True).damaged
     for column in {"digest", *(column for column, first in damaged if first == start)}:
-        array = _array(group, column)  # type: ignore[arg-type]
-        chunk = array.metadata.encode_chunk_key((start // array.chunks[0], 0))
-        with writing(f"{array.store_path}/{chunk}"):
-            asyncio.run((array.store_path / chunk).delete())
+        _delete_chunk(_array(group, column), start)  # type: ignore[arg-type]
+
+
+def _delete_chunk(array: zarr.Array[Any], start: int) -> None:
+    """Delete the stored object (a chunk, or a shard) that holds the row ``start``."""
+    rows = (array.shards or array.chunks)[0]
+    path = array.store_path / array.metadata.encode_chunk_key((start // rows, *[0] * (array.ndim - 1)))
+    with writing(str(path)):
+        asyncio.run(path.delete())
+
+
+def _write_rows(group: zarr.Group, name: str, start: int, values: NDArray[Any]) -> None:
+    """Write the rows of a whole shard."""
+    array = _array(group, name)
+    try:
+        array[start : start + len(values)] = values
+    except OSError:
+        raise
+    except Exception:  # the last shard is read before it is written, being longer than the array, and is damaged
+        _delete_chunk(array, start)
+        array[start : start + len(values)] = values
 
 
 def zero_digests(group: zarr.Group, start: int, count: int) -> None:
     """Take back a shard's claim to be done."""
     with writing(f"{group.store_path}/digest"):
-        _array(group, "digest")[start : start + count] = 0
+        _write_rows(group, "digest", start, np.zeros((count, DIGEST_BYTES), np.uint8))
 
 
 def write_shard(
@@ -229,18 +247,18 @@ def write_shard(
     digests: Sequence[bytes],
 ) -> None:
     """Write whole shards of every array of a group: maps, then bookkeeping, and the digests last."""
-    rows = slice(start, start + len(keys))
-    with writing(f"{group.store_path}, rows {rows.start} to {rows.stop - 1}"):
-        for name, values in maps.items():
-            _array(group, name)[rows] = values
-        key_array = _array(group, "key")
-        key_array[rows] = encode_keys(keys, key_array.shape[1])
-        _array(group, "intrinsics")[rows] = intrinsics
-        _array(group, "source_stat")[rows] = stat
-        _array(group, "digest")[rows] = np.frombuffer(b"".join(digests), np.uint8).reshape(len(keys), -1)
+    columns: dict[str, NDArray[Any]] = {
+        "key": encode_keys(keys, _array(group, "key").shape[1]),
+        "intrinsics": intrinsics,
+        "source_stat": stat,
+        "digest": np.frombuffer(b"".join(digests), np.uint8).reshape(len(keys), DIGEST_BYTES),
+    }
+    with writing(f"{group.store_path}, rows {start} to {start + len(keys) - 1}"):
+        for name, values in (*maps.items(), *columns.items()):
+            _write_rows(group, name, start, values)
 
 
 def write_stat(group: zarr.Group, start: int, stat: NDArray[np.int64]) -> None:
     """Write the ``source_stat`` rows of a shard whose content was found unchanged."""
     with writing(f"{group.store_path}/source_stat"):
-        _array(group, "source_stat")[start : start + len(stat)] = stat
+        _write_rows(group, "source_stat", start, stat)

@@ -103,7 +103,8 @@ def run_task(job: Job, task: Task) -> TaskResult:
     mark = fingerprint(job.parameters())
     if task.action == "check" and (stat := _unchanged(job, task, group, mark)) is not None:
         write_stat(group, task.start, stat)
-        return TaskResult(task.group, task.start, 0, task.frames, (), time.perf_counter() - began)
+        failed = task.failed_before()
+        return TaskResult(task.group, task.start, 0, task.frames - len(failed), failed, time.perf_counter() - began)
     computed, failed = _compute(job, task, group, mark)
     return TaskResult(task.group, task.start, computed, 0, failed, time.perf_counter() - began)
 
@@ -142,7 +143,6 @@ def _read_steady(source: DepthSource, key: str) -> tuple[Frame, tuple[int, int]]
 
 def _compute(job: Job, task: Task, group: zarr.Group, mark: str) -> tuple[int, tuple[tuple[str, str], ...]]:
     count, layout = len(task.keys), task.layout
-    zero_digests(group, task.start, count)
     levels = {
         stride: np.full((count, *level_shape(layout.height, layout.width, stride)), np.nan, np.float32)
         for stride in job.strides
@@ -176,6 +176,7 @@ def _compute(job: Job, task: Task, group: zarr.Group, mark: str) -> tuple[int, t
         digests[row] = frame_digest(frame, mark)
         if job.with_depth:
             maps["depth"][row] = frame.depth
+    zero_digests(group, task.start, count)
     write_shard(group, task.start, maps, task.keys, intrinsics, stat, digests)
     return task.frames - len(failed), tuple(failed)
 

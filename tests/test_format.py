@@ -50,7 +50,9 @@ def test_a_flipped_bit_in_sealed_attributes_is_found(data: st.DataObject) -> Non
         fmt.unseal(attributes, "here")
 
 
-@pytest.mark.parametrize("sequence", ["sigma_Z2", "a/sigma_Z2_s3", "digest/b", "_root", "x@24x32", "__x", "a/zarr.json"])
+@pytest.mark.parametrize(
+    "sequence", ["sigma_Z2", "a/sigma_Z2_s3", "digest/b", "_root", "x@24x32", "__x", "a/zarr.json"]
+)
 def test_a_sequence_named_like_a_part_of_the_format_is_refused(sequence: str) -> None:
     with pytest.raises(ParameterError, match="rename the folder"):
         fmt.check_sequence(sequence)

@@ -1,0 +1,220 @@
+"""The kernel: the variance of depth inside a pixel's footprint, from ground-truth depth and its intrinsics.
+
+The definition, its reasons and its measurements: docs/method.md. The frustum variance is that of mip-NeRF (Barron
+et al., ICCV 2021, eq. 7, https://arxiv.org/abs/2103.13415). Nothing heavy is loaded here: an engine is, when used.
+"""
+
+import math
+import sys
+from dataclasses import dataclass
+from numbers import Integral, Real
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from depthvar.datasets.errors import ParameterError
+from depthvar.datasets.frame import as_intrinsics
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+KERNEL_VERSION = 1
+"""Part of every fingerprint: raised whenever the same input and parameters give another sigma_Z²."""
+
+Engine = Literal["auto", "numba", "torch"]
+_ENGINES = ("auto", "numba", "torch")
+
+
+@dataclass(frozen=True)
+class KernelParams:
+    """The parameters of the kernel.
+
+    Attributes:
+        window: side of the square neighbourhood whose range of distances is taken: 3, 5 or 7 pixels.
+        lambda_prior: weight of the pixel's footprint, >= 0.
+        alpha_clamp: largest half-width of the distance interval, as a part of the distance: above 0, at most 1.
+        min_valid: known pixels that a window needs for its range to count, 1 to window².
+        compat: ``"pi3"`` reproduces the original online implementation, faults included (window 5 only).
+
+    Raises:
+        ParameterError: a value is not one of these.
+    """
+
+    window: int = 5
+    lambda_prior: float = 0.5
+    alpha_clamp: float = 0.3
+    min_valid: int = 3
+    compat: Literal["pi3"] | None = None
+
+    def __post_init__(self) -> None:
+        _require("window", self.window, "3, 5 or 7", _is(self.window, Integral) and self.window in (3, 5, 7))
+        _require(
+            "lambda_prior", self.lambda_prior, "a finite number >= 0",
+            _is(self.lambda_prior, Real) and 0 <= self.lambda_prior < math.inf,
+        )  # fmt: skip
+        _require(
+            "alpha_clamp", self.alpha_clamp, "a number above 0 and at most 1",
+            _is(self.alpha_clamp, Real) and 0 < self.alpha_clamp <= 1,
+        )  # fmt: skip
+        _require(
+            "min_valid", self.min_valid, f"a whole number from 1 to window² = {self.window**2}",
+            _is(self.min_valid, Integral) and 1 <= self.min_valid <= self.window**2,
+        )  # fmt: skip
+        _require("compat", self.compat, "None or 'pi3'", self.compat in (None, "pi3"))
+        if self.compat == "pi3":
+            _require("window", self.window, "5 with compat='pi3', the only window the original has", self.window == 5)
+
+
+def _is(value: object, kind: type) -> bool:
+    return isinstance(value, kind) and not isinstance(value, bool)
+
+
+def _require(name: str, value: object, rule: str, holds: bool) -> None:
+    if not holds:
+        raise ParameterError(f"{name}: expected {rule}, got {value!r}")
+
+
+class Components(NamedTuple):
+    """The intermediate maps of the kernel, each of the shape of the depth.
+
+    Attributes:
+        sigma_z2: variance of planar depth, m²; ``+inf`` where unknown or far.
+        sigma_t2: variance of the distance along the ray, m²; ``+inf`` where unknown or far.
+        t_mu: distance along the ray, m; ``+inf`` where unknown or without a depth.
+        t_delta: half-width δ of the distance interval, m; ``+inf`` where t_mu is.
+    """
+
+    sigma_z2: Any
+    sigma_t2: Any
+    t_mu: Any
+    t_delta: Any
+
+
+_DEFAULT = KernelParams()
+
+
+@overload
+def sigma_z2(
+    depth: "Tensor", intrinsics: Any, params: KernelParams = ..., valid: Any = None, max_depth: float | None = None,
+    *, return_components: Literal[False] = ..., engine: Engine = ...,
+) -> "Tensor": ...  # fmt: skip
+@overload
+def sigma_z2(
+    depth: NDArray[Any], intrinsics: ArrayLike, params: KernelParams = ..., valid: NDArray[np.bool_] | None = None,
+    max_depth: float | None = None, *, return_components: Literal[False] = ..., engine: Engine = ...,
+) -> NDArray[np.float32]: ...  # fmt: skip
+@overload
+def sigma_z2(
+    depth: Any, intrinsics: Any, params: KernelParams = ..., valid: Any = None, max_depth: float | None = None,
+    *, return_components: Literal[True], engine: Engine = ...,
+) -> Components: ...  # fmt: skip
+def sigma_z2(
+    depth: Any,
+    intrinsics: Any,
+    params: KernelParams = _DEFAULT,
+    valid: Any = None,
+    max_depth: float | None = None,
+    *,
+    return_components: bool = False,
+    engine: Engine = "auto",
+) -> Any:
+    """Return sigma_Z², the variance of the depth inside a pixel, of one or more depth maps.
+
+    Args:
+        depth: (..., H, W) planar depth in metres, a NumPy array (float16, float32 or float64) or a torch tensor.
+            0, negative or NaN: unknown. ``+inf``: far, without a depth of its own (sky).
+        intrinsics: (..., 3, 3) or (..., 4) as fx, fy, cx, cy, in pixels with integer pixel centres; its leading
+            dimensions broadcast against those of the depth.
+        params: the parameters of the kernel.
+        valid: bool, broadcast against the depth; False: unknown. None: known wherever the depth is.
+        max_depth: metres, above 0; deeper pixels are far: they take part in the windows of their neighbours, only
+            their own variance is ``+inf``. With ``compat="pi3"`` they enter as 0, as in the original's loader.
+        return_components: return :class:`Components` in place of sigma_Z² alone.
+        engine: ``"auto"``: Numba for NumPy, torch for torch. ``"numba"`` takes tensors on the CPU, ``"torch"`` also
+            NumPy arrays.
+
+    Returns:
+        (..., H, W) in m²: float32 NumPy for NumPy; for a tensor, a tensor on its device (float64 if the depth is
+        float64 and the engine torch, else float32). Finite and above 0 where the depth is valid, ``+inf`` where it
+        is unknown or far; with ``compat="pi3"`` the original's value there.
+
+    Raises:
+        ParameterError: a shape, dtype, device, engine or maximum depth is not one of these.
+    """
+    maps: tuple[Any, ...]
+    if engine not in _ENGINES:
+        raise ParameterError(f"engine: expected one of {', '.join(_ENGINES)}; got {engine!r}")
+    if max_depth is not None:
+        _require("max_depth", max_depth, "a number of metres above 0, or None", max_depth > 0)
+    torch = sys.modules.get("torch")  # a tensor exists only where torch is loaded already
+    is_tensor = torch is not None and isinstance(depth, torch.Tensor)
+    if engine == "torch" or (engine == "auto" and is_tensor):
+        from .kernel_torch import sigma_z2_maps
+
+        maps = sigma_z2_maps(depth, intrinsics, params, valid, max_depth, components=return_components)
+        if not is_tensor:
+            maps = tuple(m.numpy().astype(np.float32, copy=False) for m in maps)
+    else:
+        if is_tensor:
+            _require("depth", str(depth.device), "a tensor on the CPU for engine='numba'", depth.device.type == "cpu")
+            depth = depth.detach().numpy()
+        maps = _numba_maps(depth, intrinsics, params, valid, max_depth, components=return_components)
+        if torch is not None and is_tensor:
+            maps = tuple(torch.from_numpy(m) for m in maps)
+    return Components(*maps) if return_components else maps[0]
+
+
+def _numba_maps(
+    depth: Any, intrinsics: Any, params: KernelParams, valid: Any, max_depth: float | None, *, components: bool
+) -> tuple[NDArray[np.float32], ...]:
+    from .kernel_numba import sigma_z2_frame
+
+    depth = np.asarray(depth)
+    valid = None if valid is None else np.asarray(valid)
+    cameras = as_intrinsics(intrinsics)
+    check_input(depth, cameras.shape[:-1], valid, is_float=depth.dtype.kind == "f" and depth.dtype.itemsize <= 8,
+                is_bool=valid is None or valid.dtype == np.bool_)  # fmt: skip
+    depth = depth.astype(np.float32, copy=False)
+    if depth.ndim == 2 and not components and (valid is None or valid.shape == depth.shape):
+        return (sigma_z2_frame(depth, cameras.reshape(4), params, max_depth, valid),)
+    *batch, height, width = depth.shape
+    out = np.empty((*batch, 4 if components else 1, height, width), np.float32)
+    cameras = np.broadcast_to(cameras, (*batch, 4))
+    valid = None if valid is None else np.broadcast_to(valid, depth.shape)
+    for i in np.ndindex(*batch):
+        sigma_z2_frame(depth[i], cameras[i], params, max_depth, None if valid is None else valid[i], out[i])
+    return tuple(np.moveaxis(out, -3, 0))
+
+
+def check_input(depth: Any, cameras: tuple[int, ...], valid: Any, *, is_float: bool, is_bool: bool) -> None:
+    """Check what is known without reading a value (a tensor may be on another device): shapes and dtypes.
+
+    Args:
+        depth: array or tensor that should be (..., H, W).
+        cameras: the leading dimensions of the intrinsics.
+        valid: array, tensor or None.
+        is_float: the depth's dtype is one that the engine takes.
+        is_bool: so is that of ``valid``.
+
+    Raises:
+        ParameterError: a shape or dtype does not fit.
+    """
+    shape = tuple(depth.shape)
+    _require("depth", shape, "shape (..., H, W) of at least one pixel", len(shape) >= 2 and 0 not in shape[-2:])
+    _require("depth", str(depth.dtype), "floating-point metres; convert the dtype and the unit first", is_float)
+    _require(
+        "intrinsics", cameras, f"leading dimensions that broadcast to those of the depth, {shape[:-2]}",
+        _broadcasts(cameras, shape[:-2]),
+    )  # fmt: skip
+    if valid is not None:
+        _require("valid", str(valid.dtype), "dtype bool", is_bool)
+        _require(
+            "valid", tuple(valid.shape), f"a shape that broadcasts to the depth's, {shape}",
+            _broadcasts(tuple(valid.shape), shape),
+        )  # fmt: skip
+
+
+def _broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
+    trailing = to[len(to) - len(shape) :]
+    return len(shape) <= len(to) and all(a in (1, b) for a, b in zip(shape, trailing, strict=True))

@@ -1,0 +1,384 @@
+"""The CPU engine of the kernel: NumPy in, NumPy out, compiled by Numba, one core per call.
+
+A frame is swept once, row by row, and every stage is a function of its own over one row. The two quantiles of
+a window are ranks at the ends of a sorted list, so only the ``k`` smallest and ``k`` largest distances are kept
+(k = 1, 2, 3 for windows 3, 5, 7): per row first, then over the last ``window`` rows, which a ring buffer holds.
+Largest are kept as the smallest of ``-t``, so that ``+inf`` stands for "not there" in both lists, and one merge
+serves both. Minima and maxima do not depend on order or position: a crop of the interior has identical bits.
+
+No fastmath: the meaning of ``+inf`` and NaN, and those identical bits, depend on it.
+"""
+
+import functools
+import logging
+import math
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numba import njit, types
+from numpy.typing import NDArray
+
+from .kernel import KernelParams
+
+_LOG = logging.getLogger("depthvar")
+_COMPILE_SECONDS = 10  # what a cold compilation takes on a machine of 2023; only for the message
+_JIT = {"nogil": True, "error_model": "numpy", "cache": True}
+_NO_MASK = np.empty((0, 0), np.bool_)
+
+# Numba would compute in float64 with plain Python literals.
+_INF = np.float32(np.inf)
+_LARGEST = np.finfo(np.float32).max
+_ZERO = np.float32(0)
+_HALF = np.float32(0.5)
+_ONE = np.float32(1)
+_THREE = np.float32(3)
+_TEN = np.float32(10)
+_TWELVE = np.float32(12)
+_THIRTY = np.float32(30)
+_THIRD = np.float32(1 / 3)
+_FOUR_15TH = np.float32(4 / 15)
+_FLOOR = np.float32(1e-8)  # (1e-4)²: method, step 5
+_EPS = np.float32(1e-6)  # the absolute epsilon of compat="pi3"
+
+
+@njit(inline="always")
+def _min(a, b):  # type: ignore[no-untyped-def]
+    return a if a < b else b
+
+
+@njit(inline="always")
+def _max(a, b):  # type: ignore[no-untyped-def]
+    return a if a > b else b
+
+
+@njit(inline="always")
+def _merge2(a0, a1, b0, b1):  # type: ignore[no-untyped-def]
+    """Return the two smallest of two sorted pairs, sorted."""
+    return _min(a0, b0), _min(_max(a0, b0), _min(a1, b1))
+
+
+@njit(inline="always")
+def _merge3(a0, a1, a2, b0, b1, b2):  # type: ignore[no-untyped-def]
+    """Return the three smallest of two sorted triples, sorted."""
+    c2 = _min(_min(a2, b2), _min(_max(a1, b0), _max(a0, b1)))
+    return _min(a0, b0), _min(_max(a0, b0), _min(a1, b1)), c2
+
+
+# Where it can, a stage takes a whole array and the index of a row: to slice rows off costs as much as a short stage.
+
+
+@njit(**_JIT)
+def _load(depth, valid, v, farthest, z, i):  # type: ignore[no-untyped-def]
+    """Copy row v of the depth, with 0 where it is unknown (or beyond ``farthest``)."""
+    if valid.size > 0:
+        for u in range(z.shape[1]):
+            usable = valid[v, u] and depth[v, u] > _ZERO and depth[v, u] <= farthest
+            z[i, u] = depth[v, u] if usable else _ZERO
+    else:
+        for u in range(z.shape[1]):
+            usable = depth[v, u] > _ZERO and depth[v, u] <= farthest
+            z[i, u] = depth[v, u] if usable else _ZERO
+
+
+@njit(**_JIT)
+def _rays(z, i, a2, b2, t, neg_t, known):  # type: ignore[no-untyped-def]
+    """Steps 1 and 2: distance along the ray, t = Z / d_z, with d_z = 1 / sqrt(a² + b² + 1)."""
+    for u in range(a2.size):
+        distance = z[i, u] * math.sqrt(a2[u] + b2 + _ONE)
+        usable = z[i, u] > _ZERO
+        t[u] = distance if usable else _INF
+        neg_t[u] = -distance if usable else _INF
+        known[u] = usable
+
+
+@njit(**_JIT)
+def _rays_pi3(z, i, a2, b2, t, neg_t, known):  # type: ignore[no-untyped-def]
+    for u in range(a2.size):
+        d_z = _ONE / math.sqrt(a2[u] + b2 + _ONE)
+        distance = _max(z[i, u], _EPS) / (d_z + _EPS)
+        t[u] = distance
+        neg_t[u] = -distance
+        known[u] = True
+
+
+@njit(**_JIT)
+def _count(known, window, row_count, i, count):  # type: ignore[no-untyped-def]
+    """Replace the row that leaves the window by the row that enters it in the number of known pixels."""
+    for u in range(count.size):
+        count[u] -= row_count[i, u]
+        row_count[i, u] = known[u]
+    for shift in range(1, window):
+        for u in range(count.size):
+            row_count[i, u] += known[u + shift]
+    for u in range(count.size):
+        count[u] += row_count[i, u]
+
+
+@njit(**_JIT)
+def _smallest_3(x, j, out, i):  # type: ignore[no-untyped-def]
+    """Step 3 along a row: the k smallest of each run of ``window`` values of row j, padded."""
+    for u in range(out.shape[2]):
+        out[i, 0, u] = _min(_min(x[j, u], x[j, u + 1]), x[j, u + 2])
+
+
+@njit(**_JIT)
+def _smallest_5(x, j, out, i):  # type: ignore[no-untyped-def]
+    for u in range(out.shape[2]):
+        x0, x1, x2, x3, x4 = x[j, u], x[j, u + 1], x[j, u + 2], x[j, u + 3], x[j, u + 4]
+        c0, c1 = _merge2(_min(x0, x1), _max(x0, x1), _min(x2, x3), _max(x2, x3))
+        out[i, 0, u] = _min(c0, x4)
+        out[i, 1, u] = _min(c1, _max(c0, x4))
+
+
+@njit(**_JIT)
+def _smallest_7(x, j, out, i):  # type: ignore[no-untyped-def]
+    for u in range(out.shape[2]):
+        x0, x1, x2, x3 = x[j, u], x[j, u + 1], x[j, u + 2], x[j, u + 3]
+        x4, x5, x6 = x[j, u + 4], x[j, u + 5], x[j, u + 6]
+        a0, a1, a2 = _merge3(_min(x0, x1), _max(x0, x1), _INF, _min(x2, x3), _max(x2, x3), _INF)
+        b0, b1, b2 = _merge3(_min(x4, x5), _max(x4, x5), _INF, x6, _INF, _INF)
+        out[i, 0, u], out[i, 1, u], out[i, 2, u] = _merge3(a0, a1, a2, b0, b1, b2)
+
+
+@njit(inline="always")
+def _half_range(low, high, n, min_valid, highest):  # type: ignore[no-untyped-def]
+    edge = _HALF * (high - low) if high < _INF else _INF
+    return _ZERO if n < min_valid and highest < _INF else edge
+
+
+@njit(**_JIT)
+def _edges_3(small, neg, count, min_valid, edge):  # type: ignore[no-untyped-def]
+    """Step 3 over the rows of the ring: the quantiles (rank (n + 9) // 20 from either end) and half their range."""
+    for u in range(edge.size):
+        low, high = small[0, 0, u], neg[0, 0, u]
+        for i in range(1, 3):
+            low = _min(low, small[i, 0, u])
+            high = _min(high, neg[i, 0, u])
+        edge[u] = _half_range(low, -high, np.float32(count[u]), min_valid, -high)
+
+
+@njit(**_JIT)
+def _edges_5(small, neg, count, min_valid, edge):  # type: ignore[no-untyped-def]
+    for u in range(edge.size):
+        a0, a1 = small[0, 0, u], small[0, 1, u]
+        b0, b1 = neg[0, 0, u], neg[0, 1, u]
+        for i in range(1, 5):
+            a0, a1 = _merge2(a0, a1, small[i, 0, u], small[i, 1, u])
+            b0, b1 = _merge2(b0, b1, neg[i, 0, u], neg[i, 1, u])
+        n = np.float32(count[u])
+        low = a1 if n > _TEN else a0
+        high = b1 if n > _TEN else b0
+        edge[u] = _half_range(low, -high, np.float32(count[u]), min_valid, -b0)
+
+
+@njit(**_JIT)
+def _edges_7(small, neg, count, min_valid, edge):  # type: ignore[no-untyped-def]
+    for u in range(edge.size):
+        a0, a1, a2 = small[0, 0, u], small[0, 1, u], small[0, 2, u]
+        b0, b1, b2 = neg[0, 0, u], neg[0, 1, u], neg[0, 2, u]
+        for i in range(1, 7):
+            a0, a1, a2 = _merge3(a0, a1, a2, small[i, 0, u], small[i, 1, u], small[i, 2, u])
+            b0, b1, b2 = _merge3(b0, b1, b2, neg[i, 0, u], neg[i, 1, u], neg[i, 2, u])
+        n = np.float32(count[u])
+        low = a2 if n > _THIRTY else (a1 if n > _TEN else a0)
+        high = b2 if n > _THIRTY else (b1 if n > _TEN else b0)
+        edge[u] = _half_range(low, -high, np.float32(count[u]), min_valid, -b0)
+
+
+@njit(inline="always")
+def _delta2(edge, t, prior2, cap2):  # type: ignore[no-untyped-def]
+    """Steps 4 and 5: x = δ² / t², the cap last. It is NaN nowhere: max(NaN, floor) is the floor."""
+    r = edge / t
+    return _min(_max(r * r + prior2, _FLOOR), cap2)
+
+
+@njit(inline="always")
+def _frustum(x):  # type: ignore[no-untyped-def]
+    """Step 6: σ_t² / t² of a conical frustum of relative half-length √x (mip-NeRF, arXiv:2103.13415, eq. 7)."""
+    return x * _THIRD - _FOUR_15TH * x * x * (_TWELVE - x) / ((_THREE + x) * (_THREE + x))
+
+
+@njit(**_JIT)
+def _variances(z, i, t, edge, prior2, cap2, max_depth, out, v):  # type: ignore[no-untyped-def]
+    """Steps 4 to 7: d_z² σ_t² = Z² · (σ_t² / t²), and +inf where unknown (t is +inf there) or far."""
+    for u in range(edge.size):
+        zu, tu = z[i, u], t[u]
+        s = zu * zu * _frustum(_delta2(edge[u], tu, prior2, cap2))
+        out[0, v, u] = s if tu < _INF and zu <= max_depth else _INF
+
+
+@njit(**_JIT)
+def _components(z, i, t, edge, prior2, cap2, max_depth, out, v):  # type: ignore[no-untyped-def]
+    for u in range(edge.size):
+        zu, tu = z[i, u], t[u]
+        x = _delta2(edge[u], tu, prior2, cap2)
+        out[1, v, u] = tu * tu * _frustum(x) if tu < _INF and zu <= max_depth else _INF
+        out[2, v, u] = tu
+        out[3, v, u] = tu * math.sqrt(x)
+
+
+@njit(inline="always")
+def _delta_pi3(edge, t, prior2, cap2):  # type: ignore[no-untyped-def]
+    return math.sqrt(_min(edge * edge + prior2 * t * t + 1e-6, cap2 * t * t))
+
+
+@njit(inline="always")
+def _sigma_t2_pi3(t, delta):  # type: ignore[no-untyped-def]
+    t2, d2 = _max(t, 1e-6) ** 2, _max(delta, 1e-6) ** 2
+    return d2 / 3 - 4 * d2 * d2 * (12 * t2 - d2) / (15 * (3 * t2 + d2) ** 2 + 1e-6)
+
+
+@njit(**_JIT)
+def _variances_pi3(t, a2, b2, edge, prior2, cap2, out, v):  # type: ignore[no-untyped-def]
+    """The original's steps 4 to 7, in float64: in float32 its differences cancel."""
+    for u in range(edge.size):
+        tu = np.float64(t[u])
+        sigma_t2 = _sigma_t2_pi3(tu, _delta_pi3(np.float64(edge[u]), tu, prior2, cap2))
+        out[0, v, u] = sigma_t2 / (np.float64(a2[u]) + np.float64(b2) + 1.0)
+
+
+@njit(**_JIT)
+def _components_pi3(t, edge, prior2, cap2, out, v):  # type: ignore[no-untyped-def]
+    for u in range(edge.size):
+        tu = np.float64(t[u])
+        delta = _delta_pi3(np.float64(edge[u]), tu, prior2, cap2)
+        out[1, v, u], out[2, v, u], out[3, v, u] = _sigma_t2_pi3(tu, delta), tu, delta
+
+
+def _sweep(  # type: ignore[no-untyped-def]
+    depth, valid, fx, fy, cx, cy, window, lambda_prior, alpha_clamp, min_valid, max_depth, pi3, out
+):
+    """Fill ``out``, (1, H, W) or with components (4, H, W), row by row."""
+    height, width = depth.shape
+    reach, k = window // 2, (window - 1) // 2
+    eps = 1e-6 if pi3 else 0.0
+    tan2 = (0.5 / (fx + eps)) ** 2 + (0.5 / (fy + eps)) ** 2
+    prior2, cap2 = lambda_prior * lambda_prior * tan2, alpha_clamp * alpha_clamp
+    farthest = min(max_depth, _LARGEST) if pi3 else _INF
+    a2 = np.empty(width, np.float32)
+    for u in range(width):
+        a = np.float32((u - cx) / fx)  # divided in float64, so that a crop has the same bits
+        a2[u] = a * a
+    b2 = np.empty(height, np.float32)
+    for v in range(height):
+        b = np.float32((v - cy) / fy)
+        b2[v] = b * b
+    outside = _ZERO if pi3 else _INF  # what lies beyond the image: distances of 0, or nothing
+    padded = width + 2 * reach
+    inner = slice(reach, reach + width)
+    z = np.zeros((window, width), np.float32)
+    t = np.full((window, padded), outside, np.float32)
+    neg_t = np.full((1, padded), outside, np.float32)
+    known = np.full(padded, 1 if pi3 else 0, np.uint8)
+    beyond = known.copy()
+    small = np.full((window, k, width), outside, np.float32)
+    neg = np.full((window, k, width), outside, np.float32)
+    row_count = np.full((window, width), window if pi3 else 0, np.uint8)
+    count = np.full(width, window * window if pi3 else 0, np.uint8)
+    edge = np.empty(width, np.float32)
+    for v in range(height + reach):
+        i = v % window
+        if v < height:
+            _load(depth, valid, v, farthest, z, i)
+            if pi3:
+                _rays_pi3(z, i, a2, b2[v], t[i, inner], neg_t[0, inner], known[inner])
+            else:
+                _rays(z, i, a2, b2[v], t[i, inner], neg_t[0, inner], known[inner])
+            _count(known, window, row_count, i, count)
+            if window == 3:
+                _smallest_3(t, i, small, i)
+                _smallest_3(neg_t, 0, neg, i)
+            elif window == 5:
+                _smallest_5(t, i, small, i)
+                _smallest_5(neg_t, 0, neg, i)
+            else:
+                _smallest_7(t, i, small, i)
+                _smallest_7(neg_t, 0, neg, i)
+        else:
+            small[i], neg[i] = outside, outside
+            _count(beyond, window, row_count, i, count)
+        if v < reach:
+            continue
+        if window == 3:
+            _edges_3(small, neg, count, min_valid, edge)
+        elif window == 5:
+            _edges_5(small, neg, count, min_valid, edge)
+        else:
+            _edges_7(small, neg, count, min_valid, edge)
+        c = v - reach  # the row at the centre of the ring
+        i = c % window
+        if pi3:
+            _variances_pi3(t[i, inner], a2, b2[c], edge, prior2, cap2, out, c)
+            if out.shape[0] > 1:
+                _components_pi3(t[i, inner], edge, prior2, cap2, out, c)
+        else:
+            _variances(z, i, t[i, inner], edge, np.float32(prior2), np.float32(cap2), max_depth, out, c)
+            if out.shape[0] > 1:
+                _components(z, i, t[i, inner], edge, np.float32(prior2), np.float32(cap2), max_depth, out, c)
+
+
+def _image(dtype: Any) -> Any:
+    """The Numba type of a contiguous image, read-only or not (one compilation serves both)."""
+    return types.Array(dtype, 2, "C", readonly=True)
+
+
+@functools.cache
+def _compiled() -> Callable[..., None]:
+    """Compile the sweep for this machine, or load it from Numba's cache; say so if that takes long."""
+    real = types.float64
+    signature = types.void(
+        _image(types.float32), _image(types.bool_), real, real, real, real, types.intp, real, real,
+        types.float32, types.float32, types.bool_, types.float32[:, :, ::1],
+    )  # fmt: skip
+    where = _load.stats.cache_path
+    message = "compiling the CPU kernel for this machine (once, about %d s; cached in %s)"
+    notice = threading.Timer(1.0, _LOG.info, (message, _COMPILE_SECONDS, where))
+    notice.daemon = True
+    notice.start()
+    try:
+        compiled: Callable[..., None] = njit(signature, **_JIT)(_sweep)
+    finally:
+        notice.cancel()
+    return compiled
+
+
+def warm_up() -> None:
+    """Compile the engine for this machine, or load it from the cache on disk: what a first call would do.
+
+    Logs one line (logger ``depthvar``, INFO) while it compiles, if that takes more than a second.
+    """
+    _compiled()
+
+
+def sigma_z2_frame(
+    depth: NDArray[np.float32],
+    intrinsics: NDArray[np.float64],
+    params: KernelParams,
+    max_depth: float | None = None,
+    valid: NDArray[np.bool_] | None = None,
+    out: NDArray[np.float32] | None = None,
+) -> NDArray[np.float32]:
+    """Return sigma_Z² of one frame, without checking anything: the entry for the pipeline.
+
+    Args:
+        depth: (H, W) float32 metres, of any strides; <= 0 or NaN is unknown, ``+inf`` far.
+        intrinsics: (4,) fx, fy, cx, cy in pixels.
+        params: the parameters of the kernel.
+        max_depth: metres; deeper pixels are far. None: no maximum.
+        valid: (H, W) bool, False where depth is unknown. None: known wherever it is above 0.
+        out: (H, W) float32, C contiguous, filled and returned; or (4, H, W) for sigma_z2, sigma_t2, t_mu, t_delta.
+
+    Returns:
+        ``out``, in m² (t_mu and t_delta in m).
+    """
+    if out is None:
+        out = np.empty(depth.shape, np.float32)
+    fx, fy, cx, cy = intrinsics
+    _compiled()(
+        np.ascontiguousarray(depth), _NO_MASK if valid is None else np.ascontiguousarray(valid), fx, fy, cx, cy,
+        params.window, params.lambda_prior, params.alpha_clamp, params.min_valid,
+        np.inf if max_depth is None else max_depth, params.compat == "pi3", out if out.ndim == 3 else out[None],
+    )  # fmt: skip
+    return out

@@ -1,0 +1,113 @@
+"""Is a cache still what its source gives? The listing, the files' content, and frames computed again."""
+
+import math
+import random
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from depthvar.datasets.errors import CacheError, DepthVarError
+from depthvar.datasets.format import FAILED, NOT_DONE, level_name, level_shape
+from depthvar.datasets.source import DepthSource
+
+from .fingerprint import fingerprint, frame_digest
+from .integrity import CLEAR, RUN_AGAIN, Finding
+from .kernel import KernelParams
+from .plan import StoredGroup
+from .worker import Job, frame_levels
+
+
+def job_of(cache: str, source: DepthSource, parameters: Mapping[str, Any]) -> Job:
+    """Return the job that computes what a cache's parameters say.
+
+    Raises:
+        CacheError: this depthvar computes something else.
+    """
+    names = ("window", "lambda_prior", "alpha_clamp", "min_valid", "compat")
+    params = KernelParams(**{name: parameters[name] for name in names})
+    job = Job(cache, source, params, tuple(parameters["strides"]), parameters["keepbits"], parameters["with_depth"])
+    if fingerprint(job.parameters()) != fingerprint(parameters):
+        raise CacheError(
+            f"{cache}: computed by another kernel version or decode rule than this depthvar's; "
+            "install the one that it names under `precompute info`, or compute it anew with --overwrite"
+        )
+    return job
+
+
+def check_listing(source: DepthSource, groups: list[StoredGroup]) -> Iterator[Finding]:
+    """Completeness: every frame of the source is there, and no other."""
+    rows = {
+        key: group.digest[row].tobytes()
+        for group in groups
+        for row, key in enumerate(group.keys)
+        if group.digest[row].any() or group.intrinsics[row].any()  # neither: cleared
+    }
+    keys = set(source.keys())
+    for key in sorted(keys - rows.keys()):
+        yield Finding("completeness", key, "a computed frame", "a frame that the cache does not hold", RUN_AGAIN)
+    for key in sorted(key for key in rows.keys() - keys if rows[key] != NOT_DONE):
+        yield Finding("staleness", key, "no frame: the source has none", "a computed frame", RUN_AGAIN)
+
+
+def choose(
+    source: DepthSource, groups: list[StoredGroup], sample: int, full: bool, seed: str
+) -> list[tuple[StoredGroup, int]]:
+    """Return the rows to compare: those whose files look changed, and a random sample (or all)."""
+    keys = set(source.keys())
+    done = [
+        (group, row)
+        for group in groups
+        for row, key in enumerate(group.keys)
+        if key in keys and group.digest[row].tobytes() not in (NOT_DONE, FAILED)
+    ]
+    if full:
+        return done
+    chosen = set(random.Random(seed).sample(range(len(done)), min(sample, len(done))))
+    return [
+        (group, row)
+        for index, (group, row) in enumerate(done)
+        if index in chosen or not _looks_unchanged(source, group, row)
+    ]
+
+
+def _looks_unchanged(source: DepthSource, group: StoredGroup, row: int) -> bool:
+    key = group.keys[row]
+    try:
+        stat, intrinsics = source.stat(key), source.intrinsics(key)
+    except DepthVarError:
+        return False
+    same_stat = (stat.total_size, stat.hash63) == tuple(group.stat[row].tolist())
+    return same_stat and np.array_equal(intrinsics, group.intrinsics[row])
+
+
+def check_frame(node: Any, group: StoredGroup, row: int, job: Job, mark: str) -> Iterator[Finding]:
+    """Staleness and recomputation of one frame; ``mark`` is the fingerprint that the cache names."""
+    key, layout = group.keys[row], group.layout
+    shard = (group.name, row - row % layout.shard_frames)
+    try:
+        frame = job.source.read(key)
+    except DepthVarError as error:
+        yield Finding("staleness", key, "a readable source file", str(error), RUN_AGAIN)
+        return
+    digest, recorded = frame_digest(frame, mark), group.digest[row].tobytes()
+    if digest != recorded:
+        got = f"{digest.hex()[:16]}…: the source changed"
+        yield Finding("staleness", key, f"source digest {recorded.hex()[:16]}…", got, CLEAR, shard)
+        return
+    levels = {s: np.empty(level_shape(layout.height, layout.width, s), np.float32) for s in job.strides}
+    frame_levels(frame, job, levels)
+    step = math.ldexp(1.0, -job.keepbits)
+    for stride, wanted in levels.items():
+        try:
+            stored = np.asarray(node[level_name(stride)][row])
+        except Exception:  # an integrity finding already, and so is NaN
+            continue
+        with np.errstate(invalid="ignore"):
+            close = np.isfinite(wanted) & (np.abs(stored - wanted) <= step * wanted)
+        wrong = ~(close | (stored == wanted) | np.isnan(stored))
+        if wrong.any():
+            y, x = np.argwhere(wrong)[0]
+            where = f"{key}, {level_name(stride)} at row {y}, column {x}"
+            got = f"{stored[y, x]:.6g} ({int(wrong.sum())} pixels differ)"
+            yield Finding("recomputation", where, f"{wanted[y, x]:.6g} m²", got, CLEAR, shard)

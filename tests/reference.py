@@ -1,0 +1,108 @@
+"""The oracle: sections 1 and 2 of docs/method.md in float64 and plain loops, one pixel at a time, no tricks."""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from depthvar.precompute.kernel import KernelParams
+
+
+class Reference(NamedTuple):
+    """The four maps, (H, W) float64, and the largest distance in each window (what rounding errors scale with)."""
+
+    sigma_z2: NDArray[np.float64]
+    sigma_t2: NDArray[np.float64]
+    t_mu: NDArray[np.float64]
+    t_delta: NDArray[np.float64]
+    t_max: NDArray[np.float64]
+
+
+def sigma_z2(
+    depth: ArrayLike,
+    intrinsics: ArrayLike,
+    params: KernelParams | None = None,
+    valid: ArrayLike | None = None,
+    max_depth: float = math.inf,
+) -> Reference:
+    """Return the maps of one (H, W) frame with intrinsics (4,) fx, fy, cx, cy."""
+    z = np.array(depth, dtype=np.float64)
+    usable = np.ones(z.shape, bool) if valid is None else np.asarray(valid)
+    params = params or KernelParams()
+    z[~(usable & (z > 0))] = 0
+    return (_pi3 if params.compat == "pi3" else _default)(z, intrinsics, params, max_depth)
+
+
+def _default(z: NDArray[np.float64], intrinsics: ArrayLike, params: KernelParams, max_depth: float) -> Reference:
+    fx, fy, cx, cy = np.asarray(intrinsics, dtype=np.float64)
+    tan_theta = math.sqrt((0.5 / fx) ** 2 + (0.5 / fy) ** 2)
+    out = Reference(*np.full((5, *z.shape), np.inf))
+    t = np.full(z.shape, np.inf)
+    for v, u in np.ndindex(z.shape):
+        if z[v, u] > 0:
+            t[v, u] = z[v, u] / d_z(u, v, fx, fy, cx, cy)
+    for v, u in np.ndindex(z.shape):
+        if z[v, u] == 0 or z[v, u] == math.inf:
+            continue
+        around = window_of(t, v, u, params.window)[window_of(z, v, u, params.window) > 0]
+        edge = half_range(around.tolist(), params.min_valid)
+        tu = t[v, u]
+        prior = params.lambda_prior * tan_theta * tu
+        delta2 = min(max(edge**2 + prior**2, (1e-4 * tu) ** 2), (params.alpha_clamp * tu) ** 2)
+        sigma_t2 = frustum_variance(tu, math.sqrt(delta2))
+        out.t_mu[v, u], out.t_delta[v, u], out.t_max[v, u] = tu, math.sqrt(delta2), around[around < math.inf].max()
+        if z[v, u] <= max_depth:
+            out.sigma_t2[v, u] = sigma_t2
+            out.sigma_z2[v, u] = d_z(u, v, fx, fy, cx, cy) ** 2 * sigma_t2
+    return out
+
+
+def _pi3(z: NDArray[np.float64], intrinsics: ArrayLike, params: KernelParams, max_depth: float) -> Reference:
+    fx, fy, cx, cy = np.asarray(intrinsics, dtype=np.float64)
+    tan_theta = math.sqrt((0.5 / (fx + 1e-6)) ** 2 + (0.5 / (fy + 1e-6)) ** 2)
+    out = Reference(*np.full((5, *z.shape), np.inf))
+    t = np.empty(z.shape)
+    for v, u in np.ndindex(z.shape):
+        entered = 0.0 if z[v, u] == math.inf or z[v, u] > max_depth else z[v, u]
+        t[v, u] = max(entered, 1e-6) / (d_z(u, v, fx, fy, cx, cy) + 1e-6)
+    padded = np.pad(t, 2)
+    for v, u in np.ndindex(z.shape):
+        ranked = sorted(padded[v : v + 5, u : u + 5].ravel().tolist())
+        edge = (ranked[23] - ranked[1]) / 2
+        tu = t[v, u]
+        delta2 = min(edge**2 + (params.lambda_prior * tan_theta * tu) ** 2 + 1e-6, (params.alpha_clamp * tu) ** 2)
+        tc, dc = max(tu, 1e-6), max(math.sqrt(delta2), 1e-6)
+        sigma_t2 = dc**2 / 3 - 4 * dc**4 * (12 * tc**2 - dc**2) / (15 * (3 * tc**2 + dc**2) ** 2 + 1e-6)
+        out.t_mu[v, u], out.t_delta[v, u], out.t_max[v, u] = tu, math.sqrt(delta2), ranked[-1]
+        out.sigma_t2[v, u] = sigma_t2
+        out.sigma_z2[v, u] = d_z(u, v, fx, fy, cx, cy) ** 2 * sigma_t2
+    return out
+
+
+def d_z(u: float, v: float, fx: float, fy: float, cx: float, cy: float) -> float:
+    """Return the z component of the unit ray of a pixel."""
+    ray = np.array([(u - cx) / fx, (v - cy) / fy, 1.0])
+    return float(1 / np.linalg.norm(ray))
+
+
+def window_of(values: NDArray[np.float64], v: int, u: int, window: int) -> NDArray[np.float64]:
+    """Return the part of a pixel's window that lies inside the image."""
+    r = window // 2
+    return values[max(0, v - r) : v + r + 1, max(0, u - r) : u + r + 1]
+
+
+def half_range(distances: list[float], min_valid: int) -> float:
+    """Return step 3 of the method for the known distances of a window."""
+    ranked = sorted(distances)
+    n = len(ranked)
+    if n < min_valid and math.inf not in ranked:
+        return 0.0
+    lo = (n + 9) // 20
+    hi = n - 1 - lo
+    return math.inf if ranked[hi] == math.inf else (ranked[hi] - ranked[lo]) / 2
+
+
+def frustum_variance(t: float, delta: float) -> float:
+    """Return the variance of t in a conical frustum, as mip-NeRF's eq. 7 writes it (arXiv:2103.13415)."""
+    return delta**2 / 3 - 4 * delta**4 * (12 * t**2 - delta**2) / (15 * (3 * t**2 + delta**2) ** 2)

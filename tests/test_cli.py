@@ -1,0 +1,735 @@
+"""The command line: results on stdout, all else on stderr, one line per error, and exit codes that scripts can use."""
+
+import errno
+import json
+import logging
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import pytest
+import zarr.storage._local
+from click.testing import CliRunner, Result
+from tiny_data import TinyData, make_depth
+
+from depthvar.datasets.cache import SigmaCache
+from depthvar.datasets.frame import Frame
+from depthvar.datasets.source import DepthSource
+from depthvar.precompute.cli import main
+
+COMMAND = [sys.executable, "-c", "from depthvar.precompute.cli import main; main()"]
+LOG = logging.getLogger("depthvar")
+
+
+@pytest.fixture(autouse=True)
+def _restore_logging() -> Iterator[None]:
+    handlers, propagate, level = LOG.handlers, LOG.propagate, LOG.level
+    yield
+    LOG.handlers, LOG.propagate = handlers, propagate
+    LOG.setLevel(level)
+
+
+@pytest.fixture(autouse=True)
+def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DEPTHVAR_DATA", raising=False)
+
+
+def cli(*arguments: object) -> Result:
+    """Run a command in this process; an exception that is not an error of ours fails the test."""
+    return CliRunner().invoke(main, [str(argument) for argument in arguments], catch_exceptions=False)
+
+
+def run(tiny: TinyData, *options: object) -> Result:
+    return cli("run", "--dataset", tiny.toml, "--strides", "1,2", *options)
+
+
+def facts_of(result: Result, exit_code: int = 0) -> dict[str, Any]:
+    assert result.exit_code == exit_code, result.output
+    facts: dict[str, Any] = json.loads(result.stdout)
+    return facts
+
+
+def error_of(result: Result) -> str:
+    """Return the one line that an error is, or fail."""
+    assert result.stdout == ""
+    assert re.fullmatch(r"error: .*\n", result.stderr), result.stderr
+    return result.stderr
+
+
+def tree(root: Path) -> dict[str, tuple[int, bytes]]:
+    """Every file below a folder, with its modification time and content."""
+    return {
+        str(path.relative_to(root)): (path.stat().st_mtime_ns, path.read_bytes() if path.is_file() else b"")
+        for path in sorted(root.rglob("*"))
+    }
+
+
+def maps(cache: Path) -> dict[str, bytes]:
+    """The bytes of every σ array of a cache, and of its digests."""
+    found = {
+        str(path.relative_to(cache)): path.read_bytes()
+        for path in sorted(cache.rglob("*"))
+        if path.is_file() and re.search(r"/(sigma_Z2(_s\d+)?|digest|key|intrinsics)/", str(path.relative_to(cache)))
+    }
+    assert any("/sigma_Z2/c/" in name for name in found)
+    return found
+
+
+def done_frames(folder: Path) -> int:
+    """How many frames the caches below a folder call done."""
+    caches = [path.parent for path in folder.rglob("zarr.json") if path.parent.name.endswith(".zarr")]
+    return sum(
+        np.any(zarr.open_array(path, mode="r")[:], axis=1).sum() for cache in caches for path in cache.rglob("digest")
+    )
+
+
+def age(root: Path) -> None:
+    """Make the data older, so that their stat is trusted."""
+    for path in root.rglob("*"):
+        if path.is_file() and ".zarr" not in str(path):
+            os.utime(path, (path.stat().st_atime, path.stat().st_mtime - 10))
+
+
+def more_sequences(tiny: TinyData, count: int, height: int, width: int) -> None:
+    for index in range(count):
+        tiny.write(f"c/P{index:03}", "000", make_depth(height, width, index))
+
+
+# What the commands say
+
+
+def test_run_info_and_validate_as_json(tiny: TinyData) -> None:
+    cache = tiny.root / "sigma_Z2.zarr"
+    ran = facts_of(run(tiny, "--json"))
+    assert {name: ran[name] for name in ("dataset", "frames", "computed", "unchanged", "failed")} == {
+        "dataset": "tiny", "frames": 8, "computed": 8, "unchanged": 0, "failed": [],
+    }  # fmt: skip
+    assert Path(ran["cache"]).resolve() == cache.resolve()
+    assert ran["seconds"] > 0
+    assert facts_of(run(tiny, "--json"))["unchanged"] == 8
+    info = facts_of(cli("info", cache, "--json"))
+    assert [(group["group"], group["done"], group["height"]) for group in info["groups"]] == [
+        ("a/P0", 5, 24),
+        ("b", 3, 24),
+    ]
+    assert info["parameters"]["strides"] == [1, 2]
+    assert info["bytes"] == sum(path.stat().st_size for path in cache.rglob("*") if path.is_file())
+    assert 0 < info["bytes_per_pixel_stride_1"] < info["bytes_per_pixel"]
+    report = facts_of(cli("validate", cache, "--json"))
+    assert (report["frames"], report["chunks"], report["recomputed"], report["findings"]) == (8, 16, 8, [])
+    assert facts_of(cli("validate", cache, "--json", "--sample", "3"))["recomputed"] >= 3
+    assert facts_of(cli("validate", cache, "--json", "--full"))["recomputed"] == 8
+    assert facts_of(cli("validate", cache, "--json", "--sample", "0"))["recomputed"] == 0
+
+
+def test_run_info_and_validate_as_text(tiny: TinyData) -> None:
+    cache = tiny.root / "sigma_Z2.zarr"
+    ran = run(tiny)
+    assert ran.exit_code == 0
+    assert re.match(r"tiny: 8 frames computed, 0 unchanged, 0 failed, of 8; .* frames/s\n", ran.stdout)
+    assert "precompute info" in ran.stdout
+    assert re.search(r"^σ² 8/8 frames, .* frames/s$", ran.stderr, re.MULTILINE)
+    info = cli("info", cache)
+    assert (info.exit_code, info.stderr) == (0, "")
+    for line in (
+        r"^frames       8 done, 0 failed, 0 not done, in 2 groups$",
+        r"^strides      1, 2$",
+        r"window 5, lambda_prior 0.5, alpha_clamp 0.3",
+        r"^engine       numba; python ",
+        r"^size         [\d.]+ kB \([\d.]+ bytes a pixel",
+        r"^  a/P0 +5/5 frames  24×32 12×16$",
+    ):
+        assert re.search(line, info.stdout, re.MULTILINE), line
+    good = cli("validate", cache)
+    assert (good.exit_code, good.stderr) == (0, "")
+    assert good.stdout.endswith("8 frames, 16 chunks decoded, 8 frames computed again: nothing wrong\n")
+
+
+def test_validate_names_what_is_wrong_and_clear_with_run_mends_it(tiny: TinyData) -> None:
+    run(tiny)
+    cache = tiny.root / "sigma_Z2.zarr"
+    before = maps(cache)
+    (cache / "b/sigma_Z2/c/0/0/0").unlink()
+    bad = cli("validate", cache)
+    assert bad.exit_code == 3
+    assert re.search(r"integrity: b/depth/000.npy, sigma_Z2: expected .*, got missing values .*; repair: ", bad.stdout)
+    assert "3 findings" in bad.stdout
+    cleared = facts_of(cli("validate", cache, "--clear", "--json"), exit_code=3)
+    assert (cleared["cleared"], len(cleared["findings"])) == (1, 3)
+    assert "cleared" not in bad.stdout
+    assert facts_of(run(tiny, "--json"))["computed"] == 3
+    assert cli("validate", cache, "--full").exit_code == 0
+    assert maps(cache) == before
+
+
+def test_validate_finds_damaged_root_attributes(tiny: TinyData) -> None:
+    run(tiny)
+    cache = tiny.root / "sigma_Z2.zarr"
+    metadata = cache / "zarr.json"
+    metadata.write_text(metadata.read_text().replace('"lambda_prior": 0.5', '"lambda_prior": 0.7'))
+    result = cli("validate", cache)
+    assert result.exit_code == 3
+    assert "structure" in result.stdout
+    assert "--overwrite" in result.stdout
+    assert "attributes are damaged" in error_of(run(tiny))
+    assert run(tiny, "--overwrite").exit_code == 0
+    assert cli("validate", cache).exit_code == 0
+
+
+def test_validate_of_a_cache_elsewhere_takes_the_root(tiny: TinyData, tmp_path: Path) -> None:
+    cache = tmp_path / "elsewhere" / "x.zarr"
+    assert run(tiny, "--out", cache).exit_code == 0
+    result = cli("validate", cache)
+    assert result.exit_code == 1
+    assert "no depth file matches" in error_of(result)
+    assert cli("validate", cache, "--sample", "0").exit_code == 0
+    assert cli("validate", cache, "--root", tiny.root).exit_code == 0
+
+
+def test_datasets_lists_every_description() -> None:
+    result = cli("datasets")
+    assert (result.exit_code, result.stderr) == (0, "")
+    for text in ("hospital", "tartanair-v2", "folder", "{sequence}/depth_left/{frame}_left_depth.npy", "https://"):
+        assert text in result.stdout
+
+
+def commands(command: click.Command, name: str = "precompute") -> Iterator[tuple[str, click.Command]]:
+    yield name, command
+    if isinstance(command, click.Group):
+        for sub, child in command.commands.items():
+            yield from commands(child, f"{name} {sub}")
+
+
+@pytest.mark.parametrize(("name", "command"), [pytest.param(*pair, id=pair[0]) for pair in commands(main)])
+def test_every_command_has_help_for_each_option_and_an_example(name: str, command: click.Command) -> None:
+    result = cli(*name.split()[1:], "--help")
+    assert result.exit_code == 0
+    assert len(result.stdout.splitlines()[2].split()) >= 5  # a sentence under "Usage:"
+    for option in command.params:
+        if isinstance(option, click.Option) and option.name not in ("version", "help"):
+            assert option.help, option.name
+            assert option.opts[0] in result.stdout
+    if name != "precompute datasets":  # takes nothing
+        assert f"{name} " in result.stdout.split("Example:")[1]
+
+
+def test_the_examples_of_the_help_are_understood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, command in commands(main):
+        for example in re.findall(r"^ +precompute (.*)$", (command.help or "").replace("\b", ""), re.MULTILINE):
+            words = example.split()
+            context = main.commands[words[0]].make_context(words[0], words[1:])
+            assert context.params, (name, example)
+
+
+# Options of run
+
+
+def test_dry_run_writes_nothing_at_all(tiny: TinyData, tmp_path: Path) -> None:
+    before = tree(tmp_path)
+    result = run(tiny, "--dry-run")
+    assert result.exit_code == 0
+    assert "would compute 8 frames, check 0, leave 0 as they are (2 shards)" in result.stdout
+    assert "are free" in result.stdout
+    assert facts_of(run(tiny, "--dry-run", "--json", "--out", tmp_path / "x/y.zarr"))["compute"] == 8
+    assert tree(tmp_path) == before
+    run(tiny)
+    tiny.write("b", "003", make_depth(24, 32, 9))
+    before = tree(tmp_path)
+    facts = facts_of(run(tiny, "--dry-run", "--json"))
+    assert (facts["compute"], facts["check"]) == (4, 5)  # young files are looked at again
+    assert facts["raw_bytes"] == 4 * 4 * (24 * 32 + 12 * 16)
+    assert facts_of(run(tiny, "--dry-run", "--json", "--overwrite"))["compute"] == 9
+    assert tree(tmp_path) == before
+
+
+def test_limit_stops_after_whole_shards(tiny: TinyData) -> None:
+    facts = facts_of(run(tiny, "--limit", "1", "--json"))
+    assert (facts["computed"], facts["frames"]) == (5, 8)
+    info = facts_of(cli("info", facts["cache"], "--json"))
+    assert [(group["rows"], group["done"]) for group in info["groups"]] == [(5, 5), (3, 0)]
+    assert facts_of(run(tiny, "--limit", "1", "--json"))["computed"] in (0, 3)  # or it hashes the first shard again
+
+
+def test_three_parts_in_three_processes_give_the_cache_of_one_run(tiny: TinyData, tmp_path: Path) -> None:
+    more_sequences(tiny, 5, 24, 32)
+    cache = tmp_path / "parts.zarr"
+    options = ["run", "--dataset", str(tiny.toml), "--strides", "1,2", "--out", str(cache), "--json"]
+    parts = [
+        subprocess.Popen([*COMMAND, *options, "--shard", f"{index}/3"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        for index in (1, 2, 3)
+    ]
+    outputs = [part.communicate() for part in parts]
+    assert [part.returncode for part in parts] == [0, 0, 0], outputs
+    assert sum(json.loads(stdout)["computed"] for stdout, _ in outputs) == 13
+    assert run(tiny).exit_code == 0
+    assert maps(cache) == maps(tiny.root / "sigma_Z2.zarr")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["parts.zarr", "tiny"]  # no lock is left
+
+
+def test_a_cluster_gives_the_cache_of_threads(
+    tiny: TinyData, tmp_path: Path, dask_address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # the cluster's processes are in another folder
+    assert run(tiny, "--out", "threads.zarr").exit_code == 0
+    assert run(tiny, "--out", "cluster.zarr", "--scheduler", dask_address).exit_code == 0
+    assert maps(tmp_path / "threads.zarr") == maps(tmp_path / "cluster.zarr")
+
+
+def test_a_dead_scheduler(tiny: TinyData, monkeypatch: pytest.MonkeyPatch) -> None:
+    import distributed
+
+    client = distributed.Client
+    monkeypatch.setattr(distributed, "Client", lambda address, timeout: client(address, timeout="0.3s"))
+    result = run(tiny, "--scheduler", "tcp://127.0.0.1:9")
+    assert result.exit_code == 1
+    assert re.search(r"^error: --scheduler tcp://127.0.0.1:9: cannot connect: .*$", result.stderr, re.MULTILINE)
+    assert "Traceback" not in result.stderr
+    assert done_frames(tiny.root) == 0
+
+
+def test_overwrite_with_depth_and_the_kernels_options(tiny: TinyData) -> None:
+    cache = tiny.root / "sigma_Z2.zarr"
+    run(tiny)
+    options = ("--with-depth", "--max-depth", "3", "--window", "7", "--lambda-prior", "1", "--alpha-clamp", "0.2")
+    assert "computed with other parameters" in error_of(run(tiny, *options))
+    assert facts_of(run(tiny, *options, "--overwrite", "--json"))["computed"] == 8
+    reader, key = SigmaCache(cache), "b/depth/001.npy"
+    expected = {
+        "window": 7,
+        "lambda_prior": 1.0,
+        "alpha_clamp": 0.2,
+        "max_depth": 3.0,
+        "with_depth": True,
+        "compat": None,
+    }
+    assert expected.items() <= reader.params.items()
+    depth = np.load(tiny.root / key)
+    np.testing.assert_array_equal(zarr.open_array(cache / "b/depth", mode="r")[1], depth)
+    assert np.isinf(reader.read(key)[~((depth > 0) & (depth <= 3))]).all()
+    assert np.isfinite(reader.read(key)[(depth > 0) & (depth <= 3)]).all()
+
+
+def test_strides_are_sorted_and_1_is_among_them(tiny: TinyData) -> None:
+    assert cli("run", "--dataset", tiny.toml, "--strides", "4,3,4").exit_code == 0
+    reader = SigmaCache(tiny.root / "sigma_Z2.zarr")
+    assert reader.strides == (1, 3, 4)
+    assert reader.read("b/depth/000.npy", 3).shape == (8, 11)
+
+
+def test_compat_pi3(tiny: TinyData, tmp_path: Path) -> None:
+    assert run(tiny, "--compat", "pi3", "--out", tmp_path / "pi3.zarr").exit_code == 0
+    run(tiny)
+    ours, theirs = SigmaCache(tiny.root / "sigma_Z2.zarr"), SigmaCache(tmp_path / "pi3.zarr")
+    assert theirs.params["compat"] == "pi3"
+    key = "b/depth/000.npy"
+    assert (np.isfinite(ours.read(key)) == np.isfinite(theirs.read(key))).all()
+    assert not np.array_equal(ours.read(key), theirs.read(key))
+
+
+def test_skipped_frames_are_listed_and_computed_when_mended(tiny: TinyData) -> None:
+    key = "b/depth/001.npy"
+    (tiny.root / key).write_bytes(b"broken")
+    result = run(tiny, "--on-error", "skip")
+    assert result.exit_code == 4
+    assert re.search(rf"failed frames \(mend the files and run again\):\n  {key}: .*{key}", result.stdout)
+    facts = facts_of(run(tiny, "--on-error", "skip", "--json"), exit_code=4)
+    assert ([frame["key"] for frame in facts["failed"]], facts["unchanged"]) == ([key], 7)
+    age(tiny.root)
+    assert facts_of(run(tiny, "--on-error", "skip", "--json"), exit_code=4)["computed"] == 2  # the file looks changed
+    assert facts_of(run(tiny, "--on-error", "skip", "--json"), exit_code=4)["unchanged"] == 7
+    assert facts_of(run(tiny, "--on-error", "skip", "--json", "--dry-run"))["failed"][0]["key"] == key
+    assert f"  {key}: " in run(tiny, "--on-error", "skip", "--dry-run").stdout
+    assert "7 done, 1 failed, 0 not done" in cli("info", tiny.root / "sigma_Z2.zarr").stdout
+    assert key in error_of(run(tiny))
+    assert key not in SigmaCache(tiny.root / "sigma_Z2.zarr").keys()
+    tiny.write("b", "001", make_depth(24, 32, 1))
+    assert facts_of(run(tiny, "--json", "--on-error", "skip"))["computed"] == 3
+    assert cli("validate", tiny.root / "sigma_Z2.zarr", "--full").exit_code == 0
+
+
+# Interruption
+
+
+def finished_shards(cache: Path) -> int:
+    return sum(1 for _ in cache.glob("**/digest/c/0/0"))
+
+
+@pytest.mark.parametrize("workers", [(), ("--workers", "2")], ids=["threads", "dask"])
+def test_interrupted_and_resumed_is_the_cache_of_one_run(
+    tiny: TinyData, tmp_path: Path, workers: tuple[str, ...]
+) -> None:
+    shards = 30
+    more_sequences(tiny, shards, 120, 160)
+    age(tiny.root)
+    cache = tmp_path / "cut.zarr"
+    command = [*COMMAND, "run", "--dataset", str(tiny.toml), "--strides", "1", "--out", str(cache), *workers]
+    cut = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    while finished_shards(cache) < 4 and cut.poll() is None:
+        time.sleep(0.002)
+    os.killpg(cut.pid, signal.SIGINT)  # as a terminal does: to every process of the run
+    stdout, stderr = cut.communicate()
+    assert cut.returncode == 130, stderr
+    assert stdout == ""
+    assert stderr.splitlines()[-1] == "interrupted: what is done is kept; the same command goes on from there"
+    assert "Traceback" not in stderr
+    done = done_frames(cache.parent)
+    assert 0 < done < shards + 8
+    assert not cache.with_name("cut.zarr.lock").exists()
+    facts = facts_of(cli("run", "--dataset", tiny.toml, "--strides", "1", "--out", cache, "--json"))
+    assert facts["computed"] + facts["unchanged"] == shards + 8
+    assert facts["unchanged"] == done
+    assert cli("run", "--dataset", tiny.toml, "--strides", "1").exit_code == 0
+    assert maps(cache) == maps(tiny.root / "sigma_Z2.zarr")
+
+
+# Progress
+
+
+def test_plain_progress_lines_have_rate_and_time_left(tiny: TinyData, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("depthvar.precompute.progress.LINE_SECONDS", 0.0)
+    lines = run(tiny).stderr.splitlines()
+    assert re.fullmatch(r"σ² [35]/8 frames, [\d.]+ frames/s, \d+ s left", lines[0])
+    assert re.fullmatch(r"σ² 8/8 frames, [\d.]+ frames/s", lines[1])
+    assert len(lines) == 2
+
+
+def test_a_terminal_gets_a_bar(tiny: TinyData) -> None:
+    leader, follower = pty.openpty()
+    command = [*COMMAND, "run", "--dataset", str(tiny.toml), "--strides", "1", "--json"]
+    process = subprocess.run(command, stdout=subprocess.PIPE, stderr=follower, check=True)
+    os.close(follower)
+    shown = os.read(leader, 1 << 16).decode()
+    os.close(leader)
+    assert re.search(r"σ².*\[#+\].*8/8.*frames/s", shown)
+    assert json.loads(process.stdout)["computed"] == 8
+
+
+# Where the data are
+
+
+@pytest.fixture
+def sample(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """A machine without data, and a quick writer of the sample; the folders that it wrote."""
+    written: list[Path] = []
+
+    def write(folder: Path, progress: object = None) -> None:
+        written.append(folder)
+        write_hospital(folder)
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("depthvar.datasets.hospital.write_sample", write, raising=False)
+    return written
+
+
+def write_hospital(folder: Path) -> None:
+    (folder / "Easy/P000/depth_left").mkdir(parents=True, exist_ok=True)
+    np.save(folder / "Easy/P000/depth_left/000000_left_depth.npy", make_depth(24, 32, 0))
+
+
+def hospital(*options: object) -> Result:
+    return cli("run", "--dataset", "hospital", "--strides", "1", *options)
+
+
+def test_a_fresh_machine_gets_the_sample(sample: list[Path]) -> None:
+    result = hospital("--json")
+    facts = facts_of(result)
+    assert (facts["dataset"], facts["cache"]) == ("hospital-sample", "data/hospital-sample/sigma_Z2.zarr")
+    assert sample == [Path("data/hospital-sample")]
+    assert [line for line in result.stderr.splitlines() if "built-in sample scene" in line] == [
+        result.stderr.splitlines()[0]
+    ]
+    assert SigmaCache(facts["cache"]).attributes["dataset"] == "hospital-sample"
+    assert cli("validate", facts["cache"]).exit_code == 0
+
+
+def test_dry_run_never_writes_the_sample(sample: list[Path], tmp_path: Path) -> None:
+    result = hospital("--dry-run")
+    assert result.exit_code == 1
+    assert "precompute sample data/hospital-sample" in result.stderr.splitlines()[-1]
+    assert (sample, list(tmp_path.iterdir())) == ([], [])
+    write_hospital(tmp_path / "data/hospital-sample")
+    assert facts_of(hospital("--dry-run", "--json"))["compute"] == 1
+    assert sample == []
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--root", "nowhere"), ("--out", "x.zarr"), ("--shard", "1/2"), ("--scheduler", "tcp://127.0.0.1:9"),
+        ("--root", "nowhere", "--dry-run"),
+    ],
+    ids=lambda options: "".join(options),
+)  # fmt: skip
+def test_a_run_that_says_where_never_gets_the_sample(
+    sample: list[Path], options: tuple[str, ...], tmp_path: Path
+) -> None:
+    result = hospital(*options)
+    assert result.exit_code == 1
+    assert "--root DIR" in error_of(result)
+    assert (sample, list(tmp_path.iterdir())) == ([], [])
+
+
+def test_depthvar_data_is_the_folder_above_the_data_sets(
+    sample: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DEPTHVAR_DATA", str(tmp_path / "all"))
+    result = hospital()
+    assert result.exit_code == 1
+    assert str(tmp_path / "all/hospital") in error_of(result)
+    write_hospital(tmp_path / "all/hospital")
+    facts = facts_of(hospital("--json"))
+    assert (facts["dataset"], facts["cache"]) == ("hospital", "all/hospital/sigma_Z2.zarr")
+    write_hospital(tmp_path / "mine")
+    assert facts_of(hospital("--json", "--root", "mine"))["cache"] == "mine/sigma_Z2.zarr"  # --root comes first
+    assert sample == []
+
+
+def test_an_empty_depthvar_data_counts_as_unset(sample: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DEPTHVAR_DATA", "")
+    assert facts_of(hospital("--json"))["dataset"] == "hospital-sample"
+
+
+def test_another_data_set_without_a_root_is_an_error(sample: list[Path]) -> None:
+    assert "--root DIR" in error_of(cli("run", "--dataset", "office"))
+    assert sample == []
+
+
+def test_sample_writes_where_it_is_told(sample: list[Path]) -> None:
+    result = cli("sample", "scene")
+    assert (result.exit_code, result.stdout, sample) == (0, "scene\n", [Path("scene")])
+
+
+# Bad input
+
+
+def truncate(tiny: TinyData) -> None:
+    path = tiny.root / "b/depth/001.npy"
+    path.write_bytes(path.read_bytes()[:500])
+
+
+def empty_file(tiny: TinyData) -> None:
+    (tiny.root / "b/depth/001.npy").write_bytes(b"")
+
+
+def three_axes(tiny: TinyData) -> None:
+    np.save(tiny.root / "b/depth/001.npy", np.ones((24, 32, 3), np.float32))
+
+
+def integers(tiny: TinyData) -> None:
+    np.save(tiny.root / "b/depth/001.npy", np.ones((24, 32), np.int32))
+
+
+def camera_of_zeros(tiny: TinyData) -> None:
+    (tiny.root / "b/camera/001.txt").write_text("0 0 0 0")
+
+
+def no_camera(tiny: TinyData) -> None:
+    (tiny.root / "b/camera/001.txt").unlink()
+
+
+def no_frames(tiny: TinyData) -> None:
+    for path in tiny.root.rglob("*.npy"):
+        path.unlink()
+
+
+def toml(old: str, new: str) -> Callable[[TinyData], None]:
+    def spoil(tiny: TinyData) -> None:
+        assert old in tiny.toml.read_text()
+        tiny.toml.write_text(tiny.toml.read_text().replace(old, new))
+
+    return spoil
+
+
+def nothing(tiny: TinyData) -> None:
+    """Leave the data set as it is."""
+
+
+def other_folder(tiny: TinyData) -> None:
+    (tiny.root / "other").mkdir()
+    (tiny.root / "other/precious.txt").write_text("mine")
+
+
+BAD: list[tuple[str, Callable[[TinyData], None], str, int, str]] = [
+    ("missing root", nothing, "--root {root}/gone", 1, "gone: no such folder"),
+    ("root is a file", nothing, "--root {root}/tiny.toml", 1, "no such folder"),
+    ("no frames", no_frames, "", 1, "no depth file matches"),
+    ("unknown data set", nothing, "--dataset hospitl", 1, "unknown data set 'hospitl'.*hospital"),
+    ("missing description", nothing, "--dataset gone.toml", 1, "gone.toml: cannot be read"),
+    ("truncated file", truncate, "", 1, "b/depth/001.npy"),
+    ("empty file", empty_file, "", 1, "b/depth/001.npy"),
+    ("three axes", three_axes, "", 1, r"b/depth/001.npy.*\(24, 32, 3\)"),
+    ("wrong dtype", integers, "", 1, "b/depth/001.npy.*int32"),
+    ("unknown field", toml("[depth]", "[depth]\ncolour = 3"), "", 1, "tiny.toml.*colour"),
+    ("missing field", toml('depth = "{sequence}/depth/{frame}.npy"', ""), "", 1, r"tiny.toml.*\[files\] depth"),
+    ("no TOML", toml("[depth]", "[depth"), "", 1, "tiny.toml: expected TOML"),
+    ("no camera file", no_camera, "", 1, "b/camera/001.txt"),
+    ("camera of zeros", camera_of_zeros, "", 1, "b/camera/001.txt"),
+    ("no intrinsics", nothing, "--dataset folder --root {root}", 1, "no intrinsics: pass --intrinsics"),
+    ("fx of 0", nothing, "--intrinsics 0,40,16,12", 1, "fx, fy > 0|above 0|constant"),
+    ("fx of nan", nothing, "--intrinsics nan,40,16,12", 1, "finite|constant"),
+    ("three intrinsics", nothing, "--intrinsics 40,40,16", 1, "4|fx, fy, cx, cy"),
+    ("intrinsics in words", nothing, "--intrinsics wide", 2, "--intrinsics: expected numbers"),
+    ("max depth below 0", nothing, "--max-depth -1", 1, "max_depth"),
+    ("max depth of nan", nothing, "--max-depth nan", 1, "max_depth"),
+    ("no units", nothing, "--units-per-metre 0", 1, "units_per_metre"),
+    ("window of 4", nothing, "--window 4", 2, "window: expected .*got 4"),
+    ("window in words", nothing, "--window wide", 2, "--window"),
+    ("lambda below 0", nothing, "--lambda-prior -0.5", 2, "lambda_prior: expected .*got -0.5"),
+    ("lambda of nan", nothing, "--lambda-prior nan", 2, "lambda_prior: expected .*got nan"),
+    ("alpha of 0", nothing, "--alpha-clamp 0", 2, "alpha_clamp: expected .*got 0"),
+    ("alpha of 1.5", nothing, "--alpha-clamp 1.5", 2, "alpha_clamp: expected .*got 1.5"),
+    ("stride of 0", nothing, "--strides 1,0", 2, "--strides: expected .*got 1,0"),
+    ("strides in words", nothing, "--strides two", 2, "--strides: expected .*'two'"),
+    ("no strides", nothing, "--strides ,", 2, "--strides: expected"),
+    ("part 0", nothing, "--shard 0/3", 2, "--shard: expected I/N.*'0/3'"),
+    ("part 4 of 3", nothing, "--shard 4/3", 2, "--shard: expected I/N.*'4/3'"),
+    ("part x", nothing, "--shard x", 2, "--shard: expected I/N.*'x'"),
+    ("part of a sign", nothing, "--shard ²/3", 2, "--shard: expected I/N"),
+    ("limit of 0", nothing, "--limit 0", 2, "--limit"),
+    ("two executors", nothing, "--workers 2 --scheduler tcp://x:1", 2, "--workers and --scheduler: expected one"),
+    ("no such option", nothing, "--colour 3", 2, "No such option.*--colour"),
+    ("no such compat", nothing, "--compat pi4", 2, "pi3"),
+    ("output below a file", nothing, "--out {root}/tiny.toml/x.zarr", 1, "tiny.toml/x.zarr.*cannot create the lock"),
+    ("output is a file", nothing, "--out {root}/tiny.toml", 1, "exists and is not a depthvar cache"),
+    ("output is a folder of others", other_folder, "--out {root}/other", 1, "exists and is not a depthvar cache"),
+    ("overwrite of others", other_folder, "--out {root}/other --overwrite", 1, "exists and is not a depthvar cache"),
+    ("no cuda", nothing, "--device cuda", 1, "--device cuda: torch sees no CUDA device"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("spoil", "options", "exit_code", "message"), [pytest.param(*case[1:], id=case[0]) for case in BAD]
+)
+def test_bad_input_is_one_line_and_nothing_counts_as_done(
+    tiny: TinyData,
+    monkeypatch: pytest.MonkeyPatch,
+    spoil: Callable[[TinyData], None],
+    options: str,
+    exit_code: int,
+    message: str,
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    spoil(tiny)
+    before = tree(tiny.root / "other")
+    result = run(tiny, *options.format(root=tiny.root).split())
+    assert result.exit_code == exit_code, result.output
+    assert re.search(message, error_of(result)), result.stderr
+    assert done_frames(tiny.root) in (0, 5)  # a/P0 is whole, and may have been done before b was met
+    if exit_code == 2:
+        assert not list(tiny.root.glob("*.zarr*"))
+    assert not list(tiny.root.rglob("*.lock*"))
+    assert tree(tiny.root / "other") == before
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("--window 7", "window is 5 in the cache and 7 in this run"),
+        ("--lambda-prior 0.7", "lambda_prior is 0.5 in the cache and 0.7"),
+        ("--alpha-clamp 0.1", "alpha_clamp is 0.3 in the cache and 0.1"),
+        ("--compat pi3", "compat is None in the cache and 'pi3'"),
+        ("--strides 1,3", r"strides is \[1, 2\] in the cache and \[1, 3\]"),
+        ("--max-depth 9", "max_depth is None in the cache and 9.0"),
+        ("--with-depth", "with_depth is False in the cache and True"),
+        ("--units-per-metre 2", "decode_rule is .* in the cache and"),
+    ],
+)
+def test_a_cache_of_other_parameters_is_refused(tiny: TinyData, options: str, message: str) -> None:
+    run(tiny)
+    before = tree(tiny.root)
+    for dry in ([], ["--dry-run"]):
+        result = run(tiny, *options.split(), *dry)
+        assert result.exit_code == 1
+        line = error_of(result)
+        assert re.search(message, line), line
+        assert "--overwrite" in line
+        assert "--out" in line
+    assert {name: found for name, found in tree(tiny.root).items() if found[1]} == {
+        name: found for name, found in before.items() if found[1]
+    }
+
+
+@pytest.mark.parametrize("command", ["info", "validate"])
+def test_a_path_that_is_no_cache(tiny: TinyData, tmp_path: Path, command: str) -> None:
+    import zarr
+
+    zarr.create_group(tmp_path / "foreign.zarr", attributes={"made": "elsewhere"})
+    zarr.create_array(tmp_path / "array.zarr", shape=(3,), dtype="f4")
+    run(tiny)
+    (tiny.root / "sigma_Z2.zarr/zarr.json").write_text("{ garbage")
+    for path, message in (
+        (tmp_path / "gone.zarr", "no cache is there"),
+        (tmp_path / "foreign.zarr", "not a depthvar cache"),
+        (tmp_path / "array.zarr", "array.zarr"),
+        (tiny.toml, "tiny.toml"),
+        (tiny.root, "cache"),
+        (tiny.root / "sigma_Z2.zarr", "zarr.json|cannot be opened"),
+    ):
+        result = cli(command, path)
+        assert result.exit_code == 1, path
+        assert re.search(message, error_of(result)), path
+    result = cli("validate", tmp_path / "gone/x.zarr", "--clear")
+    assert result.exit_code == 1
+    assert not (tmp_path / "gone").exists()
+    assert "zarr.json is unreadable" in error_of(run(tiny))
+
+
+def test_no_space_is_one_line_and_a_later_run_finishes(tiny: TinyData, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache, put = tiny.root / "sigma_Z2.zarr", zarr.storage._local._put
+
+    def full(path: Path, *arguments: Any, **options: Any) -> Any:
+        if re.search("/b/sigma_Z2_s2/c/", str(path)):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return put(path, *arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(zarr.storage._local, "_put", full)
+        result = run(tiny)
+    assert result.exit_code == 1
+    errors = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1
+    assert "No space left on device" in errors[0]
+    assert "run the same command again" in errors[0]
+    assert "Traceback" not in result.stderr
+    assert not zarr.open_array(cache / "b/digest", mode="r")[:].any()
+    assert not [key for key in SigmaCache(cache).keys() if key.startswith("b/")]
+    assert run(tiny).exit_code == 0
+    assert cli("validate", cache, "--full").exit_code == 0
+
+
+def test_a_file_that_changes_while_it_is_read(tiny: TinyData, monkeypatch: pytest.MonkeyPatch) -> None:
+    read, touched = DepthSource.read, tiny.root / "b/depth/002.npy"
+
+    def slow(self: DepthSource, key: str) -> Frame:
+        frame = read(self, key)
+        if key == "b/depth/002.npy":
+            os.utime(touched)
+        return frame
+
+    with monkeypatch.context() as patch:
+        patch.setattr(DepthSource, "read", slow)
+        result = run(tiny)
+        assert result.exit_code == 1
+        assert re.search("^error: .*b/depth/002.npy: the file changed while it was read", result.stderr, re.MULTILINE)
+        assert facts_of(run(tiny, "--on-error", "skip", "--json"), exit_code=4)["failed"][0]["key"] == "b/depth/002.npy"
+    assert run(tiny).exit_code == 0
+    assert cli("validate", tiny.root / "sigma_Z2.zarr", "--full").exit_code == 0
+
+
+def test_an_error_of_the_program_itself_is_not_dressed_up(tiny: TinyData, monkeypatch: pytest.MonkeyPatch) -> None:
+    def bug(*_: object) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr("depthvar.precompute.pipeline.survey", bug)
+    with pytest.raises(RuntimeError, match="a bug"):
+        run(tiny)
