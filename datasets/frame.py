@@ -32,6 +32,11 @@ class Frame:
         return (self.depth > 0) & np.isfinite(self.depth) & (self.depth <= limit)
 
 
+# Of the nine entries of a pinhole matrix, row by row: those that must be 0 0 0 0 1, and fx, fy, cx, cy.
+_FIXED, _FIXED_VALUES = np.array([1, 3, 6, 7, 8]), np.array([0.0, 0, 0, 0, 1])
+_FREE = np.array([0, 4, 2, 5])
+
+
 def as_intrinsics(intrinsics: ArrayLike) -> NDArray[np.float64]:
     """Return intrinsics as (..., 4) float64 fx, fy, cx, cy.
 
@@ -44,12 +49,13 @@ def as_intrinsics(intrinsics: ArrayLike) -> NDArray[np.float64]:
     """
     given = np.asarray(intrinsics, dtype=np.float64)
     if given.shape[-2:] == (3, 3):
-        if np.any(given[..., 2, :] != (0, 0, 1)) or np.any(given[..., 0, 1] != 0) or np.any(given[..., 1, 0] != 0):
+        flat = given.reshape(*given.shape[:-2], 9)
+        if (flat[..., _FIXED] != _FIXED_VALUES).any():
             raise ParameterError(
                 f"intrinsics: expected a pinhole matrix [[fx, 0, cx], [0, fy, cy], [0, 0, 1]], got {given.tolist()}; "
                 "skewed, turned or distorted cameras are not supported: rectify the depth first"
             )
-        given = given[..., (0, 1, 0, 1), (0, 1, 2, 2)]
+        given = flat[..., _FREE]
     elif given.shape[-1:] != (4,):
         raise ParameterError(
             f"intrinsics: expected shape (..., 3, 3), or (..., 4) as fx, fy, cx, cy; got shape {given.shape}"

@@ -21,6 +21,8 @@ from .worker import Job, TaskResult
 
 log = logging.getLogger("depthvar")
 
+MANY_FRAMES = 50_000  # from here on people would wonder what takes so long
+
 
 @dataclass(frozen=True)
 class Outlook:
@@ -58,7 +60,10 @@ def survey(source: DepthSource, stored: Iterable[StoredGroup], on_error: str = "
         for row, key in enumerate(group.keys)
         if key
     }
-    for key in source.keys():
+    keys = source.keys()
+    if len(keys) >= MANY_FRAMES:
+        log.info("looking at the files of %d frames (some 10,000 to 25,000 a second)", len(keys))
+    for key in keys:
         sequence = source.sequence(key)
         try:
             stat = source.stat(key)
