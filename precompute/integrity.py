@@ -16,7 +16,8 @@ from depthvar.datasets.errors import CacheError
 from depthvar.datasets.format import FAILED, NOT_DONE, expected_metadata, level_name
 
 from .plan import GroupPlan, StoredGroup
-from .store import check_arrays, read_group
+from .store import check_arrays
+from .stored import read_group
 
 RUN_AGAIN = "`precompute run` with the options of the cache"
 CLEAR = f"`precompute validate --clear`, then {RUN_AGAIN}"

@@ -17,6 +17,7 @@ from .fingerprint import differences, fingerprint, provenance
 from .kernel_numba import warm_up
 from .lock import creating, writer_lock
 from .plan import Plan, SourceFrame, StoredGroup, Task, make_plan
+from .stored import stored_groups
 from .worker import Job, TaskResult
 
 log = logging.getLogger("depthvar")
@@ -153,12 +154,13 @@ def run(
     with writer_lock(job.cache, part) as claim:
         with creating(job.cache, part):
             root = store.open_existing(job.cache)
-            if overwrite and root is not None:
-                store.remove(root)
-                root = None
-            plan = _plan(job, root)
-            claim(plan.identity(fingerprint(job.parameters())))
-            root = _describe(job, plan, root)
+        if overwrite and root is not None:
+            store.remove(root)
+            root = None
+        plan = _plan(job, root)
+        claim(plan.identity(fingerprint(job.parameters())))
+        with creating(job.cache, part):
+            root = _describe(job, plan, store.open_existing(job.cache))  # another part may have created it by now
             store.prepare(root, plan.groups, job.strides, job.with_depth)
         tasks = choose(plan, part, limit)
         yield make_outlook(plan, tasks, job)
@@ -172,7 +174,7 @@ def _plan(job: Job, root: zarr.Group | None) -> Plan:
     if root is not None:
         attributes = check_root(root.attrs.asdict(), job.cache)
         _check_parameters(job, attributes)
-        stored = store.stored_groups(root, attributes["groups"])
+        stored = stored_groups(root, attributes["groups"])
     return make_plan(survey(job.source, stored, job.on_error), stored, job.strides, job.on_error)
 
 

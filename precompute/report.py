@@ -13,6 +13,7 @@ from depthvar.datasets.errors import CacheError
 from depthvar.datasets.format import FAILED, NOT_DONE, level_name, level_shape
 
 from . import store
+from .stored import stored_groups
 
 BYTES_PER_RAW_BYTE = 1.95 / (4 * 1.47)  # measured on real depth: benchmarks/cache.py
 
@@ -66,7 +67,7 @@ def cache_info(cache: str) -> dict[str, Any]:
     if root is None:
         raise CacheError(f"{cache}: no cache is there; write one with `precompute run`, or check the path")
     groups = []
-    for group in store.stored_groups(root, attributes["groups"]):
+    for group in stored_groups(root, attributes["groups"]):
         digests = [row.tobytes() for row, key in zip(group.digest, group.keys, strict=True) if key]
         failed = sum(digest == FAILED for digest in digests)
         gone = sum(digest == NOT_DONE for digest in digests)

@@ -5,7 +5,8 @@ a shard's digests are zeroed first, then its maps are written, and its digests a
 
 import asyncio
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,16 +21,15 @@ from depthvar.datasets.errors import CacheError
 from depthvar.datasets.format import (
     DIGEST_BYTES,
     FORMAT,
-    GroupLayout,
     array_arguments,
     array_metadata,
-    decode_keys,
     encode_keys,
     expected_metadata,
     seal,
 )
 
-from .plan import GroupPlan, StoredGroup
+from .plan import GroupPlan
+from .stored import array_of, read_group
 
 
 @contextmanager
@@ -93,78 +93,29 @@ def remove(root: zarr.Group) -> None:
 
     store, path = root.store_path.store, root.store_path.path
     with writing(str(root.store_path)):
-        asyncio.run(remove_all(store, f"{path}/" if path else ""))
+        _wait(remove_all(store, f"{path}/" if path else ""))
         if isinstance(store, LocalStore):  # empty folders are left
             for folder in store.root.iterdir():
                 shutil.rmtree(folder)
 
 
-def stored_groups(root: zarr.Group, names: Iterable[str]) -> list[StoredGroup]:
-    """Read the bookkeeping of the groups of a cache; one that was never created is left out."""
-    return [read_group(root[name], name) for name in names if name in root]
+def _wait(coroutine: Coroutine[Any, Any, None]) -> None:
+    """Run a coroutine of a store to its end, also where a loop is running already (a notebook)."""
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(asyncio.run, coroutine).result()
 
 
-def read_group(group: zarr.Group | zarr.Array[Any], name: str, *, tolerant: bool = False) -> StoredGroup:
-    """Read the bookkeeping of one group. The digests decide how many rows there are: they are created last.
-
-    Args:
-        group: the node of the group.
-        name: its name.
-        tolerant: return zeros for what is damaged, and list it, where a run has to stop.
-
-    Raises:
-        CacheError: the group's attributes are damaged, or a bookkeeping chunk is and ``tolerant`` is False.
-    """
-    if not isinstance(group, zarr.Group):
-        raise CacheError(f"group {name}: expected a Zarr group, got an array; compute anew with --overwrite")
-    sequence, layout = GroupLayout.from_attributes(group.attrs.asdict(), f"group {name}")
-    rows = _array(group, "digest").shape[0] if "digest" in group else 0
-    damaged: list[tuple[str, int]] = []
-    columns = {}
-    for column in ("key", "digest", "intrinsics", "source_stat"):
-        columns[column], starts = _read_column(group, column, rows, layout.shard_frames)
-        damaged += [(column, start) for start in starts]
-    if damaged and not tolerant:
-        raise CacheError(
-            f"{group.store_path}: {damaged[0][0]} of rows from {damaged[0][1]} is damaged; find and clear such shards "
-            "with `precompute validate --clear`, then run again"
-        )
-    keys = decode_keys(columns["key"])
-    return StoredGroup(
-        name,
-        sequence,
-        layout,
-        keys,
-        digest=columns["digest"],
-        intrinsics=columns["intrinsics"],
-        stat=columns["source_stat"],
-        damaged=tuple(damaged),
-    )
-
-
-def _read_column(group: zarr.Group, column: str, rows: int, step: int) -> tuple[NDArray[Any], list[int]]:
-    """Return a bookkeeping array and the first rows of the chunks that cannot be decoded, which read as zeros."""
-    if rows == 0:
-        return np.zeros((0, 1), np.uint8), []
-    array = _array(group, column)
-    try:
-        return np.asarray(array[:rows]), []
-    except (ValueError, RuntimeError):
-        pass
-    values, damaged = np.zeros((rows, *array.shape[1:]), array.dtype), []
-    for start in range(0, rows, step):
-        try:
-            values[start : start + step] = array[start : min(start + step, rows)]
-        except (ValueError, RuntimeError):
-            damaged.append(start)
-    return values, damaged
-
-
-def _array(group: zarr.Group, name: str) -> zarr.Array[Any]:
-    node = group[name]
-    if not isinstance(node, zarr.Array):
-        raise CacheError(f"{group.store_path}/{name}: expected an array, got a group; compute anew with --overwrite")
-    return node
+def _require_group(root: zarr.Group, plan: GroupPlan) -> zarr.Group:
+    """Return a sequence's group, created with its attributes in one write unless it is there."""
+    attributes = plan.layout.attributes(plan.sequence)
+    group = root.get(plan.name)
+    if group is None:
+        return root.create_group(plan.name, attributes=attributes)
+    if isinstance(group, zarr.Group):
+        if "sequence" not in group.attrs:  # Zarr made it, as the folder of another sequence
+            group.attrs.put(attributes)
+        return group
+    raise CacheError(f"{root.store_path}/{plan.name}: expected a group, got an array; compute anew with --overwrite")
 
 
 def prepare(root: zarr.Group, groups: Sequence[GroupPlan], strides: tuple[int, ...], with_depth: bool) -> None:
@@ -175,14 +126,12 @@ def prepare(root: zarr.Group, groups: Sequence[GroupPlan], strides: tuple[int, .
     """
     for plan in groups:
         with writing(f"{root.store_path}/{plan.name}"):
-            group = root.require_group(plan.name)
-            if "sequence" not in group.attrs:
-                group.attrs.put(plan.layout.attributes(plan.sequence))
+            group = _require_group(root, plan)
             arguments = array_arguments(plan.layout, plan.rows, strides, with_depth)
             for name in sorted(arguments, key=lambda name: name == "digest"):  # the digests last
                 if name not in group:
                     group.create_array(name, **arguments[name])
-                elif (array := _array(group, name)).shape[0] < plan.rows:
+                elif (array := array_of(group, name)).shape[0] < plan.rows:
                     array.resize((plan.rows, *array.shape[1:]))
         check_arrays(group, plan, strides, with_depth)
 
@@ -194,7 +143,7 @@ def check_arrays(group: zarr.Group, plan: GroupPlan, strides: tuple[int, ...], w
         CacheError: naming the array, the field, what was expected and what is there.
     """
     for name, expected in expected_metadata(plan.layout, plan.rows, strides, with_depth).items():
-        got = array_metadata(_array(group, name))
+        got = array_metadata(array_of(group, name))
         for field in expected:
             if got.get(field) != expected[field]:
                 raise CacheError(
@@ -208,7 +157,7 @@ def clear_shard(root: zarr.Group, name: str, start: int) -> None:
     group = root[name]
     damaged = read_group(group, name, tolerant=True).damaged
     for column in {"digest", *(column for column, first in damaged if first == start)}:
-        _delete_chunk(_array(group, column), start)  # type: ignore[arg-type]
+        _delete_chunk(array_of(group, column), start)  # type: ignore[arg-type]
 
 
 def _delete_chunk(array: zarr.Array[Any], start: int) -> None:
@@ -216,12 +165,12 @@ def _delete_chunk(array: zarr.Array[Any], start: int) -> None:
     rows = (array.shards or array.chunks)[0]
     path = array.store_path / array.metadata.encode_chunk_key((start // rows, *[0] * (array.ndim - 1)))
     with writing(str(path)):
-        asyncio.run(path.delete())
+        _wait(path.delete())
 
 
 def _write_rows(group: zarr.Group, name: str, start: int, values: NDArray[Any]) -> None:
     """Write the rows of a whole shard."""
-    array = _array(group, name)
+    array = array_of(group, name)
     try:
         array[start : start + len(values)] = values
     except OSError:
@@ -248,7 +197,7 @@ def write_shard(
 ) -> None:
     """Write whole shards of every array of a group: maps, then bookkeeping, and the digests last."""
     columns: dict[str, NDArray[Any]] = {
-        "key": encode_keys(keys, _array(group, "key").shape[1]),
+        "key": encode_keys(keys, array_of(group, "key").shape[1]),
         "intrinsics": intrinsics,
         "source_stat": stat,
         "digest": np.frombuffer(b"".join(digests), np.uint8).reshape(len(keys), DIGEST_BYTES),
@@ -258,7 +207,8 @@ def write_shard(
             _write_rows(group, name, start, values)
 
 
-def write_stat(group: zarr.Group, start: int, stat: NDArray[np.int64]) -> None:
-    """Write the ``source_stat`` rows of a shard whose content was found unchanged."""
+def write_unchanged(group: zarr.Group, start: int, intrinsics: NDArray[np.float64], stat: NDArray[np.int64]) -> None:
+    """Write the bookkeeping of a shard whose content was found unchanged."""
     with writing(f"{group.store_path}/source_stat"):
+        _write_rows(group, "intrinsics", start, intrinsics)
         _write_rows(group, "source_stat", start, stat)

@@ -21,7 +21,7 @@ from .fingerprint import fingerprint, frame_digest, parameters
 from .kernel import KernelParams, sigma_z2
 from .kernel_numba import sigma_z2_frame
 from .plan import Task
-from .store import write_shard, write_stat, zero_digests
+from .store import write_shard, write_unchanged, zero_digests
 
 YOUNG_NS = 2_000_000_000  # a file younger than this may change again without a new mtime
 
@@ -101,19 +101,23 @@ def run_task(job: Job, task: Task) -> TaskResult:
     began = time.perf_counter()
     group = zarr.open_group(job.cache, mode="r+", path=task.group)
     mark = fingerprint(job.parameters())
-    if task.action == "check" and (stat := _unchanged(job, task, group, mark)) is not None:
-        write_stat(group, task.start, stat)
+    if task.action == "check" and (unchanged := _unchanged(job, task, group, mark)) is not None:
+        write_unchanged(group, task.start, *unchanged)
         failed = task.failed_before()
         return TaskResult(task.group, task.start, 0, task.frames - len(failed), failed, time.perf_counter() - began)
     computed, failed = _compute(job, task, group, mark)
     return TaskResult(task.group, task.start, computed, 0, failed, time.perf_counter() - began)
 
 
-def _unchanged(job: Job, task: Task, group: zarr.Group, mark: str) -> NDArray[np.int64] | None:
-    """Return the new ``source_stat`` rows if the content of every doubtful frame is what it was, else None."""
+def _unchanged(
+    job: Job, task: Task, group: zarr.Group, mark: str
+) -> tuple[NDArray[np.float64], NDArray[np.int64]] | None:
+    """Return the intrinsics and ``source_stat`` to store if every doubtful frame is what it was, else None."""
     rows = slice(task.start, task.start + len(task.keys))
-    digests = np.asarray(group["digest"][rows])  # type: ignore[index]
-    stat = np.asarray(group["source_stat"][rows])  # type: ignore[index]
+    digests, intrinsics, stat = (
+        np.asarray(group[name][rows])  # type: ignore[index]
+        for name in ("digest", "intrinsics", "source_stat")
+    )
     for row, (key, state) in enumerate(zip(task.keys, task.states, strict=True)):
         if state != "check":
             continue
@@ -123,7 +127,8 @@ def _unchanged(job: Job, task: Task, group: zarr.Group, mark: str) -> NDArray[np
             return None  # the computation meets it again, and reports it
         if frame_digest(frame, mark) != digests[row].tobytes():
             return None
-    return stat
+        intrinsics[row] = frame.intrinsics  # part of the digest: equal, unless the stored ones were lost
+    return intrinsics, stat
 
 
 def _read_steady(source: DepthSource, key: str) -> tuple[Frame, tuple[int, int]]:

@@ -246,6 +246,23 @@ def test_frames_of_other_sizes_and_cameras_in_one_sequence(tiny: TinyData, execu
     assert validate(tiny.job().cache, tiny.source(), full=True).findings == []
 
 
+def test_a_sequence_in_the_folder_of_another(tiny: TinyData) -> None:
+    run(tiny.job())
+    key = tiny.write("a", "000", make_depth(24, 32, 9))
+    _, results = run(tiny.job())
+    assert {result.group: result.computed for result in results} == {"a": 1, "a/P0": 0, "b": 0}
+    assert SigmaCache(tiny.job().cache).read(key).shape == (24, 32)
+    assert validate(tiny.job().cache, tiny.source(), full=True).findings == []
+
+
+def test_lost_intrinsics_come_back(tiny: TinyData) -> None:
+    run(tiny.job())
+    (Path(tiny.job().cache) / "b/intrinsics/c/0/0").unlink()
+    _, results = run(tiny.job())
+    assert sum(result.computed for result in results) == 0  # their digests tell that the maps are right
+    assert validate(tiny.job().cache, tiny.source(), full=True).findings == []
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -1,0 +1,82 @@
+"""What a cache says of itself: the bookkeeping of its groups, read for planning and for validation."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from depthvar.datasets.errors import CacheError
+from depthvar.datasets.format import GroupLayout, decode_keys
+
+from .plan import StoredGroup
+
+
+def stored_groups(root: zarr.Group, names: Iterable[str]) -> list[StoredGroup]:
+    """Read the bookkeeping of the groups of a cache; one that was never created is left out."""
+    return [read_group(root[name], name) for name in names if f"{name}/digest" in root]  # created last
+
+
+def read_group(group: zarr.Group | zarr.Array[Any], name: str, *, tolerant: bool = False) -> StoredGroup:
+    """Read the bookkeeping of one group. The digests decide how many rows there are: they are created last.
+
+    Args:
+        group: the node of the group.
+        name: its name.
+        tolerant: return zeros for what is damaged, and list it, where a run has to stop.
+
+    Raises:
+        CacheError: the group's attributes are damaged, or a bookkeeping chunk is and ``tolerant`` is False.
+    """
+    if not isinstance(group, zarr.Group):
+        raise CacheError(f"group {name}: expected a Zarr group, got an array; compute anew with --overwrite")
+    sequence, layout = GroupLayout.from_attributes(group.attrs.asdict(), f"group {name}")
+    rows = array_of(group, "digest").shape[0] if "digest" in group else 0
+    damaged: list[tuple[str, int]] = []
+    columns = {}
+    for column in ("key", "digest", "intrinsics", "source_stat"):
+        columns[column], starts = _read_column(group, column, rows, layout.shard_frames)
+        damaged += [(column, start) for start in starts]
+    if damaged and not tolerant:
+        raise CacheError(
+            f"{group.store_path}: {damaged[0][0]} of rows from {damaged[0][1]} is damaged; find and clear such shards "
+            "with `precompute validate --clear`, then run again"
+        )
+    keys = decode_keys(columns["key"])
+    return StoredGroup(
+        name,
+        sequence,
+        layout,
+        keys,
+        digest=columns["digest"],
+        intrinsics=columns["intrinsics"],
+        stat=columns["source_stat"],
+        damaged=tuple(damaged),
+    )
+
+
+def _read_column(group: zarr.Group, column: str, rows: int, step: int) -> tuple[NDArray[Any], list[int]]:
+    """Return a bookkeeping array and the first rows of the chunks that cannot be decoded, which read as zeros."""
+    if rows == 0:
+        return np.zeros((0, 1), np.uint8), []
+    array = array_of(group, column)
+    try:
+        return np.asarray(array[:rows]), []
+    except (ValueError, RuntimeError):
+        pass
+    values, damaged = np.zeros((rows, *array.shape[1:]), array.dtype), []
+    for start in range(0, rows, step):
+        try:
+            values[start : start + step] = array[start : min(start + step, rows)]
+        except (ValueError, RuntimeError):
+            damaged.append(start)
+    return values, damaged
+
+
+def array_of(group: zarr.Group, name: str) -> zarr.Array[Any]:
+    """Return an array of a group, or raise CacheError where a group has its name."""
+    node = group[name]
+    if not isinstance(node, zarr.Array):
+        raise CacheError(f"{group.store_path}/{name}: expected an array, got a group; compute anew with --overwrite")
+    return node
