@@ -1,0 +1,185 @@
+"""Poses, points, normals and scale of a few views, as pure functions of tensors.
+
+A pose is camera to world, (..., 4, 4), rigid: its inverse is taken by transposing the rotation. Products are written
+out element by element, so that they keep float32 where matrix products run in TF32.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn.functional import huber_loss, smooth_l1_loss
+
+DEPTH_EDGE = 0.03  # of the nearest depth: what steps more is an edge, and has no normal
+SMALLEST_ANGLE, LARGEST_ANGLE, ANGLE_BETA = math.radians(1), math.radians(90), math.radians(3)
+SMALLEST_SCALE = 1e-3
+HUBER_DELTA = 0.1
+
+
+def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
+    """Return the mean of ``values`` where ``mask``; 0 with a zero gradient where that is nowhere."""
+    return torch.where(mask, values, 0.0).sum() / mask.sum().clamp_min(1)
+
+
+def rotate(rotation: Tensor, vectors: Tensor) -> Tensor:
+    """Return (..., 3): ``rotation`` (..., 3, 3) times ``vectors`` (..., 3)."""
+    return (rotation * vectors[..., None, :]).sum(-1)
+
+
+def to_camera(points: Tensor, poses: Tensor) -> Tensor:
+    """Return world points (..., H, W, 3) in the frame of their camera, whose pose is (..., 4, 4)."""
+    poses = poses[..., None, None, :, :]
+    return rotate(poses[..., :3, :3].mT, points - poses[..., :3, 3])
+
+
+def to_world(points: Tensor, poses: Tensor) -> Tensor:
+    """Return points (..., H, W, 3) of cameras with poses (..., 4, 4) in the world."""
+    poses = poses[..., None, None, :, :]
+    return rotate(poses[..., :3, :3], points) + poses[..., :3, 3]
+
+
+def mean_distance(points: Tensor, poses: Tensor, valid: Tensor) -> Tensor:
+    """Return how far the valid points of a sample are from its first camera, in the mean over all its views.
+
+    Args:
+        points: (B, N, H, W, 3) in the world.
+        poses: (B, N, 4, 4).
+        valid: (B, N, H, W) bool.
+
+    Returns:
+        (B,); 1 for a sample without a valid point.
+    """
+    distance = torch.linalg.vector_norm(points - poses[:, :1, None, None, :3, 3], dim=-1)
+    count = valid.sum((1, 2, 3))
+    mean = torch.where(valid, distance, 0.0).sum((1, 2, 3)) / count.clamp_min(1)
+    return torch.where(count > 0, mean, 1.0)
+
+
+def relative_poses(poses: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the pose of camera j in the frame of camera i, for all N (N − 1) ordered pairs of two cameras.
+
+    Args:
+        poses: (B, N, 4, 4).
+
+    Returns:
+        Rotations (B, N (N − 1), 3, 3) and translations (B, N (N − 1), 3).
+    """
+    n = poses.shape[1]
+    first, second = torch.triu_indices(n, n, offset=1, device=poses.device)
+    at, of = poses[:, torch.cat((first, second))], poses[:, torch.cat((second, first))]
+    inverse = at[..., :3, :3].mT
+    rotation = (inverse[..., None] * of[..., None, :3, :3]).sum(-2)
+    return rotation, rotate(inverse, of[..., :3, 3] - at[..., :3, 3])
+
+
+def rotation_angle(a: Tensor, b: Tensor) -> Tensor:
+    """Return the angle in radians, (...), of the rotation between ``a`` and ``b`` (..., 3, 3), in 0 to π.
+
+    By atan2 of the rotation's antisymmetric part and its trace: unlike an arccos of the trace, it has a finite gradient
+    at equal rotations (0) and beside them.
+    """
+    between = (a[..., :, :, None] * b[..., :, None, :]).sum(-3)
+    skew = (between - between.mT) / 2
+    sine = torch.linalg.vector_norm(torch.stack((skew[..., 2, 1], skew[..., 0, 2], skew[..., 1, 0]), dim=-1), dim=-1)
+    cosine = (between.diagonal(dim1=-2, dim2=-1).sum(-1) - 1) / 2
+    return torch.atan2(sine, cosine)
+
+
+def camera_losses(pred: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Compare cameras by their relative poses, over all ordered pairs of two views of a sample.
+
+    Args:
+        pred: (B, N, 4, 4) predicted poses, camera to world.
+        target: (B, N, 4, 4) true poses.
+
+    Returns:
+        The mean Huber loss (δ 0.1) over the components of the translations, and the mean angle in radians between the
+        rotations; both 0 for a single view.
+    """
+    rotation, translation = relative_poses(pred)
+    true_rotation, true_translation = relative_poses(target)
+    distance = huber_loss(translation, true_translation, reduction="sum", delta=HUBER_DELTA)
+    angle = rotation_angle(rotation, true_rotation)
+    return distance / max(translation.numel(), 1), angle.sum() / max(angle.numel(), 1)
+
+
+def normal_loss(pred: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+    """Return the mean smooth L1 of the angles between predicted and true surface normals, in radians.
+
+    The four corners of each block of 2×2 pixels have a normal each, the cross product of the block's two sides that
+    meet there. A block counts where its four pixels are valid and their true depths lie within 3 %. Angles are clamped
+    to 1° (below it there is no gradient, and so a perfect prediction has the value 1°/6) and 90°; β is 3°. Where a
+    predicted normal has no length, the angle counts as 90°.
+
+    Args:
+        pred: (..., H, W, 3) predicted points in their camera's frame, finite where invalid too.
+        target: (..., H, W, 3) true points, likewise.
+        valid: (..., H, W) bool.
+
+    Returns:
+        A scalar, 0 without any block that counts.
+    """
+    depth = _blocks(target[..., 2])
+    nearest = depth.amin(-1)
+    smooth = _blocks(valid).all(-1) & (depth.amax(-1) - nearest <= DEPTH_EDGE * nearest)
+    n, has_n = _unit(_corner_normals(pred))
+    m, has_m = _unit(_corner_normals(target))
+    sine = torch.linalg.vector_norm(torch.linalg.cross(n, m), dim=-1)
+    cosine = (n * m).sum(-1)
+    known = has_n & has_m  # atan2(0, 0) has a gradient that is no number
+    angle = torch.atan2(torch.where(known, sine, 0.0), torch.where(known, cosine, 1.0))
+    angle = torch.where(has_n, angle, LARGEST_ANGLE).clamp(SMALLEST_ANGLE, LARGEST_ANGLE)
+    # A prediction that is not finite has to show.
+    loss = smooth_l1_loss(angle, torch.zeros_like(angle), reduction="none", beta=ANGLE_BETA)
+    return masked_mean(loss, smooth[..., None] & has_m)
+
+
+def best_scale(pred: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    """Return the scale s of each sample that minimises ``Σ weight |s · pred − target|``, of those of at least 1e-3.
+
+    The sum is convex in s and bends at the ratios target / pred, so its minimum is their median weighted by
+    ``weight · |pred|``. It has no gradient: at the minimum, the sum does not depend on s to first order.
+
+    Args:
+        pred: (B, ...) components of the predicted points.
+        target: (B, ...) components of the true points.
+        weight: (B, ...) at least 0; 0 where invalid.
+
+    Returns:
+        (B,); 1 for a sample without any weight.
+    """
+    pred, target, weight = (each.detach().flatten(1) for each in (pred, target, weight))
+    weight = weight * pred.abs()
+    counts = weight > 0
+    ratio = torch.where(counts, target / torch.where(counts, pred, 1.0), math.inf)
+    ratio, order = ratio.sort(-1)
+    below = torch.where(counts, weight, 0.0).gather(-1, order).double().cumsum(-1)  # a million float32 drift
+    middle = (below < below[:, -1:] / 2).sum(-1, keepdim=True)
+    scale = ratio.gather(-1, middle)[:, 0].clamp_min(SMALLEST_SCALE)
+    return torch.where(counts.any(-1), scale, 1.0)
+
+
+def _blocks(values: Tensor) -> Tensor:
+    """Return (..., H − 1, W − 1, 4): the blocks of 2×2 pixels of (..., H, W)."""
+    top, bottom = values[..., :-1, :], values[..., 1:, :]
+    return torch.stack((top[..., :-1], top[..., 1:], bottom[..., :-1], bottom[..., 1:]), dim=-1)
+
+
+def _corner_normals(points: Tensor) -> Tensor:
+    """Return (..., H − 1, W − 1, 4, 3): the normals at the corners of each 2×2 block, of any length."""
+    across = points[..., :, 1:, :] - points[..., :, :-1, :]
+    down = points[..., 1:, :, :] - points[..., :-1, :, :]
+    pairs = [
+        (a, d) for a in (across[..., :-1, :, :], across[..., 1:, :, :]) for d in (down[..., :-1, :], down[..., 1:, :])
+    ]
+    return torch.stack([torch.linalg.cross(a, d) for a, d in pairs], dim=-2)
+
+
+def _unit(vectors: Tensor) -> tuple[Tensor, Tensor]:
+    """Return vectors of length 1, and where they had one above 0.
+
+    The length is taken as a constant: an angle does not depend on it, and so its gradient stays what it is.
+    """
+    length = torch.linalg.vector_norm(vectors.detach(), dim=-1, keepdim=True)
+    exists = length != 0  # NaN too: a prediction that is not finite has to show
+    return vectors / torch.where(exists, length, 1.0), exists[..., 0]

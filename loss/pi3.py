@@ -1,0 +1,254 @@
+"""Drop-ins for two training losses of Pi3: the original one, and the one weighted by σ² that the data loader brings.
+
+Both take what Pi3's trainer passes, ``loss(pred, gt_raw)``, and return ``(loss, details)``:
+
+- ``pred``: ``local_points`` (B, N, H, W, 3) in each camera's frame and ``camera_poses`` (B, N, 4, 4), camera to world.
+  What else is there, such as ``global_points``, follows from these and is not read.
+- ``gt_raw``: N views, dicts of batched tensors: ``pts3d`` (B, H, W, 3) world points in metres, ``valid_mask``
+  (B, H, W), ``camera_pose`` (B, 4, 4) camera to world; for :class:`Pi3LossMipNeRFVariance` also ``sigma_Z2`` (B, H, W)
+  in m², and ``sigma_Z2_params`` (B, 3) where there is one; with ``normal_datasets`` also ``dataset``, B names.
+
+``loss = local_pts_loss + normal_loss + 0.1 (100 trans_loss + rot_loss)``. The worlds of prediction and ground truth may
+differ: points are compared in their own camera, cameras by their poses relative to one another. A pixel is valid where
+the mask says so and its true point is finite and in front of the camera; what the prediction holds elsewhere has no
+influence. Arithmetic is float32, also under autocast; float64 for a float64 prediction. No value of a tensor is read
+but ``sigma_Z2_params``, once, so a GPU is never waited for.
+"""
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from . import geometry
+from .functional import Normalize, check_options, inverse_depth_l1, inverse_depth_weight, laplace_nll, weighted_l1
+from .scene import Scene, Truth, View, lookup, read_scenes
+
+CAMERA_WEIGHT, TRANSLATION_WEIGHT = 0.1, 100.0
+
+LossType = Literal["weighted_l1", "laplace_nll"]
+
+
+class _Pi3Loss(nn.Module):
+    """What both losses share: the scenes and their scale, normals, cameras. How points are weighted is theirs."""
+
+    needs_sigma = False
+
+    def __init__(
+        self, normalize_pred: bool, normalize_gt: bool, use_scale_align: bool, normal_datasets: Collection[str]
+    ) -> None:
+        super().__init__()
+        if isinstance(normal_datasets, str):
+            raise ValueError(f"normal_datasets: expected a list of names, got the string {normal_datasets!r}")
+        self.normalize_pred = normalize_pred
+        self.normalize_gt = normalize_gt
+        self.use_scale_align = use_scale_align
+        self.normal_datasets = frozenset(normal_datasets)
+
+    def weights(self, truth: Truth) -> tuple[Tensor, Tensor]:
+        """Return the weights of |pred − target| in z, and in x and y; both (B, N, H, W), 0 where they do not count.
+
+        They are those of ``local_pts_loss`` up to a common factor.
+        """
+        raise NotImplementedError
+
+    def point_losses(self, points: Tensor, truth: Truth) -> tuple[Tensor, Tensor, Tensor]:
+        """Return depth_loss, xy_loss and local_pts_loss of predicted points (B, N, H, W, 3)."""
+        raise NotImplementedError
+
+    def forward(self, pred: Mapping[str, Tensor], gt_raw: Sequence[View]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the loss and its parts.
+
+        Args:
+            pred: the model's output; see the top of this module for keys and shapes.
+            gt_raw: the N views of the batch, likewise.
+
+        Returns:
+            A scalar, and scalars without gradient: ``depth_loss``, ``xy_loss``, ``local_pts_loss``, ``normal_loss``,
+            ``trans_loss``, ``rot_loss`` (both before their factors; radians), ``depth_xy_ratio`` (depth_loss /
+            xy_loss), ``weight_min``, ``weight_mean``, ``weight_max`` of the depth error over the pixels that count,
+            and with σ² ``sigma_min``, ``sigma_mean``, ``sigma_max`` in metres. What is over no pixel at all is 0.
+
+        Raises:
+            ValueError: shapes that do not fit, a key that is missing, or σ² of other parameters.
+        """
+        with torch.autocast(pred["local_points"].device.type, enabled=False):
+            guess, truth = read_scenes(pred, gt_raw, self.normalize_pred, self.normalize_gt, self.needs_sigma)
+            weight, xy_weight = self.weights(truth)
+            if self.use_scale_align:
+                components = torch.stack((xy_weight, xy_weight, weight), dim=-1)
+                guess = guess.scaled(geometry.best_scale(guess.points, truth.scene.points, components))
+            depth_loss, xy_loss, points_loss = self.point_losses(guess.points, truth)
+            normal_loss = self._normal_loss(guess, truth, gt_raw)
+            trans_loss, rot_loss = geometry.camera_losses(guess.poses, truth.scene.poses)
+            loss = points_loss + normal_loss + CAMERA_WEIGHT * (TRANSLATION_WEIGHT * trans_loss + rot_loss)
+            details = {
+                "depth_loss": depth_loss,
+                "xy_loss": xy_loss,
+                "local_pts_loss": points_loss,
+                "normal_loss": normal_loss,
+                "trans_loss": trans_loss,
+                "rot_loss": rot_loss,
+                "depth_xy_ratio": depth_loss / torch.where(xy_loss > 0, xy_loss, math.inf),
+                **_spread("weight", weight, weight > 0),
+            }
+            if truth.sigma_z2 is not None:
+                details |= _spread("sigma", torch.where(weight > 0, truth.sigma_z2, 0.0).sqrt(), weight > 0)
+        return loss, {name: value.detach() for name, value in details.items()}
+
+    def _normal_loss(self, guess: Scene, truth: Truth, gt_raw: Sequence[View]) -> Tensor:
+        if not self.normal_datasets:
+            return guess.points.new_zeros(())
+        names = [lookup(view, "dataset", index) for index, view in enumerate(gt_raw)]
+        if any(isinstance(each, str) or len(each) != len(truth.valid) for each in names):
+            raise ValueError(f"gt_raw: expected {len(truth.valid)} names under 'dataset' in every view, got {names}")
+        chosen = torch.tensor([[name in self.normal_datasets for name in each] for each in names]).T
+        chosen = chosen.to(truth.valid.device, non_blocking=True)  # a blocking copy would wait for the GPU
+        return geometry.normal_loss(guess.points, truth.scene.points, truth.valid & chosen[..., None, None])
+
+
+class Pi3LossGTOnlyNorm(_Pi3Loss):
+    """Pi3's original loss: L1 of the points, weighted by one over the true depth. Reads no σ².
+
+    ``local_pts_loss`` is the mean over x, y and z of ``|pred − gt| / (max(Z, 0.1 mean Z) + 1e-6)``, and so
+    ``(depth_loss + 2 xy_loss) / 3``; see :func:`~depthvar.loss.inverse_depth_l1`.
+
+    Args:
+        normalize_pred: divide each predicted sample by the mean distance of its points (where the truth is valid) from
+            its first camera.
+        normalize_gt: divide each true sample by that of its own.
+        use_scale_align: first multiply each predicted sample by the scale that minimises ``local_pts_loss``.
+        normal_datasets: names of the data sets with a loss of surface normals.
+    """
+
+    def __init__(
+        self,
+        normalize_pred: bool = False,
+        normalize_gt: bool = True,
+        use_scale_align: bool = False,
+        normal_datasets: Collection[str] = (),
+    ) -> None:
+        super().__init__(normalize_pred, normalize_gt, use_scale_align, normal_datasets)
+
+    def weights(self, truth: Truth) -> tuple[Tensor, Tensor]:
+        """Return one over the depth, for all three components."""
+        weight = torch.where(truth.valid, inverse_depth_weight(truth.depth, truth.valid), 0.0)
+        return weight, weight
+
+    def point_losses(self, points: Tensor, truth: Truth) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the terms with one weight for all three components."""
+        depth_loss = inverse_depth_l1(points[..., 2], truth.depth, truth.valid)
+        error = (points - truth.scene.points)[..., :2].abs().mean(-1)
+        xy_loss = geometry.masked_mean(error * self.weights(truth)[1], truth.valid)
+        return depth_loss, xy_loss, (depth_loss + 2 * xy_loss) / 3
+
+
+class Pi3LossMipNeRFVariance(_Pi3Loss):
+    """The loss weighted by σ: depth by its variance, x and y unweighted; reads ``view["sigma_Z2"]``.
+
+    ``local_pts_loss = depth_loss + xy_loss``; see :func:`~depthvar.loss.weighted_l1` and
+    :func:`~depthvar.loss.laplace_nll`, and for the knobs ``docs/migrating-from-online.md``.
+
+    Args:
+        normalize_pred: as for :class:`Pi3LossGTOnlyNorm`.
+        normalize_gt: likewise; σ² is divided by the square.
+        use_scale_align: likewise.
+        loss_type: ``"weighted_l1"`` or ``"laplace_nll"``.
+        window: with the two below, what σ² must have been computed with: compared with ``view["sigma_Z2_params"]``,
+            once, where there is one. The loss itself does not use them.
+        lambda_prior: see ``window``.
+        alpha_clamp: see ``window``.
+        normal_datasets: as for :class:`Pi3LossGTOnlyNorm`.
+        normalize_weight: ``"none"`` leaves 1 / σ, as the original; ``"mean"`` divides the weights of an image by their mean.
+            For ``"weighted_l1"`` only.
+        sigma_min: lower bound of σ, in the units of the normalised ground truth.
+
+    Raises:
+        ValueError: an unknown option.
+    """
+
+    needs_sigma = True
+
+    def __init__(
+        self,
+        normalize_pred: bool = False,
+        normalize_gt: bool = True,
+        use_scale_align: bool = False,
+        loss_type: LossType = "weighted_l1",
+        window: int = 5,
+        lambda_prior: float = 0.5,
+        alpha_clamp: float = 0.3,
+        normal_datasets: Collection[str] = (),
+        normalize_weight: Normalize = "none",
+        sigma_min: float = 0.0,
+    ) -> None:
+        super().__init__(normalize_pred, normalize_gt, use_scale_align, normal_datasets)
+        if loss_type not in ("weighted_l1", "laplace_nll"):
+            raise ValueError(f"loss_type: expected 'weighted_l1' or 'laplace_nll', got {loss_type!r}")
+        check_options(normalize=normalize_weight, sigma_min=sigma_min)
+        self.loss_type = loss_type
+        self.params = {"window": window, "lambda_prior": lambda_prior, "alpha_clamp": alpha_clamp}
+        self.normalize_weight: Normalize = normalize_weight
+        self.sigma_min = sigma_min
+        self._params_checked = False
+
+    def forward(self, pred: Mapping[str, Tensor], gt_raw: Sequence[View]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Check the parameters of σ² the first time there are any, and return the loss and its parts."""
+        if not self._params_checked:
+            self._params_checked = self._check_params(gt_raw)
+        return super().forward(pred, gt_raw)
+
+    def weights(self, truth: Truth) -> tuple[Tensor, Tensor]:
+        """Return that of depth, which is the loss of an error of 1, and for x and y what makes theirs a plain mean."""
+        assert truth.sigma_z2 is not None
+        nll = self.loss_type == "laplace_nll"
+        weight = weighted_l1(
+            torch.ones_like(truth.depth),
+            torch.zeros_like(truth.depth),
+            truth.sigma_z2,
+            truth.valid,
+            scale=truth.unit,
+            normalize="none" if nll else self.normalize_weight,
+            sigma_min=self.sigma_min,
+            reduction="none",
+        ) * (math.sqrt(2) if nll else 1.0)
+        ratio = (weight > 0).sum() / truth.valid.sum().clamp_min(1)  # each term is a mean over its own pixels
+        return weight, truth.valid * (ratio / 2)
+
+    def point_losses(self, points: Tensor, truth: Truth) -> tuple[Tensor, Tensor, Tensor]:
+        """Return weighted depth, unweighted x and y, and their sum."""
+        assert truth.sigma_z2 is not None
+        maps = (points[..., 2], truth.depth, truth.sigma_z2, truth.valid)
+        if self.loss_type == "laplace_nll":
+            depth_loss = laplace_nll(*maps, scale=truth.unit, sigma_min=self.sigma_min)
+        else:
+            depth_loss = weighted_l1(*maps, scale=truth.unit, normalize=self.normalize_weight, sigma_min=self.sigma_min)
+        xy_loss = geometry.masked_mean((points - truth.scene.points)[..., :2].abs().mean(-1), truth.valid)
+        return depth_loss, xy_loss, depth_loss + xy_loss
+
+    def _check_params(self, gt_raw: Sequence[View]) -> bool:
+        """Return whether any view says what its σ² was computed with; raise where that is something else."""
+        expected = list(self.params.values())
+        found = False
+        for index, view in enumerate(gt_raw):
+            for row in torch.as_tensor(view.get("sigma_Z2_params", ())).reshape(-1, 3).tolist():
+                found = True
+                if not all(math.isclose(*pair, rel_tol=1e-6) for pair in zip(row, expected, strict=True)):  # float32
+                    got = dict(zip(self.params, row, strict=True))
+                    raise ValueError(
+                        f"gt_raw[{index}]['sigma_Z2_params']: σ² was computed with {got}, but the loss expects "
+                        f"{self.params}; give the loss the options of the cache, or write a cache with these"
+                    )
+        return found
+
+
+def _spread(name: str, values: Tensor, mask: Tensor) -> dict[str, Tensor]:
+    """Return min, mean and max of ``values``, at least 0, where ``mask``; 0 where that is nowhere."""
+    lowest = torch.where(mask, values, math.inf).amin()
+    return {
+        f"{name}_min": torch.where(mask.any(), lowest, 0.0),
+        f"{name}_mean": geometry.masked_mean(values, mask),
+        f"{name}_max": torch.where(mask, values, 0.0).amax(),
+    }
