@@ -15,16 +15,20 @@ if TYPE_CHECKING:
     from .cache import SigmaCache
     from .frame import Frame
     from .source import DepthSource, open_source
+    from .torch_dataset import CachedDepthDataset, attach
 
 _LAZY = {
+    "CachedDepthDataset": "torch_dataset",
     "DepthSource": "source",
     "Frame": "frame",
     "SigmaCache": "cache",
+    "attach": "torch_dataset",
     "open_source": "source",
 }
 
 __all__ = [
     "CacheError",
+    "CachedDepthDataset",
     "DepthSource",
     "DepthVarError",
     "DescriptionError",
@@ -33,6 +37,7 @@ __all__ = [
     "ParameterError",
     "SigmaCache",
     "SourceError",
+    "attach",
     "open_source",
 ]
 

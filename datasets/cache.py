@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .errors import CacheError, FrameNotFoundError, ParameterError
 from .format import FAILED, NOT_DONE, GroupLayout, check_root, decode_keys, level_name, level_shape
+from .shard import open_level
 
 
 @dataclass
@@ -23,12 +24,12 @@ class _Group:
     rows: dict[str, int]
     digest: NDArray[np.uint8]
     intrinsics: NDArray[np.float64]
-    arrays: dict[str, Any] = field(default_factory=dict)
+    levels: dict[int, Any] = field(default_factory=dict)
 
-    def array(self, name: str) -> Any:
-        if name not in self.arrays:
-            self.arrays[name] = self.node[name]
-        return self.arrays[name]
+    def level(self, stride: int) -> Any:
+        if stride not in self.levels:
+            self.levels[stride] = open_level(self.node[level_name(stride)], self.layout, stride)
+        return self.levels[stride]
 
 
 class SigmaCache:
@@ -247,10 +248,10 @@ class SigmaCache:
     def _read(self, group: _Group, row: int, key: str, stride: int) -> NDArray[np.float32]:
         where = f"{self.path}: {key}, stride {stride}"
         try:
-            values: NDArray[np.float32] = np.asarray(group.array(level_name(stride))[row], dtype=np.float32)
+            values: NDArray[np.float32] = np.asarray(group.level(stride)[row], dtype=np.float32)
         except Exception as error:  # whatever codecs raise on damaged bytes
             raise CacheError(_damaged(where, error)) from error
-        if values.shape != level_shape(group.layout.height, group.layout.width, stride) or np.isnan(values).any():
+        if values.shape != level_shape(group.layout.height, group.layout.width, stride) or np.isnan(values.max()):
             raise CacheError(_damaged(where, "stored values are missing"))
         return values
 

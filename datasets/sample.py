@@ -123,12 +123,14 @@ def _look_up(
     log_sum = np.zeros((v.size, u.size), dtype=np.float32)
     weight_sum = np.zeros_like(log_sum)
     for stride, weight in levels:
-        log_sigma_z2, known = _interpolate_log(read(stride), v / stride, u / stride)
-        share = np.float32(weight) * known
-        log_sum += share * log_sigma_z2
-        weight_sum += share
+        level = read(stride)
+        top, down = _split(v / stride, level.shape[0])
+        left, right = _split(u / stride, level.shape[1])
+        used = np.log(level[top[0] : top[-1] + 2, left[0] : left[-1] + 2])
+        _add_level(log_sum, weight_sum, used, np.float32(weight), top - top[0], down, left - left[0], right)
     lost = weight_sum == 0
-    sigma_z2: NDArray[np.float32] = np.exp(log_sum / (weight_sum + lost))  # the lost get theirs below
+    log_sum /= weight_sum + lost
+    sigma_z2: NDArray[np.float32] = np.exp(log_sum, out=log_sum)  # the lost get theirs below
     if len(levels) == 1:
         sigma_z2[np.ix_(on_rows, on_columns)] = stored
         lost[np.ix_(on_rows, on_columns)] = False
@@ -138,33 +140,6 @@ def _look_up(
     return sigma_z2
 
 
-def _interpolate_log(
-    level: NDArray[np.float32], v: NDArray[np.float64], u: NDArray[np.float64]
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Return log σ² (h, w), bilinear over the valid neighbours in a level, and whether there is any.
-
-    Args:
-        level: σ² of one stride, +inf where invalid.
-        v: (h,) rows in samples of the level, ascending; beyond the first or last they are clamped to it.
-        u: (w,) columns, likewise.
-    """
-    top, down = _split(v, level.shape[0])
-    left, right = _split(u, level.shape[1])
-    used = level[top[0] : top[-1] + 2, left[0] : left[-1] + 2]
-    valid = used != np.inf
-
-    def bilinear(values: NDArray[np.float32]) -> NDArray[np.float32]:
-        return _lerp(_lerp(values, top - top[0], down, axis=0), left - left[0], right, axis=1)
-
-    # A mean over valid neighbours is a ratio of two bilinear sums, and each separates into two passes.
-    log_sum = bilinear(np.log(np.where(valid, used, np.float32(1))))
-    if valid.all():
-        return log_sum, np.ones(log_sum.shape, dtype=np.bool_)
-    weight_sum = bilinear(valid.astype(np.float32))
-    known = weight_sum > 0
-    return log_sum / (weight_sum + ~known), known
-
-
 def _split(position: NDArray[np.float64], length: int) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
     """Return the sample at or before each position, clamped to those there are, and the rest beyond it."""
     clamped = position.clip(0, length - 1)
@@ -172,15 +147,49 @@ def _split(position: NDArray[np.float64], length: int) -> tuple[NDArray[np.intp]
     return lower, (clamped - lower).astype(np.float32)
 
 
-def _lerp(
-    values: NDArray[np.float32], lower: NDArray[np.intp], fraction: NDArray[np.float32], axis: int
-) -> NDArray[np.float32]:
-    """Return ``values`` at ``lower + fraction`` along one of the two axes, interpolated linearly."""
-    upper = np.minimum(lower + 1, values.shape[axis] - 1)
-    share = np.expand_dims(fraction, 1 - axis)
-    # Not first + (second - first) * share: beside a hole it cancels, and the small rest is divided by.
-    between: NDArray[np.float32] = values.take(lower, axis) * (1 - share) + values.take(upper, axis) * share
-    return between
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _add_level(
+    log_sum: NDArray[np.float32],
+    weight_sum: NDArray[np.float32],
+    level: NDArray[np.float32],
+    weight: np.float32,
+    top: NDArray[np.intp],
+    down: NDArray[np.float32],
+    left: NDArray[np.intp],
+    right: NDArray[np.float32],
+) -> None:
+    """Add a level to the blend (h, w) in place: log σ², bilinear over its valid neighbours, and its weight.
+
+    Args:
+        log_sum: the sum of weight * log σ² so far.
+        weight_sum: the sum of weights so far; a level without any valid neighbour adds none.
+        level: log σ² of the level, +inf where invalid.
+        weight: of the level.
+        top, down: (h,) for every output row the sample at or before it, and the rest beyond that.
+        left, right: (w,) likewise for columns.
+    """
+    last_row, width = level.shape[0] - 1, level.shape[1]
+    zero = np.float32(0)
+    # A mean over valid neighbours is a ratio of two bilinear sums, and each separates: down first, then right.
+    value = np.zeros(width + 1, dtype=np.float32)  # one more, so that the last column has a right neighbour
+    known = np.zeros(width + 1, dtype=np.float32)
+    for i in range(top.size):
+        above, below = level[top[i]], level[min(top[i] + 1, last_row)]
+        share_below = down[i]
+        share_above = np.float32(1) - share_below
+        for k in range(width):
+            w_above = share_above if above[k] < np.inf else zero
+            w_below = share_below if below[k] < np.inf else zero
+            value[k] = w_above * (above[k] if w_above > 0 else zero) + w_below * (below[k] if w_below > 0 else zero)
+            known[k] = w_above + w_below
+        for j in range(left.size):
+            k = left[j]
+            # Not first + (second - first) * share: beside a hole it cancels, and the small rest is divided by.
+            share = known[k] * (np.float32(1) - right[j]) + known[k + 1] * right[j]
+            if share > 0:
+                mean = (value[k] * (np.float32(1) - right[j]) + value[k + 1] * right[j]) / share
+                log_sum[i, j] += weight * mean
+                weight_sum[i, j] += weight
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]

@@ -161,7 +161,7 @@ class Pi3LossMipNeRFVariance(_Pi3Loss):
         lambda_prior: see ``window``.
         alpha_clamp: see ``window``.
         normal_datasets: as for :class:`Pi3LossGTOnlyNorm`.
-        normalize_weight: ``"none"`` leaves 1 / σ, as the original; ``"mean"`` divides the weights of an image by their mean.
+        normalize_weight: ``"none"`` leaves 1 / σ, as the original; ``"mean"`` divides an image's weights by their mean.
             For ``"weighted_l1"`` only.
         sigma_min: lower bound of σ, in the units of the normalised ground truth.
 

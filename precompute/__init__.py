@@ -3,11 +3,12 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .check_loader import check_loader
     from .kernel import KernelParams, sigma_z2
 
-_LAZY = {"KernelParams": "kernel", "sigma_z2": "kernel"}
+_LAZY = {"KernelParams": "kernel", "check_loader": "check_loader", "sigma_z2": "kernel"}
 
-__all__ = ["KernelParams", "sigma_z2"]
+__all__ = ["KernelParams", "check_loader", "sigma_z2"]
 
 
 def __getattr__(name: str) -> Any:

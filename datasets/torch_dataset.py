@@ -1,0 +1,253 @@
+"""σ² in a training's data loader: a data set of our own, and a wrapper around someone else's."""
+
+from collections.abc import Callable, Mapping, MutableMapping
+from operator import itemgetter
+from os import PathLike
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch.utils.data import Dataset
+
+from .cache import SigmaCache
+from .errors import ParameterError, SourceError
+from .source import DepthSource
+
+Sigma = Callable[[NDArray[np.float32], NDArray[np.float64]], NDArray[np.float32]]
+Key = Callable[[Mapping[str, Any]], str | PathLike[str]]
+
+
+class Crop(NamedTuple):
+    """What an augmentation does to a frame: crop, then resize to the output's size, then flip left to right.
+
+    Attributes:
+        top: first row of the crop, in native pixels.
+        left: first column.
+        height: rows of the crop.
+        width: columns.
+        flip: whether the output is mirrored.
+    """
+
+    top: int
+    left: int
+    height: int
+    width: int
+    flip: bool
+
+
+class CachedDepthDataset(Dataset[dict[str, Any]]):
+    """The frames of a source as training samples: image, depth, σ², validity and intrinsics.
+
+    A sample is a dict of
+
+    - ``image`` (3, h, w) float32 in [0, 1], antialiased; only where the description names images,
+    - ``depth`` (h, w) float32 in metres, 0 where not valid; resized as ``cv2.INTER_NEAREST`` does,
+    - ``sigma_Z2`` (h, w) float32 in m², ``+inf`` where there is no information,
+    - ``valid`` (h, w) bool,
+    - ``intrinsics`` (3, 3) float32 of this view, in pixels with integer coordinates at pixel centres,
+    - ``key`` str.
+
+    It depends on (seed, epoch, index) only. Pickles, and works in DataLoader workers under fork, spawn and forkserver.
+
+    Args:
+        source: the frames, in the order of ``source.keys()``.
+        sigma: where σ² comes from: the ``SigmaCache`` of the source; or a function of the view's own depth (h, w) and
+            intrinsics (3, 3), by which it is computed in the loader. There, unknown depth is 0, and far depth is kept
+            where it has a value, else ``+inf``. The kernel, for example:
+            ``functools.partial(sigma_z2, max_depth=source.max_depth)``.
+        size: (h, w) of the samples; None: that of each frame.
+        augment: crop at random, and mirror every other sample. False: the largest crop, centred.
+        zoom: the smallest side of a random crop as a part of the largest crop's, in (0, 1].
+        seed: of the augmentation, 0 or more.
+
+    Raises:
+        ParameterError: a size or zoom that is not one of these.
+    """
+
+    def __init__(
+        self,
+        source: DepthSource,
+        sigma: SigmaCache | Sigma,
+        *,
+        size: tuple[int, int] | None = None,
+        augment: bool = False,
+        zoom: float = 0.5,
+        seed: int = 0,
+    ) -> None:
+        if size is not None and (len(size) != 2 or min(size) < 1):
+            raise ParameterError(f"size: expected (h, w) in pixels, both at least 1, or None, got {size!r}")
+        if not 0 < zoom <= 1:
+            raise ParameterError(f"zoom: expected the smallest part of the largest crop, in (0, 1], got {zoom!r}")
+        self.source = source
+        self.sigma = sigma
+        self.size = size
+        self.augment = augment
+        self.zoom = zoom
+        self.seed = seed
+        self._keys = source.keys()
+        # In shared memory, so that workers which persist see the next epoch too.
+        self._epoch = torch.zeros((), dtype=torch.int64)
+        self._epoch.share_memory_()  # type: ignore[no-untyped-call]
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._epoch.share_memory_()  # type: ignore[no-untyped-call] # a plain pickle carries the value alone
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the augmentation of an epoch, 0 or more; call it before iterating, as with DistributedSampler."""
+        self._epoch.fill_(epoch)
+
+    def __len__(self) -> int:
+        """Return the number of frames."""
+        return len(self._keys)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """Return a sample; IndexError beyond the last, and what source and cache raise."""
+        index = range(len(self._keys))[index]
+        frame = self.source.read(self._keys[index])
+        native = frame.depth.shape[0], frame.depth.shape[1]
+        size = self.size or native
+        random = np.random.default_rng((self.seed, int(self._epoch), index)) if self.augment else None
+        crop = choose_crop(native, size, self.zoom, random)
+        depth, valid = crop_nearest(frame.depth, crop, size), crop_nearest(frame.valid, crop, size)
+        matrix = crop_intrinsics(frame.intrinsics, crop, size)
+        if isinstance(self.sigma, SigmaCache):
+            sigma_z2 = self.sigma.sample(frame.key, matrix, size, flip=crop.flip)
+        else:
+            sigma_z2 = self.sigma(depth, matrix)
+        sample = {
+            "depth": torch.from_numpy(np.where(valid, depth, np.float32(0))),
+            "sigma_Z2": torch.from_numpy(sigma_z2),
+            "valid": torch.from_numpy(valid),
+            "intrinsics": torch.from_numpy(matrix.astype(np.float32)),
+            "key": frame.key,
+        }
+        template = self.source.description.image_path
+        if template is not None:
+            path = f"{self.source.root}/{self.source._fill(template, frame.key)}"
+            sample["image"] = torch.from_numpy(_read_image(path, native, crop, size))
+        return sample
+
+
+def choose_crop(
+    native: tuple[int, int], size: tuple[int, int], zoom: float, random: np.random.Generator | None
+) -> Crop:
+    """Return a crop of the output's aspect ratio: the largest one, centred, or a random one.
+
+    Args:
+        native: (H, W) of the frame.
+        size: (h, w) of the output.
+        zoom: see :class:`CachedDepthDataset`.
+        random: decides part, place and flip; None: the largest crop, centred, not flipped.
+    """
+    scale = min(native[0] / size[0], native[1] / size[1])
+    if random is not None:
+        scale *= random.uniform(zoom, 1)
+    height, width = (max(1, min(round(scale * out), full)) for out, full in zip(size, native, strict=True))
+    free = native[0] - height, native[1] - width
+    if random is None:
+        return Crop(free[0] // 2, free[1] // 2, height, width, False)
+    top, left = (int(random.integers(rest + 1)) for rest in free)
+    return Crop(top, left, height, width, bool(random.integers(2)))
+
+
+def crop_nearest(values: NDArray[Any], crop: Crop, size: tuple[int, int]) -> NDArray[Any]:
+    """Return (h, w) values, each of the native pixel that ``cv2.INTER_NEAREST`` takes: ``floor(u' r)`` of the crop."""
+    rows = crop.top + np.arange(size[0]) * crop.height // size[0]
+    columns = crop.left + np.arange(size[1]) * crop.width // size[1]
+    taken: NDArray[Any] = values[np.ix_(rows, columns[::-1] if crop.flip else columns)]
+    return taken
+
+
+def crop_intrinsics(intrinsics: NDArray[np.float64], crop: Crop, size: tuple[int, int]) -> NDArray[np.float64]:
+    """Return the (3, 3) intrinsics of the output; the resize maps the pixels' centres, half a pixel from their corners.
+
+    Args:
+        intrinsics: (4,) fx, fy, cx, cy of the native frame.
+        crop: what is done to it.
+        size: (h, w) of the output.
+    """
+    fx, fy, cx, cy = intrinsics
+    scale_x, scale_y = crop.width / size[1], crop.height / size[0]
+    out_cx = (cx - crop.left + 0.5) / scale_x - 0.5
+    out_cy = (cy - crop.top + 0.5) / scale_y - 0.5
+    if crop.flip:
+        out_cx = size[1] - 1 - out_cx
+    return np.array([[fx / scale_x, 0, out_cx], [0, fy / scale_y, out_cy], [0, 0, 1]])
+
+
+def _read_image(path: str, native: tuple[int, int], crop: Crop, size: tuple[int, int]) -> NDArray[np.float32]:
+    """Return the (3, h, w) float32 image of the crop, in [0, 1]; SourceError where it doesn't fit the depth."""
+    try:
+        with Image.open(path) as image:
+            if image.size != native[::-1]:
+                raise SourceError(
+                    f"{path}: expected an image of {native[1]}×{native[0]}, the depth's size, got "
+                    f"{image.width}×{image.height}: register the depth to the image, or name no image"
+                )
+            box = (crop.left, crop.top, crop.left + crop.width, crop.top + crop.height)
+            resized = image.convert("RGB").resize(size[::-1], Image.Resampling.BICUBIC, box=box)
+    except SourceError:
+        raise
+    except (OSError, SyntaxError) as error:  # Pillow raises both for damaged files
+        raise SourceError(f"{path}: cannot be read as an image ({error}): is the data set complete?") from error
+    pixels = np.asarray(resized)[:, :: -1 if crop.flip else 1]
+    return np.ascontiguousarray(pixels.transpose(2, 0, 1), dtype=np.float32) / np.float32(255)
+
+
+class AttachedDataset(Dataset[Any]):
+    """What :func:`attach` returns; every attribute that it lacks is the wrapped data set's."""
+
+    def __init__(self, dataset: Any, cache: SigmaCache, key: Key, resize: Literal["nearest", "linear"]) -> None:
+        self.dataset = dataset
+        self.cache = cache
+        self.key = key
+        self.resize = resize
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+        return len(self.dataset)
+
+    def __getitem__(self, index: Any) -> Any:
+        """Return the sample of the wrapped data set, its views with σ²."""
+        sample = self.dataset[index]
+        for view in [sample] if isinstance(sample, MutableMapping) else sample:
+            self.cache.annotate(view, self.key(view), self.resize)
+        return sample
+
+    def __getattr__(self, name: str) -> Any:
+        # Not its special methods: the DataLoader would fetch whole batches by __getitems__, past __getitem__.
+        if name.startswith("__") or "dataset" not in self.__dict__:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return getattr(self.dataset, name)
+
+
+def attach(
+    dataset: Any,
+    cache: SigmaCache,
+    key: Key = itemgetter("key"),
+    *,
+    resize: Literal["nearest", "linear"] = "nearest",
+) -> AttachedDataset:
+    """Wrap a map-style data set, so that ``SigmaCache.annotate`` is called on each of its views.
+
+    For data sets whose samples are a view or a list of views, each a dict with ``depthmap`` (h, w) and
+    ``camera_intrinsics`` (3, 3) that say its crop and resize. One that also mirrors views must call
+    ``cache.annotate(view, key, flip=...)`` itself, since intrinsics cannot say a flip.
+
+    Base classes like DUSt3R's turn portrait views to landscape after ``_get_views`` has made them. A turned view is
+    refused. There, annotate inside ``_get_views``, and have what turns ``depthmap`` turn ``sigma_Z2`` too.
+
+    Args:
+        dataset: anything with ``__getitem__`` and ``__len__``; other attributes, such as ``set_epoch``, stay reachable.
+        cache: the cache of the frames.
+        key: tells the frame's key, or its absolute path, from a view; by default ``view["key"]``. For workers that
+            are spawned it must pickle: ``operator.itemgetter`` or a function of a module, no lambda.
+        resize: how the data set resizes depth; see ``SigmaCache.sample``.
+
+    Raises:
+        ParameterError, CacheError, FrameNotFoundError: when a sample is taken, as ``SigmaCache.sample``.
+    """
+    return AttachedDataset(dataset, cache, key, resize)

@@ -1,0 +1,100 @@
+"""The direct reader of a local shard is Zarr, only faster: the same values, and an error where Zarr has one."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import zarr
+from tiny_data import TinyData
+
+from depthvar.datasets.format import GroupLayout, level_name
+from depthvar.datasets.shard import LocalLevel, open_level
+from depthvar.precompute import execute, pipeline
+
+STRIDES = (1, 2, 3)
+
+
+@pytest.fixture
+def group(tiny: TinyData, monkeypatch: pytest.MonkeyPatch) -> zarr.Group:
+    """A sequence of five frames in shards of two."""
+    monkeypatch.setattr("depthvar.datasets.format.MAX_SHARD_FRAMES", 2)
+    for _ in pipeline.run(tiny.job(), execute.serial):
+        pass
+    node = zarr.open_group(tiny.job().cache, mode="r")["a/P0"]
+    assert isinstance(node, zarr.Group)
+    return node
+
+
+def level_of(group: zarr.Group, stride: int) -> tuple[Any, Any]:
+    layout = GroupLayout.from_attributes(group.attrs.asdict(), "here")[1]
+    array = group[level_name(stride)]
+    return array, open_level(array, layout, stride)
+
+
+def shard_file(group: zarr.Group, stride: int, shard: int) -> Path:
+    store = group.store_path.store
+    assert isinstance(store, zarr.storage.LocalStore)
+    return store.root / group.path / level_name(stride) / f"c/{shard}/0/0"
+
+
+@pytest.mark.parametrize("stride", STRIDES)
+def test_every_row_is_what_zarr_reads(group: zarr.Group, stride: int) -> None:
+    array, level = level_of(group, stride)
+    assert isinstance(level, LocalLevel)  # else every read would go through Zarr, and nobody would notice
+    for row in range(5):
+        values = level[row]
+        assert values.dtype == np.float32
+        assert values.flags.writeable
+        np.testing.assert_array_equal(values, array[row])
+    for row in (-1, 5):
+        with pytest.raises(IndexError, match="expected a row from 0 to 4"):
+            level[row]
+
+
+def test_what_was_never_written_reads_as_nan(group: zarr.Group) -> None:
+    array, level = level_of(group, 2)
+    shard_file(group, 2, 1).unlink()
+    for row in (2, 3):
+        assert np.isnan(level[row]).all()
+        assert np.isnan(array[row]).all()
+    np.testing.assert_array_equal(level[4], array[4])
+
+
+def test_a_flipped_bit_is_an_error_or_changes_nothing_that_is_read(group: zarr.Group) -> None:
+    array, level = level_of(group, 3)
+    path = shard_file(group, 3, 0)
+    whole, expected = path.read_bytes(), [array[0], array[1]]
+    errors = 0
+    for place in range(len(whole)):
+        changed = bytearray(whole)
+        changed[place] ^= 1 << place % 8
+        path.write_bytes(changed)
+        for row in (0, 1):
+            try:
+                values = level[row]
+            except ValueError:
+                errors += 1
+            else:
+                np.testing.assert_array_equal(values, expected[row])
+    assert errors >= len(whole)  # each place belongs to one chunk, or to the index of both
+
+
+def test_a_file_cut_short_is_an_error(group: zarr.Group) -> None:
+    _, level = level_of(group, 3)
+    path = shard_file(group, 3, 0)
+    whole = path.read_bytes()
+    for size in range(len(whole)):
+        path.write_bytes(whole[:size])
+        with pytest.raises(ValueError, match=r"cut short|does not match|beyond the end"):
+            level[0]
+
+
+def test_other_metadata_and_other_stores_go_through_zarr(group: zarr.Group) -> None:
+    layout = GroupLayout.from_attributes(group.attrs.asdict(), "here")[1]
+    memory = zarr.create_group(zarr.storage.MemoryStore(), zarr_format=3)
+    remote = memory.create_array("sigma_Z2", shape=(5, 24, 32), dtype="float32")
+    assert open_level(remote, layout, 1) is remote
+    array = group["sigma_Z2"]
+    other = GroupLayout(layout.height, layout.width, layout.shard_frames + 1, layout.key_bytes)
+    assert open_level(array, other, 1) is array

@@ -1,0 +1,146 @@
+"""CachedDepthDataset and attach: geometry of the views, determinism, and DUSt3R-like base classes."""
+
+import pickle
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tiny_data import TinyData, make_depth
+
+from depthvar.datasets import CachedDepthDataset, SigmaCache, attach
+from depthvar.datasets.errors import ParameterError
+from depthvar.datasets.torch_dataset import Crop, choose_crop, crop_intrinsics, crop_nearest
+from depthvar.precompute import execute, pipeline, sigma_z2
+
+
+def cached(tiny: TinyData) -> SigmaCache:
+    job = tiny.job()
+    list(pipeline.run(job, execute.serial))
+    return SigmaCache(job.cache)
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_every_output_pixel_looks_along_the_ray_of_the_native_position_it_covers(flip: bool) -> None:
+    native, crop, size = np.array([40.0, 44.0, 15.2, 11.9]), Crop(3, 5, 18, 24, flip), (6, 8)
+    matrix = crop_intrinsics(native, crop, size)
+    for column in range(size[1]):
+        unflipped = size[1] - 1 - column if flip else column
+        centre = crop.left + (unflipped + 0.5) * 3 - 0.5  # of the three native columns that it covers
+        ray = (centre - native[2]) / native[0] * (-1 if flip else 1)
+        assert (column - matrix[0, 2]) / matrix[0, 0] == pytest.approx(ray)
+    columns = crop_nearest(np.tile(np.arange(32), (24, 1)), crop, size)[0]
+    expected = [crop.left + 3 * column for column in range(8)]
+    assert columns.tolist() == (expected[::-1] if flip else expected)
+
+
+def test_random_crops_lie_inside_the_frame_and_keep_the_aspect() -> None:
+    random = np.random.default_rng(0)
+    for _ in range(200):
+        crop = choose_crop((48, 64), (20, 20), 0.5, random)
+        assert 0 <= crop.top <= 48 - crop.height
+        assert 0 <= crop.left <= 64 - crop.width
+        assert 24 <= crop.height == crop.width <= 48
+    assert choose_crop((48, 64), (20, 20), 0.5, None) == Crop(0, 8, 48, 48, False)
+
+
+def test_a_whole_frame_is_what_source_and_cache_hold(tiny: TinyData) -> None:
+    cache, source = cached(tiny), tiny.source()
+    dataset = CachedDepthDataset(source, cache)
+    assert len(dataset) == len(source)
+    for sample, frame in zip((dataset[i] for i in range(len(dataset))), source, strict=True):
+        assert sample["key"] == frame.key
+        np.testing.assert_array_equal(sample["sigma_Z2"], cache.read(frame.key))
+        np.testing.assert_array_equal(sample["depth"], np.where(frame.valid, frame.depth, 0))
+        np.testing.assert_array_equal(sample["valid"], frame.valid)
+    with pytest.raises(IndexError):
+        dataset[len(dataset)]
+
+
+def test_cache_and_kernel_in_the_loader_see_the_same_views(tiny: TinyData) -> None:
+    cache, source = cached(tiny), tiny.source()
+    options: dict[str, Any] = {"size": (24, 32), "augment": True, "zoom": 1.0}
+    one = CachedDepthDataset(source, cache, **options)
+    two = CachedDepthDataset(source, partial(sigma_z2, max_depth=source.max_depth), **options)
+    for index in range(len(one)):  # whole frames, some flipped: σ² is the kernel's, rounded
+        a, b = one[index], two[index]
+        assert torch.equal(a["depth"], b["depth"])
+        assert torch.equal(a["intrinsics"], b["intrinsics"])
+        torch.testing.assert_close(a["sigma_Z2"], b["sigma_Z2"], rtol=4e-3, atol=0)
+
+
+def test_samples_depend_on_seed_epoch_and_index_only(tiny: TinyData) -> None:
+    dataset = CachedDepthDataset(tiny.source(), cached(tiny), size=(12, 16), augment=True)
+    first = dataset[3]["intrinsics"]
+    copy = pickle.loads(pickle.dumps(dataset))
+    assert torch.equal(copy[3]["intrinsics"], first)
+    dataset.set_epoch(1)
+    assert not torch.equal(dataset[3]["intrinsics"], first)
+    dataset.set_epoch(0)
+    assert torch.equal(dataset[3]["intrinsics"], first)
+
+
+def test_impossible_options_are_refused(tiny: TinyData) -> None:
+    with pytest.raises(ParameterError, match=r"size: expected \(h, w\)"):
+        CachedDepthDataset(tiny.source(), sigma_z2, size=(0, 4))
+    with pytest.raises(ParameterError, match="zoom: expected"):
+        CachedDepthDataset(tiny.source(), sigma_z2, zoom=1.5)
+
+
+class Landscape:
+    """Like DUSt3R's base class: a subclass makes the views, and portrait ones are turned afterwards."""
+
+    turned = ("depthmap", "valid_mask")
+
+    def __init__(self, tiny: TinyData, cache: SigmaCache) -> None:
+        self.source, self.cache = tiny.source(), cache
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def _get_views(self, index: int) -> list[dict[str, Any]]:
+        frame = self.source[index]
+        fx, fy, cx, cy = frame.intrinsics
+        matrix = np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]], np.float32)
+        depth = np.where(frame.valid, frame.depth, np.float32(0))
+        return [{"depthmap": depth, "valid_mask": frame.valid, "camera_intrinsics": matrix, "key": frame.key}]
+
+    def __getitem__(self, index: int) -> list[dict[str, Any]]:
+        views = self._get_views(index)
+        for view in views:
+            if view["depthmap"].shape[0] > view["depthmap"].shape[1]:
+                for name in self.turned:
+                    view[name] = view[name].swapaxes(0, 1)
+                view["camera_intrinsics"] = view["camera_intrinsics"][[1, 0, 2]]
+        return views
+
+
+class Annotated(Landscape):
+    turned = (*Landscape.turned, "sigma_Z2")
+
+    def _get_views(self, index: int) -> list[dict[str, Any]]:
+        views = super()._get_views(index)
+        for view in views:
+            self.cache.annotate(view, view["key"])
+        return views
+
+
+def test_attach_annotates_landscape_views_and_refuses_turned_ones(tmp_path: Path) -> None:
+    tiny = TinyData(tmp_path / "tiny")
+    tiny.write("a", "000", make_depth(24, 32, 0))
+    portrait = tiny.write("a", "001", make_depth(32, 24, 1))
+    cache = cached(tiny)
+    dataset = attach(Landscape(tiny, cache), cache)
+    assert len(dataset) == 2
+    assert dataset.turned == Landscape.turned
+    assert not hasattr(dataset, "__getitems__")
+    (view,) = dataset[0]
+    np.testing.assert_array_equal(view["sigma_Z2"], cache.read(view["key"]))
+    with pytest.raises(ParameterError, match="call sample before that step and turn or flip the map along"):
+        dataset[1]
+    (turned,) = Annotated(tiny, cache)[1]
+    assert turned["sigma_Z2"].shape == turned["depthmap"].shape == (24, 32)
+    np.testing.assert_array_equal(turned["sigma_Z2"], cache.read(portrait).T)
+    assert np.isfinite(turned["sigma_Z2"][turned["valid_mask"]]).all()
