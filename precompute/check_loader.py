@@ -69,6 +69,9 @@ def check_loader(views: Iterable[Mapping[str, Any]], cache: SigmaCache, key: Key
     where it fits clearly better in the mean over all views, so that the rounding of sizes in a loader is none: pass
     some eight views with structure in them, from different frames and crops.
 
+    What it cannot see: a missing half pixel where the zoom is near 1. Its thresholds were fitted on rendered scenes;
+    how it does on sensor depth is unmeasured.
+
     Args:
         views: dicts with ``depthmap`` (h, w), ``camera_intrinsics`` (3, 3), ``sigma_Z2``, and, where the loader has it,
             ``valid_mask`` (h, w) bool; arrays or tensors.

@@ -282,6 +282,12 @@ def test_sigma_that_says_nothing_is_invalid_whatever_the_mask_says(loss: Loss, b
     everything = torch.ones_like(hole) if mask == "all" else None
     without = loss(pred, target, torch.where(hole, bad, sigma_z2), everything)
     assert torch.equal(without, loss(pred, target, sigma_z2, ~hole))
+    lost, sigma_z2 = torch.where(hole, NAN, pred), torch.where(hole, bad, sigma_z2).requires_grad_()
+    lost.requires_grad_()
+    for grad in torch.autograd.grad(loss(lost, target, sigma_z2, everything), (lost, sigma_z2)):
+        assert grad.isfinite().all()
+        assert not grad[hole].any()
+        assert grad[~hole].any()
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -381,6 +387,20 @@ def test_reads_no_value_of_a_tensor(loss: Loss) -> None:
     value.backward()
     assert value.device.type == "meta"
     assert value.shape == ()
+
+
+if torch.cuda.is_available():
+
+    @pytest.mark.parametrize("loss", LOSSES)
+    def test_never_waits_for_a_gpu(loss: Loss) -> None:
+        pred, target, sigma_z2, valid = (m.cuda() for m in maps())
+        pred.requires_grad_()
+        torch.cuda.synchronize()
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            loss(pred, target, sigma_z2, valid).backward()
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
 
 
 def test_inputs_are_left_alone() -> None:
