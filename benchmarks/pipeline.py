@@ -2,7 +2,7 @@
 
     python benchmarks/pipeline.py [--frames 480] [--rounds 5]
 
-Frames: the Redwood frames of tests/data, repeated as 16-bit PNG files (real decoding, real compression). The three
+Frames: the Redwood frames of tests/data, repeated as 16-bit PNG files, and as .npy in metres as TartanAir has it. The
 runs alternate; figures are medians of their ratios. Peak memory is that of a process of its own per case.
 """
 
@@ -34,8 +34,8 @@ REAL = Path(__file__).parents[1] / "tests" / "data" / "redwood_rgbd" / "depth"
 CAMERA = (525.0, 525.0, 319.5, 239.5)
 
 
-def make_frames(root: Path, count: int, size: tuple[int, int] | None = None) -> None:
-    """Write ``count`` depth files, real ones repeated, enlarged to ``size`` (H, W) if given."""
+def make_frames(root: Path, count: int, size: tuple[int, int] | None = None, npy: bool = False) -> None:
+    """Write ``count`` depth files, real ones repeated, enlarged to ``size`` (H, W) if given; PNG, or .npy in metres."""
     (root / "depth").mkdir(parents=True)
     files = sorted(REAL.glob("*.png"))
     enlarged = root / "enlarged.png"
@@ -43,13 +43,19 @@ def make_frames(root: Path, count: int, size: tuple[int, int] | None = None) -> 
         with Image.open(files[0]) as image:
             image.resize((size[1], size[0]), Image.Resampling.NEAREST).save(enlarged)
         files = [enlarged]
+    if npy:
+        depths = [np.asarray(Image.open(file)).astype(np.float32) / np.float32(1000) for file in files]
+        for index in range(count):
+            np.save(root / "depth" / f"{index:06}.npy", depths[index % len(depths)])
+        return
     for index in range(count):
         shutil.copy(files[index % len(files)], root / "depth" / f"{index:06}.png")
 
 
 def run_once(root: Path, kernel: Callable[..., Any] | None = None, limit: int | None = None) -> float:
     """Return the frames per second of one fresh run in threads."""
-    job = Job(str(root / "sigma_Z2.zarr"), open_source("folder", root, intrinsics=CAMERA))
+    pattern = "depth/{frame}.npy" if any((root / "depth").glob("*.npy")) else None
+    job = Job(str(root / "sigma_Z2.zarr"), open_source("folder", root, intrinsics=CAMERA, pattern=pattern))
     original = worker.sigma_z2_frame
     if kernel is not None:
         worker.sigma_z2_frame = kernel
@@ -141,9 +147,13 @@ def main() -> None:
             rates["run"].append(run_once(root))
             rates["copy"].append(run_once(root, copy_kernel))
             rates["recorded"].append(run_once(root, recorded))
-        few = root / "few"
-        make_frames(few, 8)
-        unfold = run_once(few, unfold_sort_kernel)
+        make_frames(root / "few", 8)
+        make_frames(root / "few_npy", 8, npy=True)
+        make_frames(root / "npy", options.frames, npy=True)
+        run_once(root / "npy")
+        npy = statistics.median(run_once(root / "npy") for _ in range(options.rounds))
+        unfold = run_once(root / "few", unfold_sort_kernel)
+        unfold_npy = run_once(root / "few_npy", unfold_sort_kernel)
     result = {
         "benchmark": "pipeline",
         "machine": machine(),
@@ -153,6 +163,11 @@ def main() -> None:
         "of_a_run_that_copies_depth": _median_ratio(rates["run"], rates["copy"]),
         "of_a_run_with_a_free_kernel": _median_ratio(rates["run"], rates["recorded"]),
         "unfold_sort_frames_per_second": round(unfold, 3),
+        "npy": {
+            "frames_per_second": round(npy, 1),
+            "unfold_sort_frames_per_second": round(unfold_npy, 3),
+            "times_a_run_with_unfold_sort": round(npy / unfold_npy, 1),
+        },
         "times_a_run_with_unfold_sort": round(statistics.median(rates["run"]) / unfold, 1),
         "peak_memory_mib": {
             "110 frames of 640×480": round(peak_memory(110, None)),
