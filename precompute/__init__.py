@@ -3,10 +3,10 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .check_loader import check_loader
     from .kernel import KernelParams, sigma_z2
+    from .loader_check import check_loader
 
-_LAZY = {"KernelParams": "kernel", "check_loader": "check_loader", "sigma_z2": "kernel"}
+_LAZY = {"KernelParams": "kernel", "check_loader": "loader_check", "sigma_z2": "kernel"}
 
 __all__ = ["KernelParams", "check_loader", "sigma_z2"]
 

@@ -173,11 +173,13 @@ def _numba_maps(
     depth = np.asarray(depth)
     valid = None if valid is None else np.asarray(valid)
     cameras = as_intrinsics(intrinsics)
+    is_view = depth.ndim == 2 and depth.dtype == np.float32 and depth.size > 0 and cameras.shape == (4,)
+    if is_view and not components and (valid is None or (valid.dtype == np.bool_ and valid.shape == depth.shape)):
+        # A loader's view, where microseconds count: nothing is left to check.
+        return (sigma_z2_frame(depth, cameras, params, max_depth, valid),)
     check_input(depth, cameras.shape[:-1], valid, is_float=depth.dtype.kind == "f" and depth.dtype.itemsize <= 8,
                 is_bool=valid is None or valid.dtype == np.bool_)  # fmt: skip
     depth = depth.astype(np.float32, copy=False)
-    if depth.ndim == 2 and not components and (valid is None or valid.shape == depth.shape):
-        return (sigma_z2_frame(depth, cameras.reshape(4), params, max_depth, valid),)
     *batch, height, width = depth.shape
     out = np.empty((*batch, 4 if components else 1, height, width), np.float32)
     cameras = np.broadcast_to(cameras, (*batch, 4))

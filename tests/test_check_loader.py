@@ -11,7 +11,7 @@ from depthvar.datasets.errors import ParameterError
 from depthvar.datasets.hospital import _write
 from depthvar.datasets.source import DepthSource
 from depthvar.precompute import execute, pipeline
-from depthvar.precompute.check_loader import check_loader
+from depthvar.precompute.loader_check import check_loader
 from depthvar.precompute.worker import Job
 
 View = dict[str, Any]
