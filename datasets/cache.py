@@ -143,6 +143,7 @@ class SigmaCache:
         size: Sequence[int],
         resize: Literal["nearest", "linear"] = "nearest",
         flip: bool = False,
+        valid: NDArray[np.bool_] | None = None,
     ) -> NDArray[np.float32]:
         """Return σ² at the pixels of a cropped and resized view of a frame.
 
@@ -153,6 +154,8 @@ class SigmaCache:
             resize: how the pipeline resized the depth. "nearest": like ``cv2.INTER_NEAREST``; "linear": at
                 pixel centres.
             flip: the view was mirrored left to right after the crop and resize (intrinsics cannot say it).
+            valid: (h, w) bool, where the view has depth. Elsewhere no time is spent on a pixel whose neighbours in
+                the cache are invalid: it is ``+inf``.
 
         Returns:
             (h, w) float32, σ_Z² in m²; ``+inf`` where unknown, far or outside the frame.
@@ -174,6 +177,8 @@ class SigmaCache:
             (int(size[0]), int(size[1])),
             resize,
             flip,
+            self._open()["parameters"]["window"],
+            valid,
         )
 
     def annotate(
@@ -187,8 +192,10 @@ class SigmaCache:
 
         Sets ``view["sigma_Z2"]`` (h, w) float32 in m², and ``view["sigma_Z2_params"]``, float64
         [window, lambda_prior, alpha_clamp], by which a loss can check that it trains with what was computed.
+        Where ``depthmap`` is not above 0, a pixel whose neighbours in the cache are invalid is ``+inf``.
         """
-        view["sigma_Z2"] = self.sample(key, view["camera_intrinsics"], view["depthmap"].shape, resize, flip)
+        depth = np.asarray(view["depthmap"])
+        view["sigma_Z2"] = self.sample(key, view["camera_intrinsics"], depth.shape, resize, flip, depth > 0)
         params = self._open()["parameters"]
         view["sigma_Z2_params"] = np.array([params["window"], params["lambda_prior"], params["alpha_clamp"]])
 

@@ -1,7 +1,7 @@
 """Laws of the lookup of σ² through intrinsics, and its twin in plain loops written from the method's text."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from depthvar.datasets.errors import ParameterError
-from depthvar.datasets.sample import Resize, blend_weights, sample
+from depthvar.datasets.lookup import blend_weights
+from depthvar.datasets.sample import Resize, sample
 
 Map = NDArray[np.float32]
 STRIDES = (1, 2, 3, 4, 6, 8)
@@ -68,6 +69,7 @@ def slow_sample(
     size: tuple[int, int],
     resize: Resize,
     flip: bool,
+    window: int = 5,
 ) -> NDArray[np.float64]:
     """The lookup for one output pixel after the other, in float64."""
     fx, fy, cx, cy = native_intrinsics
@@ -87,7 +89,7 @@ def slow_sample(
             u = slow_position((x - x_c) * rx + cx, rx, resize)
             v = slow_position((row - out_cy) * ry + cy, ry, resize)
             if -0.5 <= u < native_size[1] - 0.5 and -0.5 <= v < native_size[0] - 0.5:
-                result[row, column] = slow_pixel(maps, v, u, r)
+                result[row, column] = slow_pixel(maps, v, u, r, window)
     return result
 
 
@@ -98,7 +100,7 @@ def slow_position(centre: float, r: float, resize: Resize) -> float:
     return float(math.floor(position)) if resize == "nearest" else position
 
 
-def slow_pixel(maps: dict[int, Map], v: float, u: float, r: float) -> float:
+def slow_pixel(maps: dict[int, Map], v: float, u: float, r: float, window: int) -> float:
     below = [s for s in maps if s <= r] or [min(maps)]
     above = [s for s in maps if s >= r] or [max(maps)]
     fine, coarse = max(below), min(above)
@@ -112,7 +114,9 @@ def slow_pixel(maps: dict[int, Map], v: float, u: float, r: float) -> float:
         chosen = {fine: 1 - t, coarse: t}
     blend = weight = 0.0
     for stride, share in chosen.items():
-        log_sigma = slow_bilinear(maps[stride], v / stride, u / stride)
+        # Between two strides the finer level is widened and the coarser one narrowed, by the reach of their windows.
+        shift = 0.75 * (window // 2) * abs(r - stride) if len(chosen) == 2 else 0.0
+        log_sigma = slow_level(maps[stride], v, u, shift, stride, max if stride <= r else min)
         if log_sigma is not None:
             blend += share * log_sigma
             weight += share
@@ -127,17 +131,35 @@ def slow_pixel(maps: dict[int, Map], v: float, u: float, r: float) -> float:
     return best * r**2
 
 
-def slow_bilinear(level: Map, y: float, x: float) -> float | None:
-    """Return log σ over the valid ones of the four neighbours, or None."""
+def slow_level(
+    level: Map, v: float, u: float, shift: float, stride: int, choose: Callable[[list[float]], float]
+) -> float | None:
+    """Return log σ at native position (v, u), by rows and then by columns, or None."""
     height, width = level.shape
-    y, x = min(max(y, 0.0), height - 1.0), min(max(x, 0.0), width - 1.0)
+
+    def clamped(position: float, length: int) -> float:
+        return min(max(position / stride, 0.0), length - 1.0)
+
+    def column(j: int) -> float | None:
+        stored = [math.log(math.sqrt(x)) if np.isfinite(x) else None for x in level[:, j].tolist()]
+        return chosen([slow_between(stored, clamped(v + sign * shift, height)) for sign in (-1, 1)])
+
+    def chosen(values: list[float | None]) -> float | None:
+        valid = [value for value in values if value is not None]
+        return choose(valid) if valid else None
+
+    columns = [column(j) for j in range(width)]
+    return chosen([slow_between(columns, clamped(u + sign * shift, width)) for sign in (-1, 1)])
+
+
+def slow_between(values: Sequence[float | None], position: float) -> float | None:
+    """Return the value at a position between two, the valid ones alone, or None."""
     total = weight = 0.0
-    for i in range(math.floor(y), math.floor(y) + 2):
-        for j in range(math.floor(x), math.floor(x) + 2):
-            share = (1 - abs(y - i)) * (1 - abs(x - j))
-            if share > 0 and np.isfinite(level[i, j]):
-                total += share * math.log(math.sqrt(level[i, j]))
-                weight += share
+    for k in (math.floor(position), math.floor(position) + 1):
+        share = 1 - abs(position - k)
+        if share > 0 and (value := values[k]) is not None:
+            total += share * value
+            weight += share
     return total / weight if weight > 0 else None
 
 
@@ -167,6 +189,7 @@ def lookups(draw: st.DrawFn) -> dict[str, object]:
         "size": (draw(st.integers(1, 9)), draw(st.integers(1, 9))),
         "resize": draw(st.sampled_from(["nearest", "linear"])),
         "flip": draw(st.booleans()),
+        "window": draw(st.sampled_from([3, 5, 7])),
     }
 
 
@@ -243,15 +266,20 @@ def test_nearest_takes_the_pixel_that_cv2_inter_nearest_takes(
 @given(ratio=st.floats(0.4, 7.9), left=st.floats(-3, 10), resize=st.sampled_from(["nearest", "linear"]))
 @settings(max_examples=60, deadline=None)
 def test_positions_follow_a_ramp(ratio: float, left: float, resize: Resize) -> None:
-    # log σ² rises linearly over the native columns, alike on every level: the lookup must return where it looked.
+    # log σ² rises linearly over the native columns, alike on every level: the lookup must return where it looked, with
+    # the finer level seen a little to the right (the larger value), and the coarser one to the left.
     size, native = (8, 97), (50.0, 50.0, 48.3, 3.5)
     ramp = np.exp(np.tile(np.arange(97) / 10, (8, 1))).astype(np.float32)
     levels = Levels({stride: ramp[::stride, ::stride] for stride in STRIDES})
     got = sample(levels, STRIDES, native, size, resized(native, ratio, ratio, left), (1, 40), resize)[0]
     centre = (np.arange(40) + 0.5) * ratio - 0.5 + left
     looked = np.floor(centre + 0.5 - 0.5 * ratio + 1e-3) if resize == "nearest" else centre
-    within = (looked >= 0) & (looked <= 88)  # column 88 is the last sample of stride 8 (and of 4)
-    np.testing.assert_allclose(10 * np.log(got[within]), looked[within], atol=2e-3)
+    within = (looked >= 3) & (looked <= 85)  # column 88 is the last sample of stride 8 (and of 4)
+    scale = next((s for s in STRIDES if abs(s - ratio) <= 1e-3), ratio)
+    blend = blend_weights(STRIDES, scale)
+    shifted = sum(weight * 1.5 * (scale - stride) for stride, weight in blend) if len(blend) == 2 else 0.0
+    assert abs(shifted) < 0.25  # native pixels: on a ramp widening and narrowing nearly cancel
+    np.testing.assert_allclose(10 * np.log(got[within]), looked[within] + shifted, atol=2e-3)
 
 
 # ---- scales ----
@@ -359,6 +387,24 @@ def test_a_hole_stored_on_a_sample_stands_beside_positions_between_samples() -> 
     assert got.tolist() == pytest.approx([INF, math.sqrt(2), INF, 0.09])
 
 
+@pytest.mark.parametrize("flip", [False, True])
+def test_where_the_view_has_no_depth_a_hole_costs_no_reading(flip: bool) -> None:
+    levels = random_levels(3, (40, 40), holes=0.7)
+    native = (30.0, 30.0, 19.5, 19.5)
+    intrinsics = resized(native, 2.5, 2.5)
+    everywhere = sample(levels, STRIDES, native, (40, 40), intrinsics, (16, 16), flip=flip)
+    assert levels.read == [2, 3, 1]
+    levels.read.clear()
+    nowhere = sample(levels, STRIDES, native, (40, 40), intrinsics, (16, 16), flip=flip, valid=np.zeros((16, 16), bool))
+    assert levels.read == [2, 3]
+    lost = np.isinf(nowhere) & np.isfinite(everywhere)
+    assert lost.any()
+    assert np.array_equal(nowhere[~lost], everywhere[~lost])
+    some = np.random.default_rng(0).random((16, 16)) < 0.5
+    got = sample(levels, STRIDES, native, (40, 40), intrinsics, (16, 16), flip=flip, valid=some)
+    assert np.array_equal(got, np.where(some, everywhere, nowhere))
+
+
 def test_a_frame_without_any_valid_pixel_has_no_information() -> None:
     levels = random_levels(0, (20, 20), holes=1.0)
     for scale in (0.7, 1.0, 1.3, 2.0, 2.5, 11.0):
@@ -463,6 +509,7 @@ WAY_OUT = "call sample before that step and turn or flip the map along, or compu
         ({"size": (5, 5, 1)}, r"size: expected \(h, w\), two integers >= 1, got \(5, 5, 1\)"),
         ({"size": (5.5, 5)}, r"size: expected \(h, w\), two integers >= 1, got \(5.5, 5\)"),
         ({"size": 5}, r"size: expected \(h, w\), two integers >= 1, got 5"),
+        ({"valid": np.ones((40, 30), bool)}, r"valid: expected shape \(30, 40\) as size says, got \(40, 30\)"),
         ({"resize": "area"}, r"resize: expected 'nearest' or 'linear', got 'area'"),
         ({"native_intrinsics": [0, 30, 20, 15]}, r"intrinsics: expected finite .* with fx, fy > 0"),
     ],

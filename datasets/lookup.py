@@ -1,0 +1,175 @@
+"""Interpolation of σ² maps: bilinear in log σ², at positions in native pixels; arrays in, array out.
+
+Between two strides, neither level's window is the output's: the finer one's is too narrow, the coarser one's too wide.
+So the finer level is looked up a little to either side and the larger value taken, the coarser level likewise and the
+smaller: an edge then reaches about as far as in the output. The shift is ``REACH`` of the distance between the edges
+of the two windows (docs/decisions/0007-lookup-between-strides.md).
+"""
+
+import functools
+import math
+from bisect import bisect
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+ReadLevel = Callable[[int], NDArray[np.float32]]
+
+REACH = 0.75
+
+
+def blend_weights(strides: Sequence[int], scale: float) -> list[tuple[int, float]]:
+    """Return the one or two strides that describe a scale, each with its weight; the weights add up to 1.
+
+    Args:
+        strides: ascending.
+        scale: native pixels per output pixel. On a stride, below the first or above the last: that one alone.
+    """
+    above = bisect(strides, scale)
+    if above in (0, len(strides)) or scale == strides[above - 1]:
+        return [(strides[max(above - 1, 0)], 1.0)]
+    fine, coarse = strides[above - 1], strides[above]
+    weight = math.log2(scale / fine) / math.log2(coarse / fine)
+    return [(fine, 1 - weight), (coarse, weight)]
+
+
+def look_up(
+    read_level: ReadLevel,
+    strides: Sequence[int],
+    scale: float,
+    v: NDArray[np.float64],
+    u: NDArray[np.float64],
+    window: int,
+    wanted: NDArray[np.bool_] | None,
+) -> NDArray[np.float32]:
+    """Return σ² (h, w) in m² at native rows ``v`` and columns ``u``.
+
+    Args:
+        read_level: see :func:`depthvar.datasets.sample.sample`.
+        strides: ascending from 1.
+        scale: native pixels per output pixel.
+        v: (h,) ascending, all inside the frame.
+        u: (w,) likewise.
+        window: of the kernel, in pixels of a level.
+        wanted: (h, w) where a pixel without any valid neighbour takes the nearest valid native pixel; None: everywhere.
+    """
+    read = functools.cache(read_level)
+    levels = blend_weights(strides, scale)
+    if len(levels) == 1:  # positions on its samples take what is stored there, holes too
+        stride = levels[0][0]
+        on_rows, on_columns = v % stride == 0, u % stride == 0
+        rows, columns = (v[on_rows] // stride).astype(np.intp), (u[on_columns] // stride).astype(np.intp)
+        stored: NDArray[np.float32] = read(stride).take(rows, axis=0).take(columns, axis=1)
+        if on_rows.all() and on_columns.all():
+            return stored
+
+    blend: NDArray[np.float32] = np.full((v.size, u.size), np.inf, dtype=np.float32)
+    for stride, weight in levels:
+        shift = REACH * (window // 2) * abs(scale - stride) if len(levels) == 2 else 0.0
+        level = read(stride)
+        rows, down = _taps(v, shift, stride, level.shape[0])
+        columns, right = _taps(u, shift, stride, level.shape[1])
+        top, left = rows.min(), columns.min()
+        used = np.log(level[top : rows.max() + 2, left : columns.max() + 2])
+        _blend_level(blend, used, np.float32(weight), stride <= scale, rows - top, down, columns - left, right)
+    sigma_z2 = np.exp(blend, out=blend)
+    lost = np.isinf(sigma_z2)
+    if len(levels) == 1:
+        sigma_z2[np.ix_(on_rows, on_columns)] = stored
+        lost[np.ix_(on_rows, on_columns)] = False
+    if wanted is not None:
+        lost &= wanted
+    if lost.any():
+        rows, columns = np.nonzero(lost)
+        sigma_z2[lost] = _nearest_valid(read(1), v[rows], u[columns], scale) * np.float32(scale**2)
+    return sigma_z2
+
+
+def _taps(
+    position: NDArray[np.float64], shift: float, stride: int, length: int
+) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+    """Return (2, n): for positions moved back and forth, the sample at or before each, and the rest beyond it.
+
+    Positions beyond the level's samples are clamped to them.
+    """
+    moved = ((position + np.array([[-shift], [shift]])) / stride).clip(0, length - 1)
+    lower = moved.astype(np.intp)
+    return lower, (moved - lower).astype(np.float32)
+
+
+@njit(cache=True, error_model="numpy")  # type: ignore[untyped-decorator]
+def _blend_level(
+    blend: NDArray[np.float32],
+    level: NDArray[np.float32],
+    weight: np.float32,
+    widen: bool,
+    rows: NDArray[np.intp],
+    down: NDArray[np.float32],
+    columns: NDArray[np.intp],
+    right: NDArray[np.float32],
+) -> None:
+    """Blend a level into log σ² (h, w) in place, interpolated along rows, then along columns.
+
+    Args:
+        blend: log σ² of the levels so far, +inf where none has information; there the level counts alone.
+        level: log σ² of the level, +inf where invalid.
+        weight: of the level, above 0; the rest is that of the blend.
+        widen: take the larger of the values at the two positions of a row (then column); False: the smaller.
+        rows, down: (2, h) the two positions of each output row in the level: sample at or before, and the rest.
+        columns, right: (2, w) likewise.
+    """
+    last_row, width = level.shape[0] - 1, level.shape[1]
+    line = np.full(width + 1, np.inf, dtype=np.float32)  # one more, so that the last column has a right neighbour
+    first, second = np.empty((2, columns.shape[1]), dtype=np.float32), np.empty((2, columns.shape[1]), dtype=np.float32)
+    for i in range(rows.shape[1]):
+        above, below = level[rows[0, i]], level[min(rows[0, i] + 1, last_row)]
+        above2, below2 = level[rows[1, i]], level[min(rows[1, i] + 1, last_row)]
+        share, share2 = down[0, i], down[1, i]
+        for k in range(width):
+            line[k] = _choose(_between(above[k], below[k], share), _between(above2[k], below2[k], share2), widen)
+        for j in range(columns.shape[1]):  # gathered first, so that the loop below runs on vectors
+            k, k2 = columns[0, j], columns[1, j]
+            first[0, j], second[0, j] = line[k], line[k + 1]
+            first[1, j], second[1, j] = line[k2], line[k2 + 1]
+        for j in range(columns.shape[1]):
+            one = _between(first[0, j], second[0, j], right[0, j])
+            log_sigma_z2 = _choose(one, _between(first[1, j], second[1, j], right[1, j]), widen)
+            blend[i, j] = _between(blend[i, j], log_sigma_z2, weight)
+
+
+@njit(cache=True, error_model="numpy")  # type: ignore[untyped-decorator]
+def _between(first: np.float32, second: np.float32, share: np.float32) -> np.float32:
+    """Return the value at a part ``share`` of the way from first to second; the valid one, where one is +inf."""
+    inf = np.float32(np.inf)
+    value = first + (second - first) * share  # not finite where either is not
+    only = first if first < inf else (second if share > 0 else inf)
+    return value if value < inf else only
+
+
+@njit(cache=True, error_model="numpy")  # type: ignore[untyped-decorator]
+def _choose(one: np.float32, other: np.float32, larger: bool) -> np.float32:
+    """Return the larger or the smaller of two values; the valid one, where one is +inf."""
+    inf = np.float32(np.inf)
+    if larger:
+        return max(one if one < inf else other, other if other < inf else one)
+    return min(one, other)
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _nearest_valid(
+    native: NDArray[np.float32], v: NDArray[np.float64], u: NDArray[np.float64], reach: float
+) -> NDArray[np.float32]:
+    """Return σ² (n,) of the valid native pixel nearest to each of n points; +inf: none within ``reach``."""
+    height, width = native.shape
+    nearest = np.full(v.size, np.inf, dtype=np.float32)
+    for k in range(v.size):
+        least = np.inf
+        for j in range(max(0, math.ceil(u[k] - reach)), min(width - 1, math.floor(u[k] + reach)) + 1):
+            for i in range(max(0, math.ceil(v[k] - reach)), min(height - 1, math.floor(v[k] + reach)) + 1):
+                distance = (j - u[k]) ** 2 + (i - v[k]) ** 2
+                if native[i, j] != np.inf and distance <= reach**2 and distance < least:
+                    least = distance
+                    nearest[k] = native[i, j]
+    return nearest
