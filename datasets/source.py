@@ -129,6 +129,11 @@ class DepthSource:
             self._cameras[path] = state, read_intrinsics(path)
         return self._cameras[path][1].copy()
 
+    def image_path(self, key: str) -> str | None:
+        """Return the path of the frame's image; None where the description names no images."""
+        template = self.description.image_path
+        return None if template is None else f"{self.root}/{self._fill(template, key)}"
+
     def stat(self, key: str) -> SourceStat:
         """Return size, hash and newest modification time over every file that the frame is read from.
 

@@ -104,7 +104,7 @@ class CachedDepthDataset(Dataset[dict[str, Any]]):
         return len(self._keys)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """Return a sample; IndexError beyond the last, and what source and cache raise."""
+        """Return a sample; IndexError beyond the last, SourceError for an image, and what source and cache raise."""
         index = range(len(self._keys))[index]
         frame = self.source.read(self._keys[index])
         native = frame.depth.shape[0], frame.depth.shape[1]
@@ -124,9 +124,8 @@ class CachedDepthDataset(Dataset[dict[str, Any]]):
             "intrinsics": torch.from_numpy(matrix.astype(np.float32)),
             "key": frame.key,
         }
-        template = self.source.description.image_path
-        if template is not None:
-            path = f"{self.source.root}/{self.source._fill(template, frame.key)}"
+        path = self.source.image_path(frame.key)
+        if path is not None:
             sample["image"] = torch.from_numpy(_read_image(path, native, crop, size))
         return sample
 

@@ -4,39 +4,29 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from operator import itemgetter
 from os import PathLike
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
 from depthvar.datasets.cache import SigmaCache
 from depthvar.datasets.errors import ParameterError
+from depthvar.datasets.sample import Resize
 
-from .kernel import KernelParams, sigma_z2
+from .conventions import ENOUGH_PIXELS, Agreement, Convention, LoaderView, compare, conventions, mean
 
-Map = NDArray[np.float32]
 Key = Callable[[Mapping[str, Any]], str | PathLike[str]]
 
-# A convention is reported when its mean weight error is below this part of that of the samples as they are. The rest
-# is what interpolation and the loader's own rounding cost.
-CLEARLY_BETTER = 0.95
-# Conventions whose error is within this part of the best are told apart by simplicity: the first of them is named.
-AS_GOOD = 1.03
-ENOUGH_PIXELS = 100
+# A convention is blamed where it leaves less than this part of 1 − correlation.
+CLEARLY_BETTER = 0.88
+# Another resize also where the weight error is below this part: a loader that rounds sizes looks a little like one.
+LESS_ERROR = 0.9
+# Those that leave at most this multiple of the least are told apart by how little they change.
+AS_GOOD = 1.05
+# Below this rank correlation nothing fits.
+LEAST_RANK = 0.5
+# σ² that came from annotate correlates at least so with what one of the conventions gives.
+MADE_SO = 0.97
 GIVEN = "as it is"
-
-
-@dataclass(frozen=True)
-class Agreement:
-    """How well two maps of σ agree as weights.
-
-    Attributes:
-        rank: Spearman's rank correlation.
-        weight_error: mean |w₁ − w₂| of the weights 1/σ, each divided by its mean.
-    """
-
-    rank: float
-    weight_error: float
 
 
 @dataclass(frozen=True)
@@ -55,11 +45,13 @@ class LoaderCheck:
 
     def __str__(self) -> str:
         """Return a line per finding, or one that says that all is right."""
-        given = self.agreement.get(GIVEN)
-        right = f"right: σ agrees with the kernel on the loader's depth at {self.pixels} pixels"
-        if given is not None:
-            right += f" (rank correlation {given.rank:.3f}, weight error {given.weight_error:.3f})"
-        return "\n".join(self.findings) or right
+        if self.findings:
+            return "\n".join(self.findings)
+        given = self.agreement[GIVEN]
+        return (
+            f"right: σ agrees with the kernel on the loader's depth at {self.pixels} pixels (rank correlation "
+            f"{given.rank:.3f}, weight error {given.weight_error:.3f})"
+        )
 
 
 def check_loader(views: Iterable[Mapping[str, Any]], cache: SigmaCache, key: Key = itemgetter("key")) -> LoaderCheck:
@@ -69,12 +61,9 @@ def check_loader(views: Iterable[Mapping[str, Any]], cache: SigmaCache, key: Key
     where it fits clearly better in the mean over all views, so that the rounding of sizes in a loader is none: pass
     some eight views with structure in them, from different frames and crops.
 
-    What it cannot see: a missing half pixel where the zoom is near 1. Its thresholds were fitted on rendered scenes;
-    how it does on sensor depth is unmeasured.
-
     Args:
         views: dicts with ``depthmap`` (h, w), ``camera_intrinsics`` (3, 3), ``sigma_Z2``, and, where the loader has it,
-            ``valid_mask`` (h, w) bool; arrays or tensors.
+            ``valid_mask`` (h, w) bool; arrays or tensors. Those that were turned as DUSt3R's are turned back.
         cache: from which their ``sigma_Z2`` was taken.
         key: tells the frame's key from a view; by default ``view["key"]``.
 
@@ -85,16 +74,10 @@ def check_loader(views: Iterable[Mapping[str, Any]], cache: SigmaCache, key: Key
         ParameterError: no view, one without ``sigma_Z2``, or none with enough pixels to compare.
         FrameNotFoundError, CacheError: as ``SigmaCache.sample``.
     """
-    samples = [_View(view, cache, key(view)) for view in views]
+    samples = [LoaderView(view, cache, str(key(view))) for view in views]
     if not samples:
         raise ParameterError("check_loader: expected some views, got none; pass a few samples of the loader")
-    turned = sum(sample.sigma_z2.shape != sample.depth.shape for sample in samples)
-    if turned:
-        shapes = next((s.sigma_z2.shape, s.depth.shape) for s in samples if s.sigma_z2.shape != s.depth.shape)
-        finding = (
-            f"transposed: sigma_Z2 is {shapes[0]} where depthmap is {shapes[1]}, in {turned} of {len(samples)} views; "
-            "turn sigma_Z2 along where the loader turns depthmap"
-        )
+    if finding := _shapes(samples):
         return LoaderCheck((finding,), {}, 0)
     pixels = sum(int(sample.compared.sum()) for sample in samples)
     samples = [sample for sample in samples if sample.compared.sum() >= ENOUGH_PIXELS]
@@ -103,114 +86,63 @@ def check_loader(views: Iterable[Mapping[str, Any]], cache: SigmaCache, key: Key
             f"check_loader: expected a view with at least {ENOUGH_PIXELS} valid pixels whose windows are valid, got "
             f"{pixels} in all; pass views with more valid depth"
         )
-    names = [sample.key for sample in samples]
-    tried = [sample.agreements(_others(cache, sample.key, names)) for sample in samples]
-    common = [name for name in tried[0] if all(name in found for found in tried)]
-    agreement = {
-        name: Agreement(
-            float(np.mean([found[name].rank for found in tried])),
-            float(np.mean([found[name].weight_error for found in tried])),
-        )
-        for name in common
+    keys = [sample.key for sample in samples]
+    for sample in samples:
+        sample.find_others(keys)
+    given = mean([compare(sample.online, sample.sigma_z2, sample.compared) for sample in samples])
+    used, sure = _used(samples)
+    tried = {
+        convention: mean([sample.agreement(convention, sample.online) for sample in samples])
+        for convention in conventions(samples, used.resize, used.flip)
     }
-    findings = [*_units(samples), *(_mixed_up(samples, names) or _convention(agreement))]
+    agreement = {GIVEN: given} | {str(convention): one for convention, one in tried.items()}
+    finding = _mixed_up(samples) or _convention(given, tried, used, sure)
+    findings = ([finding] if finding else []) + ([] if given.rank < LEAST_RANK else _units(samples))
     return LoaderCheck(tuple(findings), agreement, pixels)
 
 
-class _View:
-    """One sample, the kernel's σ² on its depth, and where the two can be compared."""
-
-    def __init__(self, view: Mapping[str, Any], cache: SigmaCache, key: str | PathLike[str]) -> None:
-        if "sigma_Z2" not in view:
-            raise ParameterError(
-                'view: expected "sigma_Z2", got none; add cache.annotate(view, key) after the crop and resize'
-            )
-        self.cache, self.key = cache, key
-        self.depth = np.asarray(view["depthmap"], dtype=np.float32)
-        self.sigma_z2 = np.asarray(view["sigma_Z2"], dtype=np.float32)
-        self.intrinsics = np.array(view["camera_intrinsics"], dtype=np.float64)
-        valid = np.isfinite(self.depth) & (self.depth > 0)
-        if "valid_mask" in view:
-            valid &= np.asarray(view["valid_mask"], dtype=np.bool_)
-        params = {name: cache.params[name] for name in ("window", "lambda_prior", "alpha_clamp", "min_valid", "compat")}
-        # Without a maximum depth, which is in metres while the loader's depth may not be: it only hides pixels.
-        self.online = sigma_z2(np.where(valid, self.depth, np.float32(0)), self.intrinsics, KernelParams(**params))
-        self.compared = _whole_windows(valid, params["window"])
-        if self.sigma_z2.shape == self.depth.shape:
-            self.compared &= np.isfinite(self.sigma_z2)
-
-    def agreements(self, others: list[str]) -> dict[str, Agreement]:
-        """Return how well σ² agrees as it is and under every convention, the simplest first."""
-        native = self.cache.intrinsics(self.key)
-        scale_x, scale_y = native[0] / abs(self.intrinsics[0, 0]), native[1] / self.intrinsics[1, 1]
-        candidates: dict[str, Map] = {GIVEN: self.sigma_z2}
-        if self.depth.shape[0] == self.depth.shape[1]:  # else its shape tells
-            candidates["transposed"] = self.sigma_z2.T
-        for resize in ("nearest", "linear"):
-            candidates[f"resize={resize!r}"] = self.sampled(resize=resize)
-            candidates[f"resize={resize!r}, flip=True"] = self.sampled(resize=resize, flip=True)
-            half = (0.5 / scale_x - 0.5, 0.5 / scale_y - 0.5)
-            candidates[f"resize={resize!r}, intrinsics with the half pixel"] = self.sampled(*half, resize=resize)
-        for dy in range(-2, 3):
-            for dx in range(-2, 3):
-                if dx or dy:
-                    name = f"shifted by ({dx}, {dy}) native pixels"
-                    candidates[name] = self.sampled(-dx / scale_x, -dy / scale_y)
-        frames = [self.sampled(key=other) for other in others]
-        found = {name: _agreement(self.online, values, self.compared) for name, values in candidates.items()}
-        if frames:
-            of_frames = [_agreement(self.online, values, self.compared) for values in frames]
-            found["another frame's"] = min(of_frames, key=lambda one: one.weight_error)
-        return found
-
-    def sampled(self, dx: float = 0.0, dy: float = 0.0, key: str | None = None, **options: Any) -> Map:
-        """Return σ² with the principal point moved by (dx, dy) output pixels."""
-        moved = self.intrinsics.copy()
-        moved[:2, 2] += dx, dy
-        return self.cache.sample(self.key if key is None else key, moved, self.depth.shape, **options)
+def _used(samples: list[LoaderView]) -> tuple[Convention, float]:
+    """Return the convention by which the samples' own σ² was looked up, and its correlation with that."""
+    for convention in (Convention(resize, flip=flip) for flip in (False, True) for resize in get_args(Resize)):
+        if all(
+            any(np.array_equal(values, sample.sigma_z2) for values in sample.look_up(convention)) for sample in samples
+        ):
+            return convention, 1.0
+    found = {
+        convention: mean([sample.agreement(convention, sample.sigma_z2) for sample in samples])
+        for resize in get_args(Resize)
+        for convention in conventions(samples, resize)
+    }
+    used = max(found, key=lambda convention: found[convention].correlation)
+    return used, found[used].correlation
 
 
-def _others(cache: SigmaCache, key: str | PathLike[str], names: list[str | PathLike[str]]) -> list[str]:
-    """Return a few keys of frames of the same size: those of the other views, and the neighbours in the cache."""
-    keys = cache.keys()
-    here = keys.index(str(key)) if str(key) in keys else 0
-    near = [*map(str, names[:8]), *keys[max(0, here - 1) : here + 2]]
-    return [name for name in dict.fromkeys(near) if name != str(key) and cache.shape(name) == cache.shape(key)]
+def _shapes(samples: list[LoaderView]) -> str:
+    """Return a finding where σ² has another shape than depth, or nothing."""
+    wrong = [(s.sigma_z2.shape, s.depth.shape) for s in samples if s.sigma_z2.shape != s.depth.shape]
+    if not wrong:
+        return ""
+    sigma, depth = wrong[0]
+    what, way_out = "another size", "annotate after the last crop and resize"
+    if sigma == depth[::-1]:
+        what, way_out = "transposed", "turn sigma_Z2 along where the loader turns depthmap"
+    return f"{what}: sigma_Z2 is {sigma} where depthmap is {depth}, in {len(wrong)} of {len(samples)} views; {way_out}"
 
 
-def _agreement(online: Map, values: Map, compared: NDArray[np.bool_]) -> Agreement:
-    """Compare two σ² maps where both have information; no agreement where hardly any pixel is left."""
-    used = compared & np.isfinite(values) & np.isfinite(online)
-    if used.sum() < ENOUGH_PIXELS / 2 or used.sum() < compared.sum() / 2:
-        return Agreement(0.0, np.inf)
-    one, two = 1 / np.sqrt(online[used], dtype=np.float64), 1 / np.sqrt(values[used], dtype=np.float64)
-    rank = float(np.corrcoef(one.argsort().argsort(), two.argsort().argsort())[0, 1])
-    return Agreement(rank, float(np.abs(one / one.mean() - two / two.mean()).mean()))
-
-
-def _whole_windows(valid: NDArray[np.bool_], window: int) -> NDArray[np.bool_]:
-    """Return where the whole window lies inside the image and is valid."""
-    half = window // 2
-    whole = np.zeros(valid.shape, np.bool_)
-    if min(valid.shape) >= window:
-        inner = np.lib.stride_tricks.sliding_window_view(valid, (window, window)).all((2, 3))
-        whole[half:-half, half:-half] = inner
-    return whole
-
-
-def _mixed_up(samples: list[_View], names: list[str | PathLike[str]]) -> list[str]:
-    """Return a finding where a view holds, value for value, what the cache gives for another frame."""
+def _mixed_up(samples: list[LoaderView]) -> str:
+    """Return a finding where a view holds, value for value, what the cache gives for another frame, or nothing."""
+    allowed = [Convention(resize, flip=True) for resize in get_args(Resize)]
     for sample in samples:
-        own = {resize: sample.sampled(resize=resize) for resize in ("nearest", "linear")}
-        if any(np.array_equal(values, sample.sigma_z2) for values in own.values()):
-            continue
-        for other in _others(sample.cache, sample.key, names):
-            if any(np.array_equal(sample.sampled(key=other, resize=resize), sample.sigma_z2) for resize in own):
-                return [f"another frame's σ: the view of {sample.key} holds that of {other}; pass annotate its own key"]
-    return []
+        for key in [sample.key, *sample.others]:
+            maps = (values for convention in allowed for values in sample.look_up(convention, key))
+            if any(np.array_equal(values, sample.sigma_z2) for values in maps):
+                if key == sample.key:
+                    break
+                return f"another frame's σ: the view of {sample.key} holds that of {key}; pass annotate its own key"
+    return ""
 
 
-def _units(samples: list[_View]) -> list[str]:
+def _units(samples: list[LoaderView]) -> list[str]:
     """Return a finding where the kernel's σ is a multiple of the samples'."""
     ratios = []
     for sample in samples:
@@ -225,19 +157,49 @@ def _units(samples: list[_View]) -> list[str]:
     ]
 
 
-def _convention(agreement: dict[str, Agreement]) -> list[str]:
+def _convention(given: Agreement, tried: dict[Convention, Agreement], used: Convention, sure: float) -> str:
     """Return a finding where a convention fits clearly better than the samples as they are, or nothing fits."""
-    given = agreement[GIVEN]
-    best = min(one.weight_error for one in agreement.values())
-    if best < CLEARLY_BETTER * given.weight_error:
-        name = next(name for name, one in agreement.items() if one.weight_error <= AS_GOOD * best)
-        return [
-            f"off by a convention: {name} fits better, weight error {agreement[name].weight_error:.3f} in place of "
-            f"{given.weight_error:.3f} (rank correlation {agreement[name].rank:.3f} in place of {given.rank:.3f})"
-        ]
-    if given.rank < 0.5:
-        return [
-            f"nothing fits: rank correlation {given.rank:.3f}; are key, depth and intrinsics those of one frame, and "
-            "is the view turned? call annotate before the turn"
-        ]
-    return []
+    fits = max(tried, key=lambda convention: tried[convention].correlation)  # the simplest of those that are equal
+    best = tried[fits]
+    if max(best.rank, given.rank) < LEAST_RANK:
+        return (
+            f"nothing fits: rank correlation {given.rank:.3f}, at most {best.rank:.3f} with {fits}; are key, depth and "
+            "intrinsics those of one frame? annotate before a view is turned, and after its last crop"
+        )
+    if 1 - best.correlation >= CLEARLY_BETTER * (1 - given.correlation):
+        return ""
+    if fits == used._replace(resize=fits.resize) and best.weight_error >= LESS_ERROR * given.weight_error:
+        return ""
+    numbers = (
+        f"(rank correlation {best.rank:.3f} in place of {given.rank:.3f}, weight error {best.weight_error:.3f} in "
+        f"place of {given.weight_error:.3f})"
+    )
+    if sure < MADE_SO:
+        return f"other values: sigma_Z2 is not what annotate gives with {fits} {numbers}; take its values as they are"
+    as_good = [one for one in tried if one != used and 1 - tried[one].correlation <= AS_GOOD * (1 - best.correlation)]
+    as_good.sort(key=lambda one: (_changes(used, one), any(one.shift), -tried[one].correlation))
+    causes = dict.fromkeys(_cause(used, one) for one in as_good if _changes(used, one) == _changes(used, as_good[0]))
+    return f"{'; or '.join(list(causes)[:2])} {numbers}"
+
+
+def _changes(used: Convention, fits: Convention) -> int:
+    return sum(a != b for a, b in zip(used, fits, strict=True))
+
+
+def _cause(used: Convention, fits: Convention) -> str:
+    """Return what is off, and the way out, where σ² was looked up by one convention and depth fits another."""
+    if used.other_frame != fits.other_frame:
+        return "another frame's σ: that of another frame fits the depth; pass annotate the view's own key"
+    if used.transposed != fits.transposed:
+        return "transposed: rows are taken for columns; turn sigma_Z2 along where the loader turns depthmap"
+    if used.flip != fits.flip:
+        return "flip: depthmap and sigma_Z2 are mirrored to each other; pass flip=True to annotate where depthmap is"
+    if used.half_pixel != fits.half_pixel:
+        return "half pixel: camera_intrinsics were scaled without it; use cx' = (cx + 0.5) / s − 0.5, and cy' likewise"
+    if used.shift != fits.shift:
+        off = used.shift[0] - fits.shift[0], used.shift[1] - fits.shift[1]
+        return (
+            f"shifted: sigma_Z2 was taken {off} native pixels (x, y) from where depthmap lies; check the principal "
+            "point and the crop in camera_intrinsics, and annotate after the last of them"
+        )
+    return f"resize: depthmap fits resize={fits.resize!r}; pass it to annotate"

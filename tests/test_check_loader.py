@@ -1,136 +1,286 @@
-"""check_loader on right loaders, and on loaders that are wrong in one way each."""
+"""check_loader on right loaders, and on loaders that are wrong in one way each, of rendered and of sensor depth."""
 
+import shutil
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import pytest
+import torch
+from numpy.typing import NDArray
 
 from depthvar.datasets import SigmaCache, open_source
 from depthvar.datasets.errors import ParameterError
 from depthvar.datasets.hospital import _write
 from depthvar.datasets.source import DepthSource
-from depthvar.precompute import execute, pipeline
-from depthvar.precompute.loader_check import check_loader
+from depthvar.precompute import check_loader, execute, pipeline
 from depthvar.precompute.worker import Job
 
 View = dict[str, Any]
+Data = tuple[DepthSource, SigmaCache]
+Resize = Literal["nearest", "linear"]
+Annotate = Callable[[View, SigmaCache, Resize], None]
+SENSOR = {"redwood_rgbd": 1000, "tum_rgbd": 5000}  # units in a metre
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> tuple[DepthSource, SigmaCache]:
-    root = tmp_path_factory.mktemp("scene") / "scene"
-    _write(root, None, 4, (240, 320), (160.0, 160.0, 160.0, 120.0))
-    source = open_source("hospital-sample", root, intrinsics=(160, 160, 160, 120))
-    job = Job(cache=str(root / "sigma_Z2.zarr"), source=source)
+def cached(source: DepthSource) -> Data:
+    job = Job(cache=str(source.root / "sigma_Z2.zarr"), source=source)
     list(pipeline.run(job, execute.serial))
     return source, SigmaCache(job.cache)
 
 
-def views(source: DepthSource, size: tuple[int, int] = (112, 112)) -> list[View]:
-    """Right views as a DUSt3R-like loader makes them, without σ²: crop, zoom, nearest resize, float32 K, sky zeroed."""
+@pytest.fixture(scope="module")
+def rendered(tmp_path_factory: pytest.TempPathFactory) -> Data:
+    root = tmp_path_factory.mktemp("scene") / "scene"
+    _write(root, None, 4, (240, 320), (160.0, 160.0, 160.0, 120.0))
+    return cached(open_source("hospital-sample", root, intrinsics=(160, 160, 160, 120)))
+
+
+@pytest.fixture(scope="module", params=SENSOR)
+def sensor(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Data:
+    root = tmp_path_factory.mktemp("sensor") / request.param
+    shutil.copytree(Path(__file__).parent / "data" / request.param, root)
+    camera = (525, 525, 319.5, 239.5)
+    return cached(open_source("folder", root, intrinsics=camera, units_per_metre=SENSOR[request.param]))
+
+
+def resized(depth: NDArray[np.float32], size: tuple[int, int], resize: Resize) -> NDArray[np.float32]:
+    """Resize (H, W) depth as cv2 does; 0 where linear interpolation would use an unknown pixel."""
+    if resize == "linear":
+        both = torch.from_numpy(np.stack([depth, depth > 0]))[None]
+        linear, known = torch.nn.functional.interpolate(both, size, mode="bilinear", align_corners=False)[0].numpy()
+        return np.where(known > 0.999, linear, np.float32(0))
+    rows, columns = (np.arange(out) * full // out for out, full in zip(size, depth.shape, strict=True))
+    return depth[np.ix_(rows, columns)]
+
+
+def views(source: DepthSource, size: tuple[int, int], resize: Resize = "nearest", rounded: bool = False) -> list[View]:
+    """Right views as a DUSt3R-like loader makes them, without σ²: crop, zoom, resize, float32 K, sky zeroed.
+
+    With ``rounded``, the intrinsics are scaled by the zoom that was asked for, as if the size were not rounded down.
+    """
     random = np.random.default_rng(0)
     made = []
-    for frame in source:
+    for frame in ([*source] * 4)[:4]:
         (height, width), (h, w) = frame.depth.shape, size
-        scale = random.uniform(0.8, 1) * min(height / h, width / w)
-        rows, columns = round(h * scale), round(w * scale)
+        zoom = random.uniform(0.8, 1) * min(height / h, width / w)
+        rows, columns = round(h * zoom), round(w * zoom)
         top, left = random.integers(height - rows + 1), random.integers(width - columns + 1)
-        depth = np.where(frame.valid, frame.depth, np.float32(0))
-        v, u = top + np.arange(h) * rows // h, left + np.arange(w) * columns // w
+        depth = np.where(frame.valid, frame.depth, np.float32(0))[top : top + rows, left : left + columns]
         fx, fy, cx, cy = frame.intrinsics
-        x, y = columns / w, rows / h
+        x, y = (columns / (w + 0.6), rows / (h + 0.6)) if rounded else (columns / w, rows / h)
         matrix = [[fx / x, 0, (cx - left + 0.5) / x - 0.5], [0, fy / y, (cy - top + 0.5) / y - 0.5], [0, 0, 1]]
-        made.append({"depthmap": depth[np.ix_(v, u)], "camera_intrinsics": np.float32(matrix), "key": frame.key,
-                     "zoom": (x, y)})  # fmt: skip
+        made.append({"depthmap": resized(depth, size, resize), "camera_intrinsics": np.float32(matrix),
+                     "key": frame.key, "zoom": (x, y)})  # fmt: skip
     return made
 
 
-def shifted(dx: float, dy: float) -> Callable[[View, SigmaCache], None]:
-    def annotate(view: View, cache: SigmaCache) -> None:
-        moved = view["camera_intrinsics"].copy()
-        moved[:2, 2] += dx / view["zoom"][0], dy / view["zoom"][1]
-        view["sigma_Z2"] = cache.sample(view["key"], moved, view["depthmap"].shape)
+def right(view: View, cache: SigmaCache, resize: Resize) -> None:
+    cache.annotate(view, view["key"], resize)
+
+
+def moved(view: View, dx: float, dy: float) -> NDArray[np.float32]:
+    """Return the intrinsics by which a lookup lands (dx, dy) native pixels beside the right place."""
+    matrix: NDArray[np.float32] = view["camera_intrinsics"].copy()
+    matrix[:2, 2] -= dx / view["zoom"][0], dy / view["zoom"][1]
+    return matrix
+
+
+def shifted(dx: int, dy: int) -> Annotate:
+    def annotate(view: View, cache: SigmaCache, resize: Resize) -> None:
+        view["sigma_Z2"] = cache.sample(view["key"], moved(view, dx, dy), view["depthmap"].shape, resize)
 
     return annotate
 
 
-def without_half_pixel(view: View, cache: SigmaCache) -> None:
+def principal_point_off(dx: int, dy: int) -> Annotate:
+    def annotate(view: View, cache: SigmaCache, resize: Resize) -> None:
+        view["camera_intrinsics"] = moved(view, dx, dy)
+        cache.annotate(view, view["key"], resize)
+
+    return annotate
+
+
+def without_half_pixel(view: View, cache: SigmaCache, resize: Resize) -> None:
     x, y = view["zoom"]
     view["camera_intrinsics"][:2, 2] += 0.5 - 0.5 / x, 0.5 - 0.5 / y
-    cache.annotate(view, view["key"])
+    cache.annotate(view, view["key"], resize)
 
 
-def without_flip(view: View, cache: SigmaCache) -> None:
+def mirror(view: View) -> None:
     view["depthmap"] = view["depthmap"][:, ::-1]
     view["camera_intrinsics"][0, 2] = view["depthmap"].shape[1] - 1 - view["camera_intrinsics"][0, 2]
-    cache.annotate(view, view["key"])
 
 
-def transposed(view: View, cache: SigmaCache) -> None:
-    cache.annotate(view, view["key"])
+def without_flip(view: View, cache: SigmaCache, resize: Resize) -> None:
+    mirror(view)
+    cache.annotate(view, view["key"], resize)
+
+
+def with_flip(view: View, cache: SigmaCache, resize: Resize) -> None:
+    mirror(view)
+    cache.annotate(view, view["key"], resize, flip=True)
+
+
+def transposed(view: View, cache: SigmaCache, resize: Resize) -> None:
+    cache.annotate(view, view["key"], resize)
     view["sigma_Z2"] = view["sigma_Z2"].T
 
 
-def of_another_frame(view: View, cache: SigmaCache) -> None:
+def of_another_frame(view: View, cache: SigmaCache, resize: Resize) -> None:
     keys = cache.keys()
-    cache.annotate(view, keys[keys.index(view["key"]) - 1])
+    cache.annotate(view, keys[keys.index(view["key"]) - 1], resize)
 
 
-def in_millimetres(view: View, cache: SigmaCache) -> None:
-    cache.annotate(view, view["key"])
+def in_millimetres(view: View, cache: SigmaCache, resize: Resize) -> None:
+    cache.annotate(view, view["key"], resize)
     view["depthmap"] = view["depthmap"] * np.float32(1000)
 
 
-def linear(view: View, cache: SigmaCache) -> None:
-    cache.annotate(view, view["key"], resize="linear")
+def resized_otherwise(view: View, cache: SigmaCache, resize: Resize) -> None:
+    cache.annotate(view, view["key"], "linear" if resize == "nearest" else "nearest")
 
 
-def right(view: View, cache: SigmaCache) -> None:
-    cache.annotate(view, view["key"])
+def rolled(view: View, cache: SigmaCache, resize: Resize) -> None:
+    cache.annotate(view, view["key"], resize)
+    view["sigma_Z2"] = np.roll(view["sigma_Z2"], (31, 23), (0, 1))
 
 
-@pytest.mark.parametrize("size", [(112, 112), (168, 259), (60, 80), (240, 320)])
-def test_a_right_loader_has_no_findings(data: tuple[DepthSource, SigmaCache], size: tuple[int, int]) -> None:
-    source, cache = data
-    made = views(source, size)
+def of_other_depth(view: View, cache: SigmaCache, resize: Resize) -> None:
+    cache.annotate(view, view["key"], resize)
+    view["depthmap"] = np.random.default_rng(0).uniform(1, 9, view["depthmap"].shape)
+
+
+def turned(view: View, cache: SigmaCache, resize: Resize) -> None:
+    cache.annotate(view, view["key"], resize)
+    view["camera_intrinsics"] = view["camera_intrinsics"][[1, 0, 2]]
+    view["depthmap"], view["sigma_Z2"] = view["depthmap"].T, view["sigma_Z2"].T
+
+
+def negative_fx(view: View, cache: SigmaCache, resize: Resize) -> None:
+    mirror(view)
+    view["camera_intrinsics"][0, 0] *= -1
+    cache.annotate(view, view["key"], resize)
+
+
+def annotated(made: list[View], cache: SigmaCache, annotate: Annotate, resize: Resize) -> list[View]:
     for view in made:
-        right(view, cache)
-    report = check_loader(made, cache)
+        annotate(view, cache, resize)
+    return made
+
+
+SHIFTS = [(1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (2, 0), (0, -2), (-2, 2)]
+WRONG = [
+    (without_flip, "flip: "),
+    (transposed, "transposed: "),
+    (in_millimetres, "other units: the loader's depth gives"),
+    (rolled, "other values: "),
+    (of_other_depth, "nothing fits: "),
+    *((wrong(*shift), f"shifted: sigma_Z2 was taken {shift} ") for shift in SHIFTS for wrong in (shifted,)),
+    *((principal_point_off(*shift), f"shifted: sigma_Z2 was taken {shift} ") for shift in [(-1, 0), (0, 1), (2, 0)]),
+]
+
+
+@pytest.mark.parametrize("rounded", [False, True])
+@pytest.mark.parametrize("resize", ["nearest", "linear"])
+@pytest.mark.parametrize("size", [(112, 112), (60, 80)])
+@pytest.mark.parametrize("annotate", [right, with_flip])
+def test_a_right_loader_has_no_findings(
+    rendered: Data, size: tuple[int, int], resize: Resize, rounded: bool, annotate: Annotate
+) -> None:
+    source, cache = rendered
+    report = check_loader(annotated(views(source, size, resize, rounded), cache, annotate, resize), cache)
     assert report.findings == ()
     assert str(report).startswith("right: σ agrees")
 
 
-@pytest.mark.parametrize(
-    ("wrong", "finding"),
-    [
-        (without_half_pixel, "with the half pixel"),
-        (without_flip, "flip=True"),
-        (transposed, "transposed"),
-        (of_another_frame, "another frame's"),
-        (in_millimetres, "other units: the loader's depth gives"),
-        (shifted(2, 0), "resize='nearest' fits better"),
-        (shifted(0, -2), "resize='nearest' fits better"),
-        (linear, "resize='nearest'"),
-    ],
-)
-def test_a_wrong_loader_is_told_what_is_wrong(
-    data: tuple[DepthSource, SigmaCache], wrong: Callable[[View, SigmaCache], None], finding: str
-) -> None:
-    source, cache = data
-    made = views(source, (60, 60))
+@pytest.mark.parametrize("annotate", [turned, negative_fx])
+def test_turned_views_and_a_flip_by_a_negative_focal_length_are_understood(rendered: Data, annotate: Annotate) -> None:
+    source, cache = rendered
+    report = check_loader(annotated(views(source, (96, 128)), cache, annotate, "nearest"), cache)
+    assert report.findings == ()
+
+
+@pytest.mark.parametrize("resize", ["nearest", "linear"])
+@pytest.mark.parametrize("annotate", [right, with_flip])
+def test_a_right_loader_of_sensor_depth_has_no_findings(sensor: Data, resize: Resize, annotate: Annotate) -> None:
+    source, cache = sensor
+    report = check_loader(annotated(views(source, (224, 224), resize), cache, annotate, resize), cache)
+    assert report.findings == ()
+
+
+@pytest.mark.parametrize(("wrong", "finding"), [*WRONG, (of_another_frame, "another frame's σ: the view of ")])
+def test_a_wrong_loader_is_told_what_is_wrong(rendered: Data, wrong: Annotate, finding: str) -> None:
+    source, cache = rendered
+    (found,) = check_loader(annotated(views(source, (112, 112)), cache, wrong, "nearest"), cache).findings
+    assert found.startswith(finding)
+
+
+@pytest.mark.parametrize(("wrong", "finding"), [*WRONG[:5], (shifted(2, 0), "shifted: sigma_Z2 was taken (2, 0)")])
+def test_a_wrong_loader_of_sensor_depth_is_told_what_is_wrong(sensor: Data, wrong: Annotate, finding: str) -> None:
+    source, cache = sensor
+    (found,) = check_loader(annotated(views(source, (224, 224)), cache, wrong, "nearest"), cache).findings
+    assert found.startswith(finding)
+
+
+@pytest.mark.parametrize("wrong", [without_half_pixel, resized_otherwise])
+def test_a_missing_half_pixel_and_another_resize_move_the_lookup_alike(rendered: Data, wrong: Annotate) -> None:
+    source, cache = rendered
+    (found,) = check_loader(annotated(views(source, (56, 80)), cache, wrong, "nearest"), cache).findings
+    assert ("half pixel: " if wrong is without_half_pixel else "resize: depthmap fits resize='nearest'") in found
+
+
+def test_a_flip_missing_in_some_views_and_one_wrong_key_are_found(rendered: Data) -> None:
+    source, cache = rendered
+    made = views(source, (112, 112))
+    flipped = [*annotated(made[:2], cache, without_flip, "nearest"), *annotated(made[2:], cache, right, "nearest")]
+    assert check_loader(flipped, cache).findings[0].startswith("flip: ")
+    made = annotated(views(source, (112, 112)), cache, right, "nearest")
+    of_another_frame(made[2], cache, "nearest")
+    assert check_loader(made, cache).findings[0].startswith(f"another frame's σ: the view of {made[2]['key']} ")
+
+
+def test_what_the_loader_calls_invalid_is_left_out(rendered: Data) -> None:
+    source, cache = rendered
+    made = annotated(views(source, (112, 112)), cache, right, "nearest")
+    before = check_loader(made, cache)
     for view in made:
-        wrong(view, cache)
-    report = check_loader(made, cache)
-    assert len(report.findings) == 1
-    with pytest.raises(ValueError, match=finding):
-        raise ValueError(str(report))
+        view["valid_mask"] = np.arange(112) >= 40
+        view["valid_mask"] = np.broadcast_to(view["valid_mask"], (112, 112))
+        view["depthmap"] = torch.from_numpy(np.where(view["valid_mask"], view["depthmap"], np.float32(3)))
+    masked = check_loader(made, cache)
+    assert masked.findings == ()
+    assert 0 < masked.pixels < before.pixels
+    for view in made:
+        del view["valid_mask"]
+    assert check_loader(made, cache).pixels > masked.pixels
 
 
-def test_views_that_cannot_be_checked_are_refused(data: tuple[DepthSource, SigmaCache]) -> None:
-    source, cache = data
+def test_sigma_of_another_shape_is_a_finding(rendered: Data) -> None:
+    source, cache = rendered
+    made = annotated(views(source, (60, 80)), cache, transposed, "nearest")
+    expected = "transposed: sigma_Z2 is (80, 60) where depthmap is (60, 80), in 4 of 4 views; turn sigma_Z2 along"
+    assert str(check_loader(made, cache)).startswith(expected)
+    made[0]["sigma_Z2"] = np.ones((7, 7))
+    assert str(check_loader(made[:1], cache)).startswith("another size: sigma_Z2 is (7, 7) where depthmap is (60, 80)")
+
+
+def test_a_key_may_be_an_absolute_path(rendered: Data) -> None:
+    source, cache = rendered
+    made = annotated(views(source, (60, 80)), cache, right, "nearest")
+    report = check_loader(made, cache, key=lambda view: source.root / view["key"])
+    assert report == check_loader(made, cache)
+
+
+def test_views_that_cannot_be_checked_are_refused(rendered: Data) -> None:
+    source, cache = rendered
     with pytest.raises(ParameterError, match="expected some views, got none"):
         check_loader([], cache)
-    made = views(source)
+    made = views(source, (112, 112))
     with pytest.raises(ParameterError, match=r"add cache\.annotate"):
+        check_loader(made, cache)
+    for view in annotated(made, cache, right, "nearest"):
+        view["depthmap"][::4] = 0  # no whole window is left, as in LiDAR depth
+    with pytest.raises(ParameterError, match=r"expected a view with at least 100 valid pixels .* got 0 in all"):
         check_loader(made, cache)

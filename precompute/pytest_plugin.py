@@ -1,0 +1,55 @@
+"""Fixtures for the tests of a training: is the σ² of its loader right, and is its cache?
+
+pytest loads this module at its start, so nothing heavy is imported before a fixture's check is called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from os import PathLike
+    from typing import Any
+
+    from depthvar.datasets.cache import SigmaCache
+
+    from .loader_check import Key
+
+
+@pytest.fixture(scope="session")
+def check_loader() -> Callable[..., None]:
+    """``check_loader(views, cache, key=itemgetter("key"))`` fails with what ``precompute.check_loader`` finds."""
+
+    def check(views: Iterable[Mapping[str, Any]], cache: SigmaCache, key: Key | None = None) -> None:
+        from .loader_check import check_loader
+
+        report = check_loader(views, cache) if key is None else check_loader(views, cache, key)
+        if report.findings:
+            pytest.fail(str(report), pytrace=False)
+
+    return check
+
+
+@pytest.fixture(scope="session")
+def check_cache() -> Callable[..., None]:
+    """``check_cache(path, root=None)`` fails with what ``precompute validate`` finds.
+
+    ``root`` is the folder of the depth; by default the one that holds the cache.
+    """
+
+    def check(path: str | PathLike[str], root: str | PathLike[str] | None = None) -> None:
+        from dataclasses import asdict
+
+        from .report import validate_text
+        from .validate import validate
+
+        found = validate(str(path), Path(root) if root is not None else Path(path).absolute().parent)
+        if found.findings:
+            pytest.fail(validate_text(asdict(found)), pytrace=False)
+
+    return check
