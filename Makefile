@@ -21,7 +21,7 @@ test-slow: ## the tests that take minutes
 	pytest -m slow
 
 bench: ## every figure of the README, as JSON in benchmarks/results/
-	for script in kernel pipeline cache startup; do python benchmarks/$$script.py > benchmarks/results/$$script.json || exit 1; done
+	for script in kernel pipeline cache startup step loader fidelity; do python benchmarks/$$script.py > benchmarks/results/$$script.json || exit 1; done
 
 docs: ## write docs/cli.md and the pictures again
 	python docs/generate.py
