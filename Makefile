@@ -1,4 +1,4 @@
-.PHONY: help check format test test-slow bench docs
+.PHONY: help check format test test-slow bench docs evidence evidence-smoke
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -25,3 +25,9 @@ bench: ## every figure of the README, as JSON in benchmarks/results/
 
 docs: ## write docs/cli.md and the pictures again
 	python docs/generate.py
+
+evidence: ## does σ mean what it says (docs/evidence.md), into evidence/results/
+	python evidence/physics.py
+
+evidence-smoke: ## a slice of it, in seconds; writes nothing
+	python evidence/physics.py --smoke

@@ -9,6 +9,7 @@ import json
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -32,12 +33,15 @@ def cli_page() -> str:
     return "\n\n".join(pages) + "\n"
 
 
+def result(name: str) -> Any:
+    """Return what a benchmark printed."""
+    return json.loads((DOCS.parent / f"benchmarks/results/{name}.json").read_text())
+
+
 def figures() -> str:
     """Return the README's table, from the results of the benchmarks."""
-    kernel, pipeline, cache, startup = (
-        json.loads((DOCS.parent / f"benchmarks/results/{name}.json").read_text())
-        for name in ("kernel", "pipeline", "cache", "startup")
-    )
+    kernel, pipeline, cache, startup = map(result, ("kernel", "pipeline", "cache", "startup"))
+    step, loader, fidelity = map(result, ("step", "loader", "fidelity"))
     five, data = kernel["windows"]["5"], cache["data"]
     maps = five["peak_extra_maps"]
     memory = pipeline["peak_memory_mib"]
@@ -74,6 +78,30 @@ def figures() -> str:
             f"{100 * max(entry['largest_relative_error_of_sigma'] for entry in data.values()):.2f} %",
             "cache",
         ),
+        (
+            "a training step with cached weighted_l1, of one with plain L1 (with unfold+sort in the step)",
+            f"{step['step']['weighted_l1_cached']['times_l1']:.2f} "
+            f"({step['step']['weighted_l1_unfold_sort']['times_l1']:.2f})",
+            "step",
+        ),
+        *(
+            (
+                f"a Pi3-like loader, {size}: σ by `annotate`; by `sigma_z2` in the loader",
+                "; ".join(f"{each['sigma_ms']:.1f} ms, {each['ratio']:.2f} of the samples/s" for each in pair),
+                "loader",
+            )
+            for size, output in loader["data"]["hospital"]["outputs"].items()
+            for pair in [[output["with"][name] for name in ("annotate", "sigma_z2 in the loader")]]
+        ),
+        (
+            "error of `sample`'s weights, of what the choice of a resize changes online: nearest; linear",
+            "; ".join(
+                f"{min(parts):.2f} to {max(parts):.2f}"
+                for name in ("nearest", "linear")
+                for parts in [[output["part_of_online"][name] for output in fidelity["outputs"].values()]]
+            ),
+            "fidelity",
+        ),
         ("`precompute --help`", f"{startup['precompute_help_seconds']:.2f} s", "startup"),
     ]
     machine = kernel["machine"]
@@ -89,6 +117,32 @@ def readme() -> str:
     before, rest = (DOCS.parent / "README.md").read_text().split("<!-- figures -->")
     after = rest.split("<!-- /figures -->")[1]
     return f"{before}<!-- figures -->\n{figures()}\n<!-- /figures -->{after}"
+
+
+def loader_table() -> str:
+    """Return the table of the ways to bring σ into a loader."""
+    loader = result("loader")
+    data = loader["data"]["hospital"]
+    names = list(data["outputs"]["224x224"]["with"])
+    lines = [
+        "| σ from | bytes a native pixel | " + " | ".join(f"{size}: ms; samples/s" for size in data["outputs"]) + " |"
+    ]
+    lines += ["|" + "---|" * (2 + len(data["outputs"]))]
+    for name in names:
+        stored = next((value for key, value in data["bytes_per_native_pixel"].items() if key.startswith(name)), None)
+        cells = [
+            f"{output['with'][name]['sigma_ms']:.1f}; {output['with'][name]['ratio']:.2f} of those without σ"
+            for output in data["outputs"].values()
+        ]
+        lines.append(f"| {name} | {'–' if stored is None else f'{stored:.2f}'} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def migrating() -> str:
+    """Return the migration page with the loader's table as it is now."""
+    before, rest = (DOCS / "migrating-from-online.md").read_text().split("<!-- figures:loader -->")
+    after = rest.split("<!-- /figures:loader -->")[1]
+    return f"{before}<!-- figures:loader -->\n{loader_table()}\n<!-- /figures:loader -->{after}"
 
 
 def pictures() -> None:
@@ -138,7 +192,11 @@ def pictures() -> None:
 
 def main() -> int:
     """Write or check; return the exit code."""
-    pages = {DOCS / "cli.md": cli_page(), DOCS.parent / "README.md": readme()}
+    pages = {
+        DOCS / "cli.md": cli_page(),
+        DOCS.parent / "README.md": readme(),
+        DOCS / "migrating-from-online.md": migrating(),
+    }
     stale = [path.name for path, text in pages.items() if not path.exists() or path.read_text() != text]
     if "--check" in sys.argv[1:]:
         if stale:
