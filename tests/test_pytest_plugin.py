@@ -51,7 +51,7 @@ def data(tmp_path: Path) -> TinyData:
 
 def run(pytester: pytest.Pytester, code: str) -> pytest.RunResult:
     pytester.makepyfile(code)
-    return pytester.runpytest_inprocess("-p", PLUGIN, "-p", "no:cacheprovider")
+    return pytester.runpytest_inprocess("-p", "no:cacheprovider")  # found by its entry point
 
 
 def test_check_loader_fails_with_the_findings(pytester: pytest.Pytester, data: TinyData) -> None:
