@@ -40,6 +40,7 @@ def test_against_another_folder(check_cache):
 """
 
 
+# Before pytester in every test: pytester forgets modules that were imported since, and Numba cannot be imported twice.
 @pytest.fixture
 def data(tmp_path: Path) -> TinyData:
     tiny = TinyData(tmp_path / "tiny")
@@ -51,16 +52,16 @@ def data(tmp_path: Path) -> TinyData:
 
 def run(pytester: pytest.Pytester, code: str) -> pytest.RunResult:
     pytester.makepyfile(code)
-    return pytester.runpytest_inprocess("-p", "no:cacheprovider")  # found by its entry point
+    return pytester.runpytest_subprocess("-p", "no:cacheprovider")  # found by its entry point
 
 
-def test_check_loader_fails_with_the_findings(pytester: pytest.Pytester, data: TinyData) -> None:
+def test_check_loader_fails_with_the_findings(data: TinyData, pytester: pytest.Pytester) -> None:
     result = run(pytester, LOADER.format(toml=str(data.toml), cache=data.job().cache))
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(["flip: *pass flip=True to annotate*"])
 
 
-def test_check_cache_fails_with_every_finding(pytester: pytest.Pytester, data: TinyData) -> None:
+def test_check_cache_fails_with_every_finding(data: TinyData, pytester: pytest.Pytester) -> None:
     code = CACHE.format(cache=data.job().cache, root=str(data.root))
     run(pytester, code).assert_outcomes(passed=2)
     for index in range(2):
