@@ -61,9 +61,9 @@ def check_loader(views: Iterable[Mapping[str, Any]], cache: SigmaCache, key: Key
     where it fits clearly better in the mean over all views, so that the rounding of sizes in a loader is none: pass
     some eight views with structure in them, from different frames and crops.
 
-    Tried on rendered depth, and on four Kinect frames (20 loaders): 39 of 40 right ones had no finding, one was blamed for
-    a half pixel; flips, units, turned and foreign σ were found in all, a shift or a missing half pixel in most: those of
-    one native pixel are missed, or named as one another, where the zoom is 2 or more and the depth is noisy.
+    Tried on rendered depth, and on four Kinect frames in 20 loaders: of the right ones, 39 of 40 had no finding and one
+    was blamed for a half pixel. Missing flips, units and another frame's σ were found in all, a shift or a missing half
+    pixel in most: one native pixel is missed, or taken for another cause, where the zoom is 2 or more and depth noisy.
 
     Args:
         views: dicts with ``depthmap`` (h, w), ``camera_intrinsics`` (3, 3), ``sigma_Z2``, and, where the loader has it,
