@@ -106,13 +106,13 @@ class SigmaCache:
 
     def intrinsics(self, key: str | os.PathLike[str]) -> NDArray[np.float64]:
         """Return (4,) float64: the native fx, fy, cx, cy of a frame, in pixels."""
-        group, row = self._find(self._key(key))
+        group, row = self._find(self.relative_key(key))
         values: NDArray[np.float64] = group.intrinsics[row].copy()
         return values
 
     def shape(self, key: str | os.PathLike[str]) -> tuple[int, int]:
         """Return (H, W) of a frame at stride 1."""
-        layout = self._find(self._key(key))[0].layout
+        layout = self._find(self.relative_key(key))[0].layout
         return layout.height, layout.width
 
     def read(self, key: str | os.PathLike[str], stride: int = 1) -> NDArray[np.float32]:
@@ -130,7 +130,7 @@ class SigmaCache:
             CacheError: the stored bytes are damaged or lost.
             ParameterError: the stride is not stored.
         """
-        name = self._key(key)
+        name = self.relative_key(key)
         if stride not in self.strides:
             raise ParameterError(f"stride: expected one of {self.strides}, got {stride}")
         group, row = self._find(name)
@@ -166,7 +166,7 @@ class SigmaCache:
         """
         from .sample import sample  # loads numba, which reading does not need
 
-        name = self._key(key)
+        name = self.relative_key(key)
         group, row = self._find(name)
         return sample(
             lambda stride: self._read(group, row, name, stride),
@@ -199,7 +199,8 @@ class SigmaCache:
         params = self._open()["parameters"]
         view["sigma_Z2_params"] = np.array([params["window"], params["lambda_prior"], params["alpha_clamp"]])
 
-    def _key(self, key: str | os.PathLike[str]) -> str:
+    def relative_key(self, key: str | os.PathLike[str]) -> str:
+        """Return a key as ``keys`` lists it; FrameNotFoundError for an absolute path that is not below ``root``."""
         text = os.fspath(key)
         if not os.path.isabs(text):
             return PurePosixPath(text).as_posix()

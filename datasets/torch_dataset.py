@@ -114,7 +114,7 @@ class CachedDepthDataset(Dataset[dict[str, Any]]):
         depth, valid = crop_nearest(frame.depth, crop, size), crop_nearest(frame.valid, crop, size)
         matrix = crop_intrinsics(frame.intrinsics, crop, size)
         if isinstance(self.sigma, SigmaCache):
-            sigma_z2 = self.sigma.sample(frame.key, matrix, size, flip=crop.flip)
+            sigma_z2 = self.sigma.sample(frame.key, matrix, size, flip=crop.flip, valid=valid)
         else:
             sigma_z2 = self.sigma(depth, matrix)
         sample = {

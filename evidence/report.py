@@ -30,7 +30,7 @@ Group = dict[str, dict[int, dict[str, Any]]]
 def interval(differences: ArrayLike) -> tuple[float, float]:
     """Return the 95 % bootstrap interval of the mean of (n,) differences; the same for the same differences.
 
-    With few seeds it is too narrow: with five, it covers about nine times in ten, by the bootstrap's own nature.
+    With few seeds it is too narrow, by the bootstrap's own nature; nothing is corrected for multiple comparisons.
     """
     values = np.asarray(differences, np.float64)
     picks = np.random.default_rng(0).integers(values.size, size=(SAMPLES, values.size))

@@ -62,10 +62,11 @@ class LoaderView:
     Args:
         view: see :func:`check_loader`.
         cache: from which its ``sigma_Z2`` was taken.
-        key: of its frame.
+        key: of its frame, or an absolute path to it.
 
     Raises:
         ParameterError: it has no ``sigma_Z2``.
+        FrameNotFoundError, CacheError: as ``SigmaCache.sample``.
     """
 
     def __init__(self, view: Mapping[str, Any], cache: SigmaCache, key: str) -> None:
@@ -73,7 +74,7 @@ class LoaderView:
             raise ParameterError(
                 'view: expected "sigma_Z2", got none; add cache.annotate(view, key) after the crop and resize'
             )
-        self.cache, self.key = cache, key
+        self.cache, self.key = cache, cache.relative_key(key)
         self.depth = np.asarray(view["depthmap"], dtype=np.float32)
         self.sigma_z2 = np.asarray(view["sigma_Z2"], dtype=np.float32)
         self.intrinsics = np.array(view["camera_intrinsics"], dtype=np.float64)
@@ -95,10 +96,9 @@ class LoaderView:
     def find_others(self, keys: list[str]) -> None:
         """Note a few other frames of the same size: of ``keys``, and the neighbours in the cache."""
         listed, size = self.cache.keys(), self.cache.shape(self.key)
-        own = f"/{self.key}"  # which may be an absolute path
-        here = next((row for row, key in enumerate(listed) if own.endswith(f"/{key}")), 0)
+        here = listed.index(self.key)
         near = dict.fromkeys([*keys[:8], *listed[max(0, here - 1) : here + 2]])
-        self.others = [key for key in near if not own.endswith(f"/{key}") and self.cache.shape(key) == size]
+        self.others = [key for key in near if key != self.key and self.cache.shape(key) == size]
 
     def look_up(self, convention: Convention, key: str | None = None) -> list[Map]:
         """Return the maps (h, w) of σ² that a convention allows for a frame, by default the view's own."""

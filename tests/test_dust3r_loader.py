@@ -14,18 +14,16 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 
 import dust3r_loader
 
-# (H, W), (fx, fy, cx, cy), (h, w), zoom
-frames = st.tuples(
-    st.tuples(st.integers(40, 200), st.integers(40, 200)),
-    st.tuples(st.floats(50, 90), st.floats(50, 90), st.floats(0.3, 0.7), st.floats(0.3, 0.7)),
-    st.tuples(st.integers(16, 90), st.integers(16, 90)),
-    st.floats(0.9, 1),
-)
+Frame = tuple[tuple[int, int], NDArray[np.float64], tuple[int, int], float]
 
 
-def scaled(native: tuple[int, int], camera: tuple[float, ...]) -> NDArray[np.float64]:
-    """Return intrinsics whose principal point was given as a part of the frame."""
-    return np.array([camera[0], camera[1], camera[2] * native[1], camera[3] * native[0]])
+@st.composite
+def frames(draw: st.DrawFn) -> Frame:
+    """(H, W), (fx, fy, cx, cy), (h, w), zoom."""
+    height, width = draw(st.integers(40, 200)), draw(st.integers(40, 200))
+    focal, middle = st.floats(50, 90), st.floats(0.3, 0.7)
+    camera = np.array([draw(focal), draw(focal), draw(middle) * width, draw(middle) * height])
+    return (height, width), camera, (draw(st.integers(16, 90)), draw(st.integers(16, 90))), draw(st.floats(0.9, 1))
 
 
 def positions(matrix: NDArray[np.float32], camera: NDArray[np.float64], size: tuple[int, int]) -> list[NDArray]:
@@ -37,11 +35,10 @@ def positions(matrix: NDArray[np.float32], camera: NDArray[np.float64], size: tu
     return [v, u]
 
 
-@given(frame=frames)
+@given(frame=frames())
 @settings(max_examples=100)
-def test_nearest_takes_the_floor_of_the_position_and_nothing_outside_the_crop(frame) -> None:
+def test_nearest_takes_the_floor_of_the_position_and_nothing_outside_the_crop(frame: Frame) -> None:
     native, camera, size, zoom = frame
-    camera = scaled(native, camera)
     done = dust3r_loader.geometry(native, camera, size, zoom)
     index = np.arange(native[0] * native[1], dtype=np.float32).reshape(native)  # below 2²⁴, so exact
     expected = []
@@ -53,11 +50,10 @@ def test_nearest_takes_the_floor_of_the_position_and_nothing_outside_the_crop(fr
     assert np.array_equal(made["depthmap"] - 1, index[np.ix_(*expected)])
 
 
-@given(frame=frames)
+@given(frame=frames())
 @settings(max_examples=100)
-def test_linear_takes_what_lies_where_the_intrinsics_look(frame) -> None:
+def test_linear_takes_what_lies_where_the_intrinsics_look(frame: Frame) -> None:
     native, camera, size, zoom = frame
-    camera = scaled(native, camera)
     v, u = np.mgrid[: native[0], : native[1]].astype(np.float32)
     done = dust3r_loader.geometry(native, camera, size, zoom)
     for ramp, axis in ((v, 0), (u, 1)):
@@ -68,11 +64,10 @@ def test_linear_takes_what_lies_where_the_intrinsics_look(frame) -> None:
         np.testing.assert_allclose(made["depthmap"], expected, atol=0.02)
 
 
-@given(frame=frames)
+@given(frame=frames())
 @settings(max_examples=100)
-def test_the_crop_is_the_largest_around_the_principal_point_and_the_zoom_a_part_of_its_side(frame) -> None:
+def test_the_crop_is_the_largest_around_the_principal_point_and_the_zoom_a_part_of_its_side(frame: Frame) -> None:
     native, camera, size, zoom = frame
-    camera = scaled(native, camera)
     done = dust3r_loader.geometry(native, camera, size, zoom)
     for axis, centre in ((0, camera[3]), (1, camera[2])):
         start, end = done.start[axis], done.start[axis] + done.crop[axis]
