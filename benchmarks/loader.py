@@ -3,8 +3,9 @@
     python benchmarks/loader.py [--rounds 200] [--sizes 224x224,518x336] [--root FOLDER]
 
 One sample: an RGB PNG by cv2.imread, depth by np.load, the crop, zoom and resize of dust3r_loader.py, colour jitter as
-torchvision does it to a PIL image (brightness, contrast, saturation 0.5, hue 0.1), and the image as a tensor in
-[-1, 1]; depth beyond the maximum is set to 0. In this process, on one thread.
+torchvision does it to a PIL image (brightness, contrast, saturation 0.5, hue 0.1), the image as a tensor in [-1, 1],
+world points and their validity as Pi3's losses take them; depth beyond the maximum is set to 0. In this process, on one
+thread.
 
 A round takes one frame at random and one zoom in [0.9, 1], and makes that sample once without σ and once with each kind
 of σ, in an order that rotates; figures are medians over rounds of times, and of ratios within a round. The files are in
@@ -40,6 +41,7 @@ from depthvar.datasets import SigmaCache
 from depthvar.precompute import sigma_z2
 
 WITHOUT = "without"
+POSE = np.eye(4, dtype=np.float32)
 
 Size = tuple[int, int]
 View = dict[str, Any]
@@ -76,7 +78,29 @@ def load(
     lap("colour jitter")
     view["img"] = torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous().float().div_(127.5).sub_(1)
     lap("tensor")
+    view["pts3d"], view["valid_mask"] = world_points(view["depthmap"], view["camera_intrinsics"], POSE)
+    lap("world points")
     return view
+
+
+def world_points(
+    depth: NDArray[np.float32], intrinsics: NDArray[np.float32], pose: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Return world points (h, w, 3) float32 in metres and validity (h, w): what the losses of Pi3 take.
+
+    Args:
+        depth: (h, w) in metres, 0 where unknown.
+        intrinsics: (3, 3).
+        pose: (4, 4), camera to world.
+    """
+    (fx, _, cx), (_, fy, cy) = intrinsics[:2]
+    height, width = depth.shape
+    rays = np.empty((height, width, 3), dtype=np.float32)
+    rays[..., 0] = (np.arange(width, dtype=np.float32) - cx) / fx
+    rays[..., 1] = ((np.arange(height, dtype=np.float32) - cy) / fy)[:, None]
+    rays[..., 2] = 1
+    rays *= depth[..., None]
+    return rays @ pose[:3, :3].T + pose[:3, 3], depth > 0
 
 
 def kinds(scene: Scene, size: Size) -> dict[str, AddSigma]:

@@ -69,6 +69,7 @@ ARMS = {
     "relative_0.01": Arm(relative(0.01)),
     "relative_0.03": Arm(relative(0.03)),
     "relative_0.1": Arm(relative(0.1)),
+    "difference_0.01": Arm(relative(0.01), sigma="difference"),
     "difference_0.03": Arm(relative(0.03), sigma="difference"),
     "planarity_0.01": Arm(relative(0.01), sigma="planarity"),
     "planarity_0.03": Arm(relative(0.03), sigma="planarity"),

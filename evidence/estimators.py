@@ -15,7 +15,7 @@ from depthvar.precompute.kernel import KernelParams, sigma_z2
 Float = NDArray[np.float64]
 Estimator = Callable[[Float, Float], Float]
 
-SKY = 80.0  # metres: stands for +inf in all estimators but ours, which take it as it is
+SKY = 80.0  # metres: stands for +inf in all estimators but those of the kernel, which take it as it is
 _AXES = ((0, 1), (1, 0))
 _DIRECTIONS = (*_AXES, (1, 1), (1, -1))
 
@@ -94,14 +94,8 @@ def planarity_and_slope(depth: Float, intrinsics: Float) -> Float:
 
 
 def difference(depth: Float, intrinsics: Float) -> Float:
-    """Expected spread from the four neighbours: √((Δu² + Δv²)/12), with the larger |difference of Z| of each axis.
-
-    Right in both limits. A slope of g metres a pixel has the variance g²/12 in a footprint of one pixel. A step of g
-    between two pixel centres, at a place that nobody knows, has p(1 − p) g² in one of the two, g²/12 on average.
-    """
-    z = _known(depth)
-    rises = [np.fmax(np.abs(_ahead(z, step)), np.abs(_behind(z, step))) for step in _AXES]
-    return np.sqrt(sum(np.nan_to_num(rise) ** 2 for rise in rises) / 12)
+    """Expected spread from the four neighbours: √((Δu² + Δv²)/12), docs/method.md; +inf without a known neighbour."""
+    return np.sqrt(sigma_z2(depth, intrinsics, KernelParams(estimator="difference")), dtype=np.float64)
 
 
 ESTIMATORS: dict[str, Estimator] = {
@@ -129,10 +123,9 @@ def native_std(depth: Float, intrinsics: Float, stride: int) -> Float:
 
 def native_total(depth: Float, intrinsics: Float, stride: int) -> Float:
     """Law of total variance: native_std² plus the mean, inside the pixel, of difference² of the native pixels."""
-    near, weights = _footprint(difference(depth, intrinsics) ** 2, stride)
-    near_depth, _ = _footprint(_known(depth), stride)
-    within = np.where(np.isnan(near_depth), np.nan, near)
-    return np.sqrt(native_std(depth, intrinsics, stride) ** 2 + _mean(within, weights))
+    within = difference(depth, intrinsics) ** 2
+    near, weights = _footprint(np.where(np.isinf(within), np.nan, within), stride)
+    return np.sqrt(native_std(depth, intrinsics, stride) ** 2 + _mean(near, weights))
 
 
 NATIVE: dict[str, Callable[[Float, Float, int], Float]] = {"native_std": native_std, "native_total": native_total}

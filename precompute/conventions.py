@@ -10,7 +10,8 @@ from depthvar.datasets.cache import SigmaCache
 from depthvar.datasets.errors import ParameterError
 from depthvar.datasets.sample import Resize
 
-from .kernel import KernelParams, sigma_z2
+from .fingerprint import kernel_params
+from .kernel import sigma_z2
 
 Map = NDArray[np.float32]
 
@@ -84,11 +85,11 @@ class LoaderView:
         if self.intrinsics[0, 0] == self.intrinsics[1, 1] == 0:  # a portrait view that was turned
             self.depth, self.sigma_z2, valid = self.depth.T, self.sigma_z2.T, valid.T
             self.intrinsics = self.intrinsics[[1, 0, 2]]
-        params = {name: cache.params[name] for name in ("window", "lambda_prior", "alpha_clamp", "min_valid", "compat")}
+        params = kernel_params(cache.params)
         upright = np.where(np.eye(3) == 1, np.abs(self.intrinsics), self.intrinsics)  # a flip by a negative fx
         # Without a maximum depth, which is in metres while the loader's depth may not be: it only hides pixels.
-        self.online = sigma_z2(np.where(valid, self.depth, np.float32(0)), upright, KernelParams(**params))
-        self.compared = _whole_windows(valid, params["window"])
+        self.online = sigma_z2(np.where(valid, self.depth, np.float32(0)), upright, params)
+        self.compared = _whole_windows(valid, params.window)
         if self.sigma_z2.shape == self.depth.shape:
             self.compared &= np.isfinite(self.sigma_z2)
         self.others: list[str] = []

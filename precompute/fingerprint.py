@@ -3,7 +3,7 @@
 import hashlib
 import platform
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from importlib.metadata import version
 from typing import Any
 
@@ -15,20 +15,34 @@ from depthvar.datasets.source import DepthSource
 
 from .kernel import KERNEL_VERSION, KernelParams
 
+_UNNAMED = "range"  # the estimator of parameters that name none
+
 
 def parameters(
     source: DepthSource, params: KernelParams, strides: tuple[int, ...], keepbits: int, with_depth: bool
 ) -> dict[str, Any]:
-    """Return all that decides the stored values, JSON-ready. Path, workers, device and shard size do not."""
+    """Return all that decides the stored values, JSON-ready. Path, workers, device and shard size do not.
+
+    The estimator "range" has no entry: caches without one were written before there was another.
+    """
+    recorded = asdict(params)
+    if params.estimator == _UNNAMED:
+        del recorded["estimator"]
     return {
         "kernel_version": KERNEL_VERSION,
-        **asdict(params),
+        **recorded,
         "strides": list(strides),
         "max_depth": source.max_depth,
         "keepbits": keepbits,
         "with_depth": with_depth,
         "decode_rule": source.description.decode_rule(),
     }
+
+
+def kernel_params(parameters: Mapping[str, Any]) -> KernelParams:
+    """Return the kernel's parameters among those of a cache: the inverse of ``parameters``."""
+    names = (field.name for field in fields(KernelParams))
+    return KernelParams(**{name: parameters[name] for name in names if name in parameters})
 
 
 def fingerprint(parameters: Mapping[str, Any]) -> str:
@@ -38,6 +52,7 @@ def fingerprint(parameters: Mapping[str, Any]) -> str:
 
 def differences(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
     """Return one phrase per parameter that differs, naming both values."""
+    stored, wanted = ({"estimator": _UNNAMED} | dict(values) for values in (stored, wanted))
     return [
         f"{name} is {stored.get(name)!r} in the cache and {wanted.get(name)!r} in this run"
         for name in dict.fromkeys((*stored, *wanted))

@@ -6,9 +6,9 @@ et al., ICCV 2021, eq. 7, https://arxiv.org/abs/2103.13415). Nothing heavy is lo
 
 import math
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -24,6 +24,7 @@ KERNEL_VERSION = 1
 
 Engine = Literal["auto", "numba", "torch"]
 _ENGINES = ("auto", "numba", "torch")
+Estimator = Literal["range", "difference"]
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,10 @@ class KernelParams:
         alpha_clamp: largest half-width of the distance interval, as a part of the distance: above 0, at most 1.
         min_valid: known pixels that a window needs for its range to count, 1 to window².
         compat: ``"pi3"`` reproduces the original online implementation, faults included (window 5 only).
+        estimator: of the spread of depth. ``"range"``: the range of distances in the window, in a conical frustum.
+            ``"difference"``: the differences of depth to the four neighbours. That has none of the parameters above:
+            left at their defaults, they take the values that describe it (window 3, lambda_prior 0, alpha_clamp 1,
+            min_valid 2, compat None), and any other value is an error.
 
     Raises:
         ParameterError: a value is not one of these.
@@ -46,8 +51,15 @@ class KernelParams:
     alpha_clamp: float = 0.3
     min_valid: int = 3
     compat: Literal["pi3"] | None = None
+    estimator: Estimator = "range"
 
     def __post_init__(self) -> None:
+        _require(
+            "estimator", self.estimator, "'range' or 'difference'",
+            isinstance(self.estimator, str) and self.estimator in get_args(Estimator),
+        )  # fmt: skip
+        if self.estimator == "difference":
+            self._describe_difference()
         _require("window", self.window, "3, 5 or 7", _is(self.window, Integral) and self.window in (3, 5, 7))
         _require(
             "lambda_prior", self.lambda_prior, "a finite number >= 0",
@@ -64,6 +76,19 @@ class KernelParams:
         _require("compat", self.compat, "None or 'pi3'", self.compat in (None, "pi3"))
         if self.compat == "pi3":
             _require("window", self.window, "5 with compat='pi3', the only window the original has", self.window == 5)
+
+    def _describe_difference(self) -> None:
+        """Set the parameters that "difference" does not have to what describes it; refuse any that was given."""
+        for field in fields(self):
+            if field.name in _DIFFERENCE:
+                fixed, given = _DIFFERENCE[field.name], getattr(self, field.name)
+                rule = f"nothing with estimator='difference', which has no {field.name}"
+                _require(field.name, given, rule, given in (field.default, fixed))
+                object.__setattr__(self, field.name, fixed)
+
+
+# Three pixels across, no prior, a half-width of at most the depth, and one known neighbour: docs/method.md.
+_DIFFERENCE = {"window": 3, "lambda_prior": 0.0, "alpha_clamp": 1.0, "min_valid": 2, "compat": None}
 
 
 def _is(value: object, kind: type) -> bool:
@@ -130,14 +155,15 @@ def sigma_z2(
         valid: bool, broadcast against the depth; False: unknown. None: known wherever the depth is.
         max_depth: metres, above 0; deeper pixels are far: they take part in the windows of their neighbours, only
             their own variance is ``+inf``. With ``compat="pi3"`` they enter as 0, as in the original's loader.
-        return_components: return :class:`Components` in place of sigma_Z² alone.
+        return_components: return :class:`Components` in place of sigma_Z² alone; ``estimator="range"`` only.
         engine: ``"auto"``: Numba for NumPy, torch for torch. ``"numba"`` takes tensors on the CPU, ``"torch"`` also
             NumPy arrays.
 
     Returns:
         (..., H, W) in m²: float32 NumPy for NumPy; for a tensor, a tensor on its device (float64 if the depth is
         float64 and the engine torch, else float32). Finite and above 0 where the depth is valid, ``+inf`` where it
-        is unknown or far; with ``compat="pi3"`` the original's value there.
+        is unknown or far; with ``compat="pi3"`` the original's value there. With ``estimator="difference"`` also
+        ``+inf`` where none of the four neighbours is known.
 
     Raises:
         ParameterError: a shape, dtype, device, engine or maximum depth is not one of these.
@@ -147,6 +173,10 @@ def sigma_z2(
         raise ParameterError(f"engine: expected one of {', '.join(_ENGINES)}; got {engine!r}")
     if max_depth is not None:
         _require("max_depth", max_depth, "a number of metres above 0, or None", max_depth > 0)
+    if return_components and params.estimator == "difference":
+        raise ParameterError(
+            "return_components: expected False with estimator='difference', which has no map along the ray, got True"
+        )
     torch = sys.modules.get("torch")  # a tensor exists only where torch is loaded already
     is_tensor = torch is not None and isinstance(depth, torch.Tensor)
     if engine == "torch" or (engine == "auto" and is_tensor):

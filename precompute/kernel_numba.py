@@ -20,10 +20,10 @@ import numpy as np
 from numba import njit, types
 from numpy.typing import NDArray
 
-from .kernel import KernelParams
+from .kernel import Estimator, KernelParams
 
 _LOG = logging.getLogger("depthvar")
-_COMPILE_SECONDS = 10  # what a cold compilation takes on a machine of 2023; only for the message
+_COMPILE_SECONDS = {"range": 10, "difference": 2}  # cold, on a machine of 2023; only for the message
 _JIT = {"nogil": True, "error_model": "numpy", "cache": True}
 _NO_MASK = np.empty((0, 0), np.bool_)
 
@@ -325,31 +325,36 @@ def _image(dtype: Any) -> Any:
 
 
 @functools.cache
-def _compiled() -> Callable[..., None]:
+def _compiled(estimator: Estimator) -> Callable[..., None]:
     """Compile the sweep for this machine, or load it from Numba's cache; say so if that takes long."""
-    real = types.float64
-    signature = types.void(
-        _image(types.float32), _image(types.bool_), real, real, real, real, types.intp, real, real,
-        types.float32, types.float32, types.bool_, types.float32[:, :, ::1],
-    )  # fmt: skip
+    sweep: Callable[..., None] = _sweep
+    frame, real, single = (_image(types.float32), _image(types.bool_)), types.float64, types.float32
+    if estimator == "difference":
+        from .kernel_numba_difference import sweep
+
+        signature = types.void(*frame, single, single[:, ::1])
+    else:
+        signature = types.void(
+            *frame, real, real, real, real, types.intp, real, real, single, single, types.bool_, single[:, :, ::1]
+        )
     where = _load.stats.cache_path
     message = "compiling the CPU kernel for this machine (once, about %d s; cached in %s)"
-    notice = threading.Timer(1.0, _LOG.info, (message, _COMPILE_SECONDS, where))
+    notice = threading.Timer(1.0, _LOG.info, (message, _COMPILE_SECONDS[estimator], where))
     notice.daemon = True
     notice.start()
     try:
-        compiled: Callable[..., None] = njit(signature, **_JIT)(_sweep)
+        compiled: Callable[..., None] = njit(signature, **_JIT)(sweep)
     finally:
         notice.cancel()
     return compiled
 
 
-def warm_up() -> None:
-    """Compile the engine for this machine, or load it from the cache on disk: what a first call would do.
+def warm_up(estimator: Estimator = "range") -> None:
+    """Compile an estimator for this machine, or load it from the cache on disk: what a first call would do.
 
     Logs one line (logger ``depthvar``, INFO) while it compiles, if that takes more than a second.
     """
-    _compiled()
+    _compiled(estimator)
 
 
 def sigma_z2_frame(
@@ -369,16 +374,23 @@ def sigma_z2_frame(
         max_depth: metres; deeper pixels are far. None: no maximum.
         valid: (H, W) bool, False where depth is unknown. None: known wherever it is above 0.
         out: (H, W) float32, C contiguous, filled and returned; or (4, H, W) for sigma_z2, sigma_t2, t_mu, t_delta.
+            Of the difference: (H, W) or (1, H, W).
 
     Returns:
         ``out``, in m² (t_mu and t_delta in m).
     """
     if out is None:
         out = np.empty(depth.shape, np.float32)
+    depth = np.ascontiguousarray(depth)
+    valid = _NO_MASK if valid is None else np.ascontiguousarray(valid)
+    farthest = np.inf if max_depth is None else max_depth
+    sweep = _compiled(params.estimator)
+    if params.estimator == "difference":
+        sweep(depth, valid, farthest, out if out.ndim == 2 else out[0])
+        return out
     fx, fy, cx, cy = intrinsics
-    _compiled()(
-        np.ascontiguousarray(depth), _NO_MASK if valid is None else np.ascontiguousarray(valid), fx, fy, cx, cy,
-        params.window, params.lambda_prior, params.alpha_clamp, params.min_valid,
-        np.inf if max_depth is None else max_depth, params.compat == "pi3", out if out.ndim == 3 else out[None],
+    sweep(
+        depth, valid, fx, fy, cx, cy, params.window, params.lambda_prior, params.alpha_clamp, params.min_valid,
+        farthest, params.compat == "pi3", out if out.ndim == 3 else out[None],
     )  # fmt: skip
     return out

@@ -37,8 +37,11 @@ def sigma_z2_maps(
     check_input(z, tuple(cameras.shape[:-1]), valid, is_float=z.dtype.is_floating_point, is_bool=is_bool)
     z = z.to(torch.promote_types(z.dtype, torch.float32))
     known = z > 0 if valid is None else (z > 0) & valid
+    farthest = _INF if max_depth is None else max_depth
+    if params.estimator == "difference":
+        return (_difference(z, known, farthest),)
     maps = _pi3 if params.compat == "pi3" else _maps
-    return maps(z, known, cameras, params, _INF if max_depth is None else max_depth, components)
+    return maps(z, known, cameras, params, farthest, components)
 
 
 def _tensor(x: Any) -> Tensor:
@@ -65,6 +68,19 @@ def _maps(
 def _frustum(x: Tensor) -> Tensor:
     """Step 6: σ_t² / t² of a conical frustum of relative half-length √x (mip-NeRF, arXiv:2103.13415, eq. 7)."""
     return x / 3 - 4 * x * x * (12 - x) / (15 * (3 + x).square())
+
+
+def _difference(z: Tensor, known: Tensor, max_depth: float) -> Tensor:
+    """Return σ² of the larger differences of depth to the neighbours of each axis, -1 for one with an unknown pixel."""
+    rises = []
+    for dim, beyond in ((-1, (1, 1)), (-2, (0, 0, 1, 1))):
+        (a, b), (a_known, b_known) = _shifts(z, dim, 2), _shifts(known, dim, 2)
+        step = F.pad(torch.where(a_known & b_known, (a - b).abs_(), -1.0), beyond, value=-1.0)
+        rises.append(torch.maximum(*_shifts(step, dim, 2)))
+    usable = known & (z < _INF) & (z <= max_depth) & (torch.maximum(*rises) >= 0)
+    across, down = (rise.clamp_(min=0).div_(z).square_() for rise in rises)
+    x = across.add_(down).mul_(0.25).clamp_(min=1e-8, max=1.0)
+    return torch.where(usable, z * z * x / 3, _INF)
 
 
 def _pi3(

@@ -30,12 +30,7 @@ def make_job(options: Mapping[str, Any], dry_run: bool) -> "Job":
     from .kernel import KernelParams
     from .worker import Job
 
-    params = KernelParams(
-        window=options["window"],
-        lambda_prior=options["lambda_prior"],
-        alpha_clamp=options["alpha_clamp"],
-        compat=options["compat"],
-    )
+    params = KernelParams(estimator=options["estimator"], **_given(options))
     strides = tuple(sorted({1, *(int(stride) for stride in _numbers("--strides", options["strides"], int))}))
     if strides[0] < 1:
         raise ParameterError(f"--strides: expected whole numbers of 1 or more, got {options['strides']}")
@@ -53,6 +48,16 @@ def make_job(options: Mapping[str, Any], dry_run: bool) -> "Job":
         on_error=options["on_error"],
         with_depth=options["with_depth"],
     )
+
+
+def _given(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the kernel's parameters that were typed; the difference has none, not even at their default."""
+    names = ("window", "lambda_prior", "alpha_clamp", "compat")
+    given = {name: options[name] for name in names if options[name] is not None}
+    if given and options["estimator"] == "difference":
+        flags = ", ".join(f"--{name.replace('_', '-')} {value}" for name, value in given.items())
+        raise ParameterError(f"--estimator difference: expected no parameter of the range, got {flags}; leave it out")
+    return given
 
 
 def _source(options: Mapping[str, Any], dry_run: bool) -> "DepthSource":

@@ -165,7 +165,7 @@ def run(
         tasks = choose(plan, part, limit)
         yield make_outlook(plan, tasks, job)
         if tasks and job.device == "cpu":
-            warm_up()  # once here, not once in every thread
+            warm_up(job.params.estimator)  # once here, not once in every thread
         yield from execute(job, tasks)
 
 

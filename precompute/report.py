@@ -13,6 +13,7 @@ from depthvar.datasets.errors import CacheError
 from depthvar.datasets.format import FAILED, NOT_DONE, level_name, level_shape
 
 from . import store
+from .fingerprint import kernel_params
 from .stored import stored_groups
 
 BYTES_PER_RAW_BYTE = 1.95 / (4 * 1.47)  # measured on real depth: benchmarks/cache.py
@@ -85,6 +86,7 @@ def cache_info(cache: str) -> dict[str, Any]:
     return (
         {"cache": cache}
         | attributes
+        | {"estimator": kernel_params(attributes["parameters"]).estimator}
         | {"groups": groups, "bytes": _disk_bytes(cache)}
         | _per_pixel(groups, attributes, cache)
     )
@@ -122,7 +124,7 @@ def info_text(facts: Mapping[str, Any]) -> str:
     done = sum(group["done"] for group in groups)
     failed = sum(group["failed"] for group in groups)
     rows = sum(group["rows"] for group in groups)
-    shown = ", ".join(
+    shown = f"estimator {facts['estimator']}, " + ", ".join(
         f"{name} {parameters[name]}"
         for name in ("window", "lambda_prior", "alpha_clamp", "min_valid", "max_depth", "keepbits")
     )

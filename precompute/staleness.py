@@ -11,9 +11,8 @@ from depthvar.datasets.errors import CacheError, DepthVarError
 from depthvar.datasets.format import FAILED, NOT_DONE, level_name, level_shape
 from depthvar.datasets.source import DepthSource
 
-from .fingerprint import fingerprint, frame_digest
+from .fingerprint import fingerprint, frame_digest, kernel_params
 from .integrity import CLEAR, RUN_AGAIN, Finding
-from .kernel import KernelParams
 from .plan import StoredGroup
 from .worker import Job, frame_levels
 
@@ -24,8 +23,7 @@ def job_of(cache: str, source: DepthSource, parameters: Mapping[str, Any]) -> Jo
     Raises:
         CacheError: this depthvar computes something else.
     """
-    names = ("window", "lambda_prior", "alpha_clamp", "min_valid", "compat")
-    params = KernelParams(**{name: parameters[name] for name in names})
+    params = kernel_params(parameters)
     job = Job(cache, source, params, tuple(parameters["strides"]), parameters["keepbits"], parameters["with_depth"])
     if fingerprint(job.parameters()) != fingerprint(parameters):
         raise CacheError(

@@ -1,4 +1,4 @@
-"""The oracle: sections 1 and 2 of docs/method.md in float64 and plain loops, one pixel at a time, no tricks."""
+"""The oracle: docs/method.md in float64 and plain loops, one pixel at a time, no tricks."""
 
 import math
 from typing import NamedTuple
@@ -77,6 +77,27 @@ def _pi3(z: NDArray[np.float64], intrinsics: ArrayLike, params: KernelParams, ma
         out.t_mu[v, u], out.t_delta[v, u], out.t_max[v, u] = tu, math.sqrt(delta2), ranked[-1]
         out.sigma_t2[v, u] = sigma_t2
         out.sigma_z2[v, u] = d_z(u, v, fx, fy, cx, cy) ** 2 * sigma_t2
+    return out
+
+
+def difference(depth: ArrayLike, valid: ArrayLike | None = None, max_depth: float = math.inf) -> NDArray[np.float64]:
+    """Return σ² (H, W) of ``estimator="difference"``: the section of that name in docs/method.md."""
+    z = np.array(depth, dtype=np.float64)
+    usable = np.ones(z.shape, bool) if valid is None else np.asarray(valid)
+    z[~(usable & (z > 0))] = 0
+    out = np.full(z.shape, np.inf)
+    for v, u in np.ndindex(z.shape):
+        steps: list[float] = []
+        if not 0 < z[v, u] < math.inf:
+            continue
+        for axis in (((v, u - 1), (v, u + 1)), ((v - 1, u), (v + 1, u))):
+            inside = [z[j, i] for j, i in axis if 0 <= j < z.shape[0] and 0 <= i < z.shape[1]]
+            known = [neighbour for neighbour in inside if neighbour > 0]
+            if known:
+                steps.append(max(abs(neighbour - z[v, u]) for neighbour in known))
+        if z[v, u] <= max_depth and steps:
+            spread2 = sum(step**2 for step in steps) / 12
+            out[v, u] = min(max(spread2, (1e-4 * z[v, u]) ** 2 / 3), z[v, u] ** 2 / 3)
     return out
 
 

@@ -281,3 +281,29 @@ def test_a_table_marks_what_is_better_and_what_is_worse() -> None:
     assert report.cell(group, "inverse_sigma", "abs_rel_edge").endswith("↓")
     assert report.cell(group, "inverse_sigma", "boundary_f1").startswith("**")
     assert report.cell(group, "l1", "boundary_f1") == "2"
+
+
+def test_the_table_follows_from_the_rows() -> None:
+    # A loss that is 0.25 below plain L1 on each of two seeds; a third seed has no pair and is only in the mean.
+    values = {("l1", 0): 1.0, ("l1", 1): 2.0, ("edge_mask", 0): 0.75, ("edge_mask", 1): 1.75, ("edge_mask", 2): 6.5}
+    rows = [
+        {"truth": "all", "steps": 3, "arm": arm, "seed": seed} | dict.fromkeys((*PRIMARY, *SECONDARY), value)
+        for (arm, seed), value in values.items()
+    ]
+    (group,) = report.grouped(rows).values()
+    for name in PRIMARY:
+        np.testing.assert_allclose(report.paired(group, "edge_mask", name), [-0.25, -0.25])
+        assert report.cell(group, "edge_mask", name) == "3 (-0.25 to -0.25)"  # two pairs prove nothing
+    assert "| edge_mask | 3 | 3 (-0.25" in report.table(group, PRIMARY)
+
+
+def test_an_interrupted_study_has_pairs() -> None:
+    rates = dict.fromkeys(("l1", "inverse_depth", *train.COMPARED[1:]), 1e-3)
+    runs = train.study(rates, TRUTHS, 3, [600, 2400])
+    assert len(set(runs)) == len(runs)
+    for end in range(len(runs)):
+        for truth, steps in {(run.truth, run.steps) for run in runs[:end]}:
+            count = {arm: sum((r.arm, r.truth, r.steps) == (arm, truth, steps) for r in runs[:end]) for arm in rates}
+            of_group = [count[arm] for arm in rates if truth == train.TUNED_TRUTH or arm in train.COMPARED]
+            assert max(of_group) - min(of_group) <= 1
+    assert {run.steps for run in runs if run.truth != train.TUNED_TRUTH} == {600}

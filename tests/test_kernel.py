@@ -243,7 +243,7 @@ import logging, sys
 logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(message)s")
 from depthvar.precompute import kernel_numba
 kernel_numba.warm_up()
-stats = kernel_numba._compiled().stats
+stats = kernel_numba._compiled("range").stats
 print(sum(stats.cache_hits.values()), sum(stats.cache_misses.values()))
 """
 

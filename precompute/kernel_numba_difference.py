@@ -1,0 +1,65 @@
+"""The CPU engine of ``estimator="difference"``: one sweep over the rows, each pair of neighbours taken once.
+
+Unknown pixels have depth 0 (``_load``, shared with the range), and a pair that holds one has the difference -1, which
+loses to any known one. Ratios to the depth are squared, not depths, so that a step to any depth stays finite and
+scaling by a power of two is exact. No fastmath, as in ``kernel_numba``.
+"""
+
+import numpy as np
+from numba import njit
+
+# Numba's cache on disk does not see an edit of what is taken from there: save this file too.
+from .kernel_numba import _FLOOR, _INF, _JIT, _ONE, _THIRD, _ZERO, _load, _max, _min
+
+_UNKNOWN = np.float32(-1)
+_QUARTER = np.float32(0.25)
+
+
+@njit(inline="always")
+def _apart(a, b):  # type: ignore[no-untyped-def]
+    """Return |a − b| of two depths, -1 where one is unknown; NaN between two without a depth (``+inf``)."""
+    return abs(a - b) if a > _ZERO and b > _ZERO else _UNKNOWN
+
+
+@njit(**_JIT)
+def _across(z, i, steps):  # type: ignore[no-untyped-def]
+    """Fill ``steps[1:-1]`` with the differences along row i; there are none beyond the image."""
+    for u in range(z.shape[1] - 1):
+        steps[u + 1] = _apart(z[i, u], z[i, u + 1])
+
+
+@njit(**_JIT)
+def _down(z, i, steps):  # type: ignore[no-untyped-def]
+    """Fill ``steps[i]`` with the differences of row i to the other row of the ring, the one above."""
+    for u in range(z.shape[1]):
+        steps[i, u] = _apart(z[1 - i, u], z[i, u])
+
+
+@njit(**_JIT)
+def _variances(z, i, across, down, max_depth, out, v):  # type: ignore[no-untyped-def]
+    """σ² = Z² x / 3 with x = (Δu² + Δv²) / (4 Z²) within bounds; +inf where unknown, far or without a neighbour."""
+    for u in range(z.shape[1]):
+        zu = z[i, u]
+        du, dv = _max(across[u], across[u + 1]), _max(down[0, u], down[1, u])
+        ru, rv = _max(du, _ZERO) / zu, _max(dv, _ZERO) / zu
+        x = _min(_max(_QUARTER * (ru * ru + rv * rv), _FLOOR), _ONE)
+        usable = zu > _ZERO and zu < _INF and zu <= max_depth and _max(du, dv) >= _ZERO
+        out[v, u] = zu * zu * x * _THIRD if usable else _INF
+
+
+def sweep(depth, valid, max_depth, out):  # type: ignore[no-untyped-def]
+    """Fill ``out`` (H, W), row by row; a ring holds two rows of depth and the differences above and below."""
+    height, width = depth.shape
+    z = np.zeros((2, width), np.float32)
+    across = np.full(width + 1, _UNKNOWN, np.float32)
+    down = np.empty((2, width), np.float32)
+    for v in range(height + 1):
+        i = v % 2
+        if v < height:
+            _load(depth, valid, v, _INF, z, i)
+            _down(z, i, down)  # of the first row unknown, as the ring begins with zeros
+        else:
+            down[i] = _UNKNOWN
+        if v > 0:
+            _across(z, 1 - i, across)
+            _variances(z, 1 - i, across, down, max_depth, out, v - 1)
