@@ -27,11 +27,11 @@ FOCAL = WIDTH / 2 / math.tan(math.radians(40))  # a field of view of 80°
 INTRINSICS = (FOCAL, FOCAL, (WIDTH - 1) / 2, (HEIGHT - 1) / 2)
 NATIVE_INTRINSICS = (2 * FOCAL, 2 * FOCAL, WIDTH - 0.5, HEIGHT - 0.5)  # of twice the resolution
 MAX_DEPTH = 40.0  # metres; what lies behind is sky
-HAZE, HAZE_COLOUR = 12.0, np.array((0.8, 0.85, 0.9), np.float32)  # metres over which light falls to 1/e
+HAZE, HAZE_COLOUR = 5.0, np.array((0.8, 0.85, 0.9), np.float32)  # metres over which light falls to 1/e
 GAP = 0.03  # a pixel is mixed where two surfaces in it are farther apart than this part of the depth
 CACHE = Path(__file__).with_name(".cache")
-SPLITS = {"train": 240, "validation": 30, "test": 40}  # rooms, of VIEWS views each
-VIEWS = 2
+SPLITS = {"train": 200, "validation": 20, "test": 30}  # rooms, of VIEWS views each
+VIEWS = 4
 
 Views = dict[str, NDArray[Any]]
 Span = tuple[float, float]
@@ -208,7 +208,7 @@ def view(
     rgb[hit] = shade(at + t[hit][:, None] * rays[hit], rays[hit], surface[hit], normal[hit], paint, lights)
     clear = np.exp(-np.where(hit, t, np.inf) / HAZE).astype(np.float32)[..., None]
     rgb = clear * rgb + (1 - clear) * HAZE_COLOUR
-    picture = rgb.clip(0, 1).mean(2) ** (1 / 2.2) + rng.normal(0, 0.01, (HEIGHT, WIDTH, 3))
+    picture = rgb.clip(0, 1).mean(2) ** (1 / 2.2) + rng.normal(0, 0.003, (HEIGHT, WIDTH, 3))
     # (H, W, 2, 2, 2, 2) is row and column of the native pixel, then of the ray in it.
     blocks = t.reshape(HEIGHT, WIDTH, 2, 2, 2, 2).transpose(0, 2, 1, 4, 3, 5).reshape(2 * HEIGHT, 2 * WIDTH, 4)
     labels = surface.reshape(HEIGHT, WIDTH, 2, 2, 2, 2).transpose(0, 2, 1, 4, 3, 5).reshape(blocks.shape)
@@ -245,7 +245,7 @@ def render_room(seed: int, number: int) -> list[Views]:
     room, x, y, top, way_out = make_room(rng)
     scene, count = room.scene(), len(room.parts)
     colour = rng.uniform(0.15, 1.0, (count, 3))
-    colour[np.arange(count), rng.integers(3, size=count)] = rng.uniform(0, 0.08, count)
+    colour[np.arange(count), rng.integers(3, size=count)] = rng.uniform(0, 0.01, count)
     stripes = np.eye(3)[rng.integers(3, size=count)]
     paint = {
         "colour": colour.astype(np.float32),

@@ -56,7 +56,8 @@ def test_truth_lies_between_the_nearest_and_the_farthest_ray(views: dict[str, ro
     # Two resolutions of one view: on pixels of one surface the native centres average to the view's.
     native = some["native"].astype(np.float64).reshape(-1, rooms.HEIGHT, 2, rooms.WIDTH, 2).mean((2, 4))
     smooth = np.isfinite(native) & (some["far"] < 1.02 * some["near"])
-    np.testing.assert_allclose(native[smooth], some["centre"][smooth], rtol=0.01)
+    alike = np.isclose(native[smooth], some["centre"][smooth], rtol=0.01)
+    assert np.mean(alike) > 0.999  # a native centre may pass a gap that no ray of the view passes
 
 
 @pytest.mark.parametrize("kind", TRUTHS)
