@@ -69,5 +69,5 @@ def test_open_files_and_memory_of_a_worker_do_not_grow(tiny: TinyData) -> None:
     loader = DataLoader(Watched(make(tiny)), num_workers=1, multiprocessing_context="fork", persistent_workers=True)
     history = [torch.cat([torch.stack(sample, 1) for sample in loader]) for _ in range(60)]
     settled, last = history[10], history[-1]
-    assert last[:, 1].max() <= settled[:, 1].max()
+    assert last[:, 1].max() < settled[:, 1].max() + 20  # queues come and go; a leak adds one in each of 49 epochs
     assert last[:, 2].max() - settled[:, 2].max() < 8 * 1024
