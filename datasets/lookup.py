@@ -3,10 +3,10 @@
 Between two strides, neither level's window is the output's: the finer one's is too narrow, the coarser one's too wide.
 So the finer level is looked up a little to either side and the larger value taken, the coarser level likewise and the
 smaller: an edge then reaches about as far as in the output. The shift is ``REACH`` of the distance between the edges
-of the two windows (docs/decisions/0007-lookup-between-strides.md).
+of the two windows. Close to a stride, in log scale, that level alone is read, and its σ grown by the footprint law
+(docs/decisions/0007-lookup-between-strides.md).
 """
 
-import functools
 import math
 from bisect import bisect
 from collections.abc import Callable, Sequence
@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 ReadLevel = Callable[[int], NDArray[np.float32]]
 
 REACH = 0.75
+# A level of less share in the blend than this is not read.
+LEAST_SHARE = 1 / 3
 
 
 def blend_weights(strides: Sequence[int], scale: float) -> list[tuple[int, float]]:
@@ -25,13 +27,16 @@ def blend_weights(strides: Sequence[int], scale: float) -> list[tuple[int, float
 
     Args:
         strides: ascending.
-        scale: native pixels per output pixel. On a stride, below the first or above the last: that one alone.
+        scale: native pixels per output pixel. On a stride or close to it, below the first or above the last: that one
+            alone.
     """
     above = bisect(strides, scale)
     if above in (0, len(strides)) or scale == strides[above - 1]:
         return [(strides[max(above - 1, 0)], 1.0)]
     fine, coarse = strides[above - 1], strides[above]
     weight = math.log2(scale / fine) / math.log2(coarse / fine)
+    if not LEAST_SHARE <= weight <= 1 - LEAST_SHARE:
+        return [(fine if weight < LEAST_SHARE else coarse, 1.0)]
     return [(fine, 1 - weight), (coarse, weight)]
 
 
@@ -55,88 +60,117 @@ def look_up(
         window: of the kernel, in pixels of a level.
         wanted: (h, w) where a pixel without any valid neighbour takes the nearest valid native pixel; None: everywhere.
     """
-    read = functools.cache(read_level)
-    levels = blend_weights(strides, scale)
-    if len(levels) == 1:  # positions on its samples take what is stored there, holes too
-        stride = levels[0][0]
+    between = strides[0] < scale < strides[-1] and scale not in strides
+    levels = [(stride, read_level(stride), share) for stride, share in blend_weights(strides, scale)]
+    if not between:  # positions on samples of the one level take what is stored there, holes too
+        ((stride, level, _),) = levels
         on_rows, on_columns = v % stride == 0, u % stride == 0
         rows, columns = (v[on_rows] // stride).astype(np.intp), (u[on_columns] // stride).astype(np.intp)
-        stored: NDArray[np.float32] = read(stride).take(rows, axis=0).take(columns, axis=1)
+        stored: NDArray[np.float32] = level.take(rows, axis=0).take(columns, axis=1)
         if on_rows.all() and on_columns.all():
             return stored
 
     blend: NDArray[np.float32] = np.full((v.size, u.size), np.inf, dtype=np.float32)
-    for stride, weight in levels:
-        shift = REACH * (window // 2) * abs(scale - stride) if len(levels) == 2 else 0.0
-        level = read(stride)
-        rows, down = _taps(v, shift, stride, level.shape[0])
-        columns, right = _taps(u, shift, stride, level.shape[1])
-        top, left = rows.min(), columns.min()
-        used = np.log(level[top : rows.max() + 2, left : columns.max() + 2])
-        _blend_level(blend, used, np.float32(weight), stride <= scale, rows - top, down, columns - left, right)
+    complete = False
+    for stride, level, share in levels:
+        shift = REACH * (window // 2) * abs(scale - stride) if between else 0.0
+        growth = 2 * math.log(scale / stride) if between and len(levels) == 1 else 0.0
+        top, bottom = _reach(v, shift, stride)
+        left, right = _reach(u, shift, stride)
+        used = np.log(level[top:bottom, left:right])
+        complete = _blend_level(blend, used, share, stride <= scale, growth, v, u, shift, stride, top, left)
     sigma_z2 = np.exp(blend, out=blend)
-    lost = np.isinf(sigma_z2)
-    if len(levels) == 1:
+    if not between:
         sigma_z2[np.ix_(on_rows, on_columns)] = stored
+    if complete:
+        return sigma_z2
+    lost = np.isinf(sigma_z2)
+    if not between:
         lost[np.ix_(on_rows, on_columns)] = False
     if wanted is not None:
         lost &= wanted
     if lost.any():
         rows, columns = np.nonzero(lost)
-        sigma_z2[lost] = _nearest_valid(read(1), v[rows], u[columns], scale) * np.float32(scale**2)
+        native = levels[0][1] if levels[0][0] == 1 else read_level(1)
+        sigma_z2[lost] = _nearest_valid(native, v[rows], u[columns], scale) * np.float32(scale**2)
     return sigma_z2
 
 
-def _taps(
-    position: NDArray[np.float64], shift: float, stride: int, length: int
-) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
-    """Return (2, n): for positions moved back and forth, the sample at or before each, and the rest beyond it.
-
-    Positions beyond the level's samples are clamped to them.
-    """
-    moved = ((position + np.array([[-shift], [shift]])) / stride).clip(0, length - 1)
-    lower = moved.astype(np.intp)
-    return lower, (moved - lower).astype(np.float32)
+def _reach(position: NDArray[np.float64], shift: float, stride: int) -> tuple[int, int]:
+    """Return the first sample of a level that ascending positions, moved back and forth, need; and one past the last."""
+    return max(int((position[0] - shift) / stride), 0), int((position[-1] + shift) / stride) + 2
 
 
 @njit(cache=True, error_model="numpy")  # type: ignore[untyped-decorator]
 def _blend_level(
     blend: NDArray[np.float32],
     level: NDArray[np.float32],
-    weight: np.float32,
+    share: float,
     widen: bool,
-    rows: NDArray[np.intp],
-    down: NDArray[np.float32],
-    columns: NDArray[np.intp],
-    right: NDArray[np.float32],
-) -> None:
+    growth: float,
+    v: NDArray[np.float64],
+    u: NDArray[np.float64],
+    shift: float,
+    stride: int,
+    top: int,
+    left: int,
+) -> bool:
     """Blend a level into log σ² (h, w) in place, interpolated along rows, then along columns.
 
     Args:
         blend: log σ² of the levels so far, +inf where none has information; there the level counts alone.
-        level: log σ² of the level, +inf where invalid.
-        weight: of the level, above 0; the rest is that of the blend.
+        level: log σ² of the level from row ``top`` and column ``left`` on, +inf where invalid.
+        share: of the level, above 0; the rest is that of the blend.
         widen: take the larger of the values at the two positions of a row (then column); False: the smaller.
-        rows, down: (2, h) the two positions of each output row in the level: sample at or before, and the rest.
-        columns, right: (2, w) likewise.
+        growth: added to log σ².
+        v, u: native rows (h,) and columns (w,), looked up ``shift`` native pixels back and forth.
+        stride: of the level.
+
+    Returns:
+        Whether there is information everywhere.
     """
     last_row, width = level.shape[0] - 1, level.shape[1]
+    rows, down = _taps(v, shift, stride, top, last_row)
+    columns, right = _taps(u, shift, stride, left, width - 1)
+    weight, more, inf = np.float32(share), np.float32(growth), np.float32(np.inf)
     line = np.full(width + 1, np.inf, dtype=np.float32)  # one more, so that the last column has a right neighbour
-    first, second = np.empty((2, columns.shape[1]), dtype=np.float32), np.empty((2, columns.shape[1]), dtype=np.float32)
-    for i in range(rows.shape[1]):
+    first, second = np.empty((2, u.size), dtype=np.float32), np.empty((2, u.size), dtype=np.float32)
+    lost = 0
+    for i in range(v.size):
         above, below = level[rows[0, i]], level[min(rows[0, i] + 1, last_row)]
         above2, below2 = level[rows[1, i]], level[min(rows[1, i] + 1, last_row)]
-        share, share2 = down[0, i], down[1, i]
+        part, part2 = down[0, i], down[1, i]
         for k in range(width):
-            line[k] = _choose(_between(above[k], below[k], share), _between(above2[k], below2[k], share2), widen)
-        for j in range(columns.shape[1]):  # gathered first, so that the loop below runs on vectors
+            line[k] = _choose(_between(above[k], below[k], part), _between(above2[k], below2[k], part2), widen)
+        for j in range(u.size):  # gathered first, so that the loop below runs on vectors
             k, k2 = columns[0, j], columns[1, j]
             first[0, j], second[0, j] = line[k], line[k + 1]
             first[1, j], second[1, j] = line[k2], line[k2 + 1]
-        for j in range(columns.shape[1]):
+        for j in range(u.size):
             one = _between(first[0, j], second[0, j], right[0, j])
-            log_sigma_z2 = _choose(one, _between(first[1, j], second[1, j], right[1, j]), widen)
-            blend[i, j] = _between(blend[i, j], log_sigma_z2, weight)
+            log_sigma_z2 = _choose(one, _between(first[1, j], second[1, j], right[1, j]), widen) + more
+            blended = _between(blend[i, j], log_sigma_z2, weight)
+            blend[i, j] = blended
+            lost += blended == inf
+    return lost == 0
+
+
+@njit(cache=True, error_model="numpy")  # type: ignore[untyped-decorator]
+def _taps(
+    position: NDArray[np.float64], shift: float, stride: int, start: int, last: int
+) -> tuple[NDArray[np.uintp], NDArray[np.float32]]:
+    """Return (2, n): for positions moved back and forth, the sample at or before each, and the rest beyond it.
+
+    Samples are counted from ``start``; positions beyond them are clamped to the first and the last.
+    """
+    lower, rest = np.empty((2, position.size), dtype=np.uintp), np.empty((2, position.size), dtype=np.float32)
+    for side in range(2):
+        for k in range(position.size):
+            moved = (position[k] + (2 * side - 1) * shift) / stride - start
+            clamped = min(max(moved, 0.0), float(last))
+            lower[side, k] = int(clamped)
+            rest[side, k] = clamped - int(clamped)
+    return lower, rest
 
 
 @njit(cache=True, error_model="numpy")  # type: ignore[untyped-decorator]

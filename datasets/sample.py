@@ -40,8 +40,9 @@ def sample(
 
     With ``r`` native pixels per output pixel (the geometric mean of x and y), the two strides around ``r``
     are each looked up bilinearly in log σ, the finer one widened and the coarser one narrowed to the reach of the
-    output's window (:mod:`depthvar.datasets.lookup`), and blended by log₂ distance; invalid neighbours, and
-    levels without a valid one, are left out. Where nothing is left, the nearest valid native pixel at most ``r``
+    output's window (:mod:`depthvar.datasets.lookup`), and blended by log₂ distance; a stride ``s`` with more than
+    2/3 of the blend is read alone, and its σ taken times r / s. Invalid neighbours, and levels without a valid one,
+    are left out. Where nothing is left, the nearest valid native pixel at most ``r``
     away gives its σ² times r² (the leftmost, then topmost, of equally near ones). With ``r`` within 1e-3 of a
     stride, below the first or above the last, one level is read alone, and a position on one of its samples
     takes what is stored there bit for bit, +inf included: a crop is a slice.
@@ -85,12 +86,16 @@ def sample(
     v = _positions(height, scale_y, out_cy, cy, resize)
     u = _positions(width, scale_x, out_cx, cx, resize)
     rows, columns = _inside(v, native_size[0]), _inside(u, native_size[1])
-    sigma_z2 = np.full((height, width), np.inf, dtype=np.float32)
-    if v[rows].size and u[columns].size:
+    v, u = v[rows], u[columns]
+    if v.size and u.size:
         scale = _snap_scale(math.sqrt(scale_x * scale_y), strides)
         if valid is not None:
             valid = (valid[:, ::-1] if mirrored else valid)[rows, columns]
-        sigma_z2[rows, columns] = look_up(read_level, strides, scale, v[rows], u[columns], window, valid)
+        sigma_z2 = look_up(read_level, strides, scale, v, u, window, valid)
+    if (v.size, u.size) != (height, width):  # part of the output lies outside the frame
+        inside = sigma_z2 if v.size and u.size else np.inf
+        sigma_z2 = np.full((height, width), np.inf, dtype=np.float32)
+        sigma_z2[rows, columns] = inside
     return np.ascontiguousarray(sigma_z2[:, ::-1]) if mirrored else sigma_z2
 
 
@@ -104,12 +109,11 @@ def _positions(length: int, scale: float, out_c: float, c: float, resize: Resize
         c: principal point of the native frame.
         resize: see :func:`sample`.
     """
-    position = (np.arange(length) - out_c) * scale + c
+    position: NDArray[np.float64] = (np.arange(length) - out_c) * scale + c
     if resize == "nearest":
-        position += 0.5 - 0.5 * scale
+        return np.floor(position + (0.5 - 0.5 * scale + SNAP))
     whole = np.rint(position)
-    snapped: NDArray[np.float64] = np.where(np.abs(position - whole) <= SNAP, whole, position)
-    return np.floor(snapped) if resize == "nearest" else snapped
+    return np.where(np.abs(position - whole) <= SNAP, whole, position)
 
 
 def _inside(position: NDArray[np.float64], length: int) -> slice:
