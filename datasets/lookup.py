@@ -97,7 +97,7 @@ def look_up(
 
 
 def _reach(position: NDArray[np.float64], shift: float, stride: int) -> tuple[int, int]:
-    """Return the first sample of a level that ascending positions, moved back and forth, need; and one past the last."""
+    """Return the first sample of a level that ascending positions, moved to and fro, need, and one past the last."""
     return max(int((position[0] - shift) / stride), 0), int((position[-1] + shift) / stride) + 2
 
 

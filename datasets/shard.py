@@ -82,7 +82,7 @@ class LocalLevel:
         return values
 
     def _chunk(self, path: str, place: int) -> bytes | None:
-        """Return the compressed bytes of a chunk and their CRC, or None where it or its whole shard was never written."""
+        """Return the compressed bytes of a chunk and their CRC, or None where it or its shard was never written."""
         try:
             file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:

@@ -18,8 +18,10 @@ Key = Callable[[Mapping[str, Any]], str | PathLike[str]]
 
 # A convention is blamed where it leaves less than this part of 1 − correlation.
 CLEARLY_BETTER = 0.88
-# Another resize also where the weight error is below this part: a loader that rounds sizes looks a little like one.
-LESS_ERROR = 0.9
+# And less than this part of the weight error: noise alone can lower one of the two.
+LESS_ERROR = 0.97
+# Another resize or half pixel less than this part: a loader that rounds sizes looks a little like one.
+LESS_ERROR_BELOW_A_PIXEL = 0.86
 # Those that leave at most this multiple of the least are told apart by how little they change.
 AS_GOOD = 1.05
 # Below this rank correlation nothing fits.
@@ -172,7 +174,8 @@ def _convention(given: Agreement, tried: dict[Convention, Agreement], used: Conv
         )
     if 1 - best.correlation >= CLEARLY_BETTER * (1 - given.correlation):
         return ""
-    if fits == used._replace(resize=fits.resize) and best.weight_error >= LESS_ERROR * given.weight_error:
+    below_a_pixel = fits == used._replace(resize=fits.resize, half_pixel=fits.half_pixel)
+    if best.weight_error >= (LESS_ERROR_BELOW_A_PIXEL if below_a_pixel else LESS_ERROR) * given.weight_error:
         return ""
     numbers = (
         f"(rank correlation {best.rank:.3f} in place of {given.rank:.3f}, weight error {best.weight_error:.3f} in "
