@@ -87,14 +87,14 @@ def sample(
     u = _positions(width, scale_x, out_cx, cx, resize)
     rows, columns = _inside(v, native_size[0]), _inside(u, native_size[1])
     v, u = v[rows], u[columns]
-    if v.size and u.size:
+    sigma_z2: NDArray[np.float32] = np.full((v.size, u.size), np.inf, dtype=np.float32)
+    if sigma_z2.size:
         scale = _snap_scale(math.sqrt(scale_x * scale_y), strides)
         if valid is not None:
             valid = (valid[:, ::-1] if mirrored else valid)[rows, columns]
         sigma_z2 = look_up(read_level, strides, scale, v, u, window, valid)
-    if (v.size, u.size) != (height, width):  # part of the output lies outside the frame
-        inside = sigma_z2 if v.size and u.size else np.inf
-        sigma_z2 = np.full((height, width), np.inf, dtype=np.float32)
+    if sigma_z2.shape != (height, width):  # part of the output lies outside the frame
+        inside, sigma_z2 = sigma_z2, np.full((height, width), np.inf, dtype=np.float32)
         sigma_z2[rows, columns] = inside
     return np.ascontiguousarray(sigma_z2[:, ::-1]) if mirrored else sigma_z2
 
@@ -109,7 +109,7 @@ def _positions(length: int, scale: float, out_c: float, c: float, resize: Resize
         c: principal point of the native frame.
         resize: see :func:`sample`.
     """
-    position: NDArray[np.float64] = (np.arange(length) - out_c) * scale + c
+    position: NDArray[np.float64] = (np.arange(length, dtype=np.float64) - out_c) * scale + c
     if resize == "nearest":
         return np.floor(position + (0.5 - 0.5 * scale + SNAP))
     whole = np.rint(position)
