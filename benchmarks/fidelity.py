@@ -88,6 +88,10 @@ def frame_agreement(frame: Frame, size: tuple[int, int], window: int) -> tuple[d
     params = KernelParams(window=window)
     depth, intrinsics = frame
     levels = {s: sigma_z2(np.ascontiguousarray(depth[::s, ::s]), intrinsics / s, params) for s in STRIDES}
+
+    def read(stride: int, rows: slice) -> Map:
+        return levels[stride][rows]
+
     tried: list[dict[str, tuple[float, float]]] = []
     whole_windows = True
     for zoom in ZOOMS:
@@ -98,7 +102,7 @@ def frame_agreement(frame: Frame, size: tuple[int, int], window: int) -> tuple[d
         matrix = views["nearest"]["camera_intrinsics"]
         online = {resize: sigma_z2(view["depthmap"], matrix, params) for resize, view in views.items()}
         looked_up = {
-            resize: sample(levels.__getitem__, STRIDES, intrinsics, depth.shape, matrix, size, resize, window=window)  # type: ignore[arg-type]
+            resize: sample(read, STRIDES, intrinsics, depth.shape, matrix, size, resize, window=window)  # type: ignore[arg-type]
             for resize in views
         }
         valid = np.all([(view["depthmap"] > 0) & (view["depthmap"] <= FAR) for view in views.values()], axis=0)

@@ -175,9 +175,9 @@ def _parts(scene: Scene, size: Size, rounds: int) -> dict[str, float]:
 class TimedCache(SigmaCache):
     """A cache that notes which strides were read, and for how long."""
 
-    def _read(self, group: Any, row: int, key: str, stride: int, **options: Any) -> NDArray[np.float32]:
+    def _read(self, group: Any, row: int, key: str, stride: int, *rows: slice) -> NDArray[np.float32]:
         start = time.perf_counter()
-        level = super()._read(group, row, key, stride, **options)
+        level = super()._read(group, row, key, stride, *rows)
         self.seconds += time.perf_counter() - start
         self.read_strides.append(stride)
         return level

@@ -1,7 +1,7 @@
 """SigmaCache: the reader of a cache. Picklable; opens its store lazily, once per process."""
 
 import os
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Iterator, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from itertools import compress
 from pathlib import Path, PurePosixPath
@@ -52,6 +52,7 @@ class SigmaCache:
         self._node: Any = None
         self._attributes: dict[str, Any] = {}
         self._groups: dict[str, _Group | None] = {}
+        self._by_sequence: dict[str, list[str]] = {}
 
     def __repr__(self) -> str:
         return f"SigmaCache({self.path!r}, root={str(self.root)!r})"
@@ -74,7 +75,9 @@ class SigmaCache:
                 raise CacheError(f"{self.path}: cannot be opened as a Zarr group: {error}") from error
             attributes = check_root(node.attrs.asdict(), self.path)
             # The process id last: a thread that sees it finds the rest. Groups of the parent process are dropped.
-            self._node, self._attributes, self._groups = node, attributes, {}
+            self._node, self._attributes, self._groups, self._by_sequence = node, attributes, {}, {}
+            for name in attributes["groups"]:
+                self._by_sequence.setdefault(_sequence(name), []).append(name)
             self._pid = os.getpid()
         return self._attributes
 
@@ -169,9 +172,9 @@ class SigmaCache:
         name = self.relative_key(key)
         group, row = self._find(name)
         return sample(
-            lambda stride: self._read(group, row, name, stride),
+            lambda stride, rows: self._read(group, row, name, stride, rows),
             self.strides,
-            group.intrinsics[row],
+            group.intrinsics[row].tolist(),
             (group.layout.height, group.layout.width),
             intrinsics,
             (int(size[0]), int(size[1])),
@@ -203,16 +206,15 @@ class SigmaCache:
         """Return a key as ``keys`` lists it; FrameNotFoundError for an absolute path that is not below ``root``."""
         text = os.fspath(key)
         if not os.path.isabs(text):
-            return PurePosixPath(text).as_posix()
+            tidy = "//" not in text and "./" not in text and text[-1:] not in ("/", ".")
+            return text if tidy else PurePosixPath(text).as_posix()  # which takes longer than finding the frame
         for path, root in ((Path(text), self.root.absolute()), (Path(text).resolve(), self.root.resolve())):
             if path.is_relative_to(root):
                 return path.relative_to(root).as_posix()
         raise FrameNotFoundError(f"{text}: not below the root {self.root}; pass root= to SigmaCache, or a relative key")
 
     def _find(self, key: str) -> tuple[_Group, int]:
-        names = self._open()["groups"]
-        # A key mostly begins with its sequence: look there first, so that a worker opens few groups.
-        for name in sorted(names, key=lambda name: (not key.startswith(name.split("@")[0] + "/"), -len(name))):
+        for name in self._candidates(key):
             group = self._group(name)
             if group is None or (row := group.rows.get(key)) is None:
                 continue
@@ -228,6 +230,15 @@ class SigmaCache:
             f"{self.path}: frame {key!r} is not in the cache, or not computed yet; keys look like "
             f"{next(iter(self.keys()), '(the cache is empty)')!r}; `precompute run` adds what is missing"
         )
+
+    def _candidates(self, key: str) -> Iterator[str]:
+        """Yield all groups; first those of a sequence that the key begins with, so that a worker opens few of them."""
+        names = self._open()["groups"]
+        folder = key
+        while folder:
+            folder = folder.rpartition("/")[0]
+            yield from self._by_sequence.get(folder, ())
+        yield from (name for name in names if not key.startswith(_sequence(name) + "/"))
 
     def _group(self, name: str) -> _Group | None:
         """Return a group and its index, or None where a run has listed but not yet created it."""
@@ -253,15 +264,22 @@ class SigmaCache:
             self._groups[name] = _Group(node, layout, rows, digest, intrinsics)
         return self._groups[name]
 
-    def _read(self, group: _Group, row: int, key: str, stride: int) -> NDArray[np.float32]:
+    def _read(self, group: _Group, row: int, key: str, stride: int, rows: slice = slice(None)) -> NDArray[np.float32]:
+        """Return some rows of a map, not none; CacheError where one is damaged or lost."""
+        height, width = level_shape(group.layout.height, group.layout.width, stride)
         where = f"{self.path}: {key}, stride {stride}"
         try:
-            values: NDArray[np.float32] = np.asarray(group.level(stride)[row], dtype=np.float32)
+            values: NDArray[np.float32] = np.asarray(group.level(stride)[row, rows], dtype=np.float32)
         except Exception as error:  # whatever codecs raise on damaged bytes
             raise CacheError(_damaged(where, error)) from error
-        if values.shape != level_shape(group.layout.height, group.layout.width, stride) or np.isnan(values.max()):
+        if values.shape != (len(range(height)[rows]), width) or np.isnan(values.max()):
             raise CacheError(_damaged(where, "stored values are missing"))
         return values
+
+
+def _sequence(group: str) -> str:
+    """Return the sequence that the name of a group begins with; a further size of frames follows behind an @."""
+    return group.split("@")[0]
 
 
 def _damaged(where: str, error: object) -> str:

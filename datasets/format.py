@@ -26,6 +26,7 @@ ROOT_SEQUENCE = "_root"  # the group of the frames that lie in no sequence folde
 MAX_SHARD_FRAMES = 64
 MAX_SHARD_BYTES = 96 << 20  # raw float32 over all strides: what a worker holds at once
 
+BLOCK_BYTES = 192 << 10  # of a map that Blosc packs at once; a reader of some rows decodes those it needs
 DIGEST_BYTES = 32
 NOT_DONE = bytes(DIGEST_BYTES)
 FAILED = b"\xff" * DIGEST_BYTES
@@ -167,7 +168,7 @@ def array_arguments(
             "shards": (layout.shard_frames, rows, columns),
             "dtype": "float32",
             "fill_value": np.float32(np.nan),
-            "compressors": (_blosc(4 * rows * columns), crc),
+            "compressors": (_blosc(4 * rows * columns, stride), crc),
             "dimension_names": ("frame", f"y{suffix}", f"x{suffix}"),
             "attributes": seal({"quantity": quantity, "units": unit, "stride": stride}),
         }
@@ -192,16 +193,20 @@ def array_arguments(
     return arrays
 
 
-def _blosc(chunk_bytes: int) -> Any:
-    """Return the compressor of a map: a third faster than with Blosc's own block size, and smaller.
+def _blosc(chunk_bytes: int, stride: int) -> Any:
+    """Return the compressor of a map: zstd, and lz4 for coarse strides, which a loader decodes three times as fast.
 
-    Blocks are of at most 512 KiB, equal, and multiples of 32 bytes: Blosc does not shuffle a block that is not.
+    Blocks are of at most 192 KiB, equal, and multiples of 128 bytes: Blosc does not shuffle the rest of a map that is
+    not. That is a third faster than Blosc's own block size, and smaller.
     """
     from zarr.codecs import BloscCodec
 
-    blocks = -(-chunk_bytes // (512 << 10))
-    block = max(32, chunk_bytes // blocks // 32 * 32)
-    return BloscCodec(cname="zstd", clevel=1, shuffle="bitshuffle", typesize=4, blocksize=block)
+    blocks = -(-chunk_bytes // BLOCK_BYTES)
+    block = max(128, chunk_bytes // blocks // 128 * 128)
+    if stride == 1:
+        return BloscCodec(cname="zstd", clevel=1, shuffle="bitshuffle", typesize=4, blocksize=block)
+    # Blosc takes a block of lz4 apart into its four bytes, and wants the size of one part.
+    return BloscCodec(cname="lz4", clevel=9, shuffle="bitshuffle", typesize=4, blocksize=block // 4)
 
 
 @cache

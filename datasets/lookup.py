@@ -15,7 +15,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-ReadLevel = Callable[[int], NDArray[np.float32]]
+ReadLevel = Callable[[int, slice], NDArray[np.float32]]
 
 REACH = 0.75
 # A level of less share in the blend than this is not read.
@@ -61,24 +61,23 @@ def look_up(
         wanted: (h, w) where a pixel without any valid neighbour takes the nearest valid native pixel; None: everywhere.
     """
     between = strides[0] < scale < strides[-1] and scale not in strides
-    levels = [(stride, read_level(stride), share) for stride, share in blend_weights(strides, scale)]
-    if not between:  # positions on samples of the one level take what is stored there, holes too
-        ((stride, level, _),) = levels
-        on_rows, on_columns = v % stride == 0, u % stride == 0
-        rows, columns = (v[on_rows] // stride).astype(np.intp), (u[on_columns] // stride).astype(np.intp)
-        stored: NDArray[np.float32] = level.take(rows, axis=0).take(columns, axis=1)
-        if on_rows.all() and on_columns.all():
-            return stored
-
-    blend: NDArray[np.float32] = np.full((v.size, u.size), np.inf, dtype=np.float32)
-    complete = False
-    for stride, level, share in levels:
+    blend: NDArray[np.float32] = np.empty((v.size, u.size), dtype=np.float32)
+    levels = blend_weights(strides, scale)
+    for number, (stride, share) in enumerate(levels):
         shift = REACH * (window // 2) * abs(scale - stride) if between else 0.0
         growth = 2 * math.log(scale / stride) if between and len(levels) == 1 else 0.0
         top, bottom = _reach(v, shift, stride)
         left, right = _reach(u, shift, stride)
-        used = np.log(level[top:bottom, left:right])
-        complete = _blend_level(blend, used, share, stride <= scale, growth, v, u, shift, stride, top, left)
+        level = read_level(stride, slice(top, bottom))[:, left:right]
+        if not between:  # positions on samples of the one level take what is stored there, holes too
+            on_rows, on_columns = v % stride == 0, u % stride == 0
+            rows, columns = (v[on_rows] // stride).astype(np.intp), (u[on_columns] // stride).astype(np.intp)
+            stored: NDArray[np.float32] = level.take(rows - top, axis=0).take(columns - left, axis=1)
+            if on_rows.all() and on_columns.all():
+                return stored
+        complete = _blend_level(
+            blend, number == 0, np.log(level), share, stride <= scale, growth, v, u, shift, stride, top, left
+        )
     sigma_z2 = np.exp(blend, out=blend)
     if not between:
         sigma_z2[np.ix_(on_rows, on_columns)] = stored
@@ -90,9 +89,10 @@ def look_up(
     if wanted is not None:
         lost &= wanted
     if lost.any():
-        rows, columns = np.nonzero(lost)
-        native = levels[0][1] if levels[0][0] == 1 else read_level(1)
-        sigma_z2[lost] = _nearest_valid(native, v[rows], u[columns], scale) * np.float32(scale**2)
+        rows, columns = np.divmod(np.flatnonzero(lost), u.size)  # nonzero of two dimensions takes 20 times as long
+        top, bottom = max(math.floor(v[rows[0]] - scale), 0), max(math.ceil(v[rows[-1]] + scale), 0)
+        native = read_level(1, slice(top, bottom + 1))  # a row at least
+        sigma_z2[lost] = _nearest_valid(native, v[rows] - top, u[columns], scale) * np.float32(scale**2)
     return sigma_z2
 
 
@@ -104,6 +104,7 @@ def _reach(position: NDArray[np.float64], shift: float, stride: int) -> tuple[in
 @njit(cache=True, error_model="numpy")  # type: ignore[untyped-decorator]
 def _blend_level(
     blend: NDArray[np.float32],
+    first: bool,
     level: NDArray[np.float32],
     share: float,
     widen: bool,
@@ -119,6 +120,7 @@ def _blend_level(
 
     Args:
         blend: log σ² of the levels so far, +inf where none has information; there the level counts alone.
+        first: there are no levels so far, and ``blend`` holds nothing yet.
         level: log σ² of the level from row ``top`` and column ``left`` on, +inf where invalid.
         share: of the level, above 0; the rest is that of the blend.
         widen: take the larger of the values at the two positions of a row (then column); False: the smaller.
@@ -134,7 +136,7 @@ def _blend_level(
     columns, right = _taps(u, shift, stride, left, width - 1)
     weight, more, inf = np.float32(share), np.float32(growth), np.float32(np.inf)
     line = np.full(width + 1, np.inf, dtype=np.float32)  # one more, so that the last column has a right neighbour
-    first, second = np.empty((2, u.size), dtype=np.float32), np.empty((2, u.size), dtype=np.float32)
+    near, far = np.empty((2, u.size), dtype=np.float32), np.empty((2, u.size), dtype=np.float32)
     lost = 0
     for i in range(v.size):
         above, below = level[rows[0, i]], level[min(rows[0, i] + 1, last_row)]
@@ -144,12 +146,12 @@ def _blend_level(
             line[k] = _choose(_between(above[k], below[k], part), _between(above2[k], below2[k], part2), widen)
         for j in range(u.size):  # gathered first, so that the loop below runs on vectors
             k, k2 = columns[0, j], columns[1, j]
-            first[0, j], second[0, j] = line[k], line[k + 1]
-            first[1, j], second[1, j] = line[k2], line[k2 + 1]
+            near[0, j], far[0, j] = line[k], line[k + 1]
+            near[1, j], far[1, j] = line[k2], line[k2 + 1]
         for j in range(u.size):
-            one = _between(first[0, j], second[0, j], right[0, j])
-            log_sigma_z2 = _choose(one, _between(first[1, j], second[1, j], right[1, j]), widen) + more
-            blended = _between(blend[i, j], log_sigma_z2, weight)
+            one = _between(near[0, j], far[0, j], right[0, j])
+            log_sigma_z2 = _choose(one, _between(near[1, j], far[1, j], right[1, j]), widen) + more
+            blended = log_sigma_z2 if first else _between(blend[i, j], log_sigma_z2, weight)
             blend[i, j] = blended
             lost += blended == inf
     return lost == 0
@@ -195,7 +197,14 @@ def _choose(one: np.float32, other: np.float32, larger: bool) -> np.float32:
 def _nearest_valid(
     native: NDArray[np.float32], v: NDArray[np.float64], u: NDArray[np.float64], reach: float
 ) -> NDArray[np.float32]:
-    """Return σ² (n,) of the valid native pixel nearest to each of n points; +inf: none within ``reach``."""
+    """Return σ² (n,) of the valid native pixel nearest to each of n points; +inf: none within ``reach``.
+
+    Args:
+        native: rows of the native map.
+        v: (n,) counted from the first of them.
+        u: (n,).
+        reach: in native pixels.
+    """
     height, width = native.shape
     nearest = np.full(v.size, np.inf, dtype=np.float32)
     for k in range(v.size):

@@ -27,7 +27,7 @@ MIN_ZOOM, MAX_ZOOM, MAX_STRETCH = 1 / 16, 64.0, 2.0
 def sample(
     read_level: ReadLevel,
     strides: Sequence[int],
-    native_intrinsics: ArrayLike,
+    native_intrinsics: Sequence[float],
     native_size: tuple[int, int],
     intrinsics: ArrayLike,
     size: tuple[int, int],
@@ -48,10 +48,10 @@ def sample(
     takes what is stored there bit for bit, +inf included: a crop is a slice.
 
     Args:
-        read_level: gives the σ² map of a stride, (ceil(H / stride), ceil(W / stride)) float32 in m², +inf
-            where invalid, with sample ``i`` at native pixel ``i * stride``. Called once per stride it needs.
+        read_level: gives some rows of the σ² map of a stride, which is (ceil(H / stride), ceil(W / stride)) float32
+            in m², +inf where invalid, with sample ``i`` at native pixel ``i * stride``; called with stride and rows.
         strides: the strides there are, ascending from 1.
-        native_intrinsics: (4,) or (3, 3) of the native frame; integer coordinates are pixel centres.
+        native_intrinsics: fx, fy, cx, cy of the native frame; integer coordinates are pixel centres.
         native_size: (H, W) of the native frame in pixels.
         intrinsics: (3, 3) or (4,) of the output. A negative fx says that it is flipped left to right.
         size: (h, w) of the output in pixels.
@@ -75,7 +75,7 @@ def sample(
         raise ParameterError(f"resize: expected 'nearest' or 'linear', got {resize!r}")
     if valid is not None and valid.shape != (height, width):
         raise ParameterError(f"valid: expected shape {(height, width)} as size says, got {valid.shape}")
-    fx, fy, cx, cy = as_intrinsics(native_intrinsics).tolist()
+    fx, fy, cx, cy = native_intrinsics
     (out_fx, out_fy, out_cx, out_cy), mirrored = _output_intrinsics(intrinsics)
     scale_x, scale_y = fx / out_fx, fy / out_fy
     _check_zoom(scale_x, scale_y)

@@ -1,4 +1,4 @@
-"""One stored map out of a shard file on a local disk, without Zarr's event loop and thread hand-offs.
+"""A stored map, or some of its rows, out of a shard file on a local disk: without Zarr's event loop and threads.
 
 A shard is its chunks, then its index: (offset, length) of every chunk as little-endian uint64, and their CRC32C. A
 chunk is Blosc, and then its CRC32C. Only an array whose metadata is what ``format`` writes is read like this.
@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from .format import GroupLayout, array_metadata, expected_metadata
 
 ABSENT = 2**64 - 1  # offset and length of a chunk that was never written
+HEADER_BYTES = 16  # of Blosc
+STORED = 2  # the flag of a chunk that Blosc could not make smaller: it has no blocks
 CRC_BYTES = 4
 CRC_RESIDUE = 0x48674BC7  # the CRC32C of any bytes with their own CRC32C behind them
 
@@ -43,7 +45,7 @@ def open_level(array: Any, layout: GroupLayout, stride: int) -> Any:
 
 @dataclass(frozen=True)
 class LocalLevel:
-    """The maps of one level in a local folder; ``level[row]`` equals what Zarr gives.
+    """The maps of one level in a local folder; ``level[number, rows]`` equals what Zarr gives.
 
     A file is opened, read and closed in every call: nothing is shared with a forked worker, and as a writer replaces
     whole files, index and chunk are of one and the same shard.
@@ -58,28 +60,28 @@ class LocalLevel:
     shape: tuple[int, ...]
     shard_frames: int
 
-    def __getitem__(self, row: int) -> NDArray[np.float32]:
-        """Return (H, W) float32 of one row, NaN where it was never written.
+    def __getitem__(self, index: tuple[int, slice]) -> NDArray[np.float32]:
+        """Return rows of one map, (rows, W) float32, NaN where it was never written.
+
+        Args:
+            index: number of the map, and which of its rows (a slice of step 1).
 
         Raises:
             ValueError: the index or the chunk is damaged, or the file is cut short.
-            IndexError: there is no such row.
+            IndexError: there is no such map.
             OSError: the file cannot be read.
         """
-        if not 0 <= row < self.shape[0]:
-            raise IndexError(f"expected a row from 0 to {self.shape[0] - 1}, got {row}")
-        values: NDArray[np.float32] = np.empty(self.shape[1:], dtype="<f4")
-        shard, place = divmod(row, self.shard_frames)
+        number, rows = index
+        count, height, width = self.shape
+        if not 0 <= number < count:
+            raise IndexError(f"expected a row from 0 to {count - 1}, got {number}")
+        top, bottom, _ = rows.indices(height)
+        shard, place = divmod(number, self.shard_frames)
         chunk = self._chunk(f"{self.folder}/c/{shard}/0/0", place)
         if chunk is None:
-            values.fill(np.nan)
-            return values
-        if len(chunk) < 16 + CRC_BYTES or int.from_bytes(chunk[4:8], "little") != values.nbytes:  # of the Blosc header
-            raise ValueError(f"expected a Blosc chunk of {values.nbytes} bytes")
-        blosc.decompress(
-            memoryview(chunk)[:-CRC_BYTES], values
-        )  # in this thread alone: zarr has set numcodecs.blosc.use_threads
-        return values
+            return np.full((bottom - top, width), np.nan, dtype=np.float32)
+        values = _decode(chunk, 4 * height * width, 4 * top * width, 4 * bottom * width)
+        return values.reshape(bottom - top, width)
 
     def _chunk(self, path: str, place: int) -> bytes | None:
         """Return the compressed bytes of a chunk and their CRC, or None where it or its shard was never written."""
@@ -101,6 +103,36 @@ class LocalLevel:
             return _checked(os.pread(file, length, offset), f"chunk {place} of {path}")
         finally:
             os.close(file)
+
+
+def _decode(chunk: bytes, size: int, start: int, stop: int) -> NDArray[np.float32]:
+    """Decode the blocks of a Blosc chunk that hold the bytes from ``start`` to ``stop``, and return those as float32.
+
+    A chunk is a header of 16 bytes, then for every block where it lies in the chunk, as int32. Blosc is given a copy
+    whose table begins with the first block that is wanted, and whose header gives the size of the wanted ones.
+
+    Args:
+        chunk: with its CRC32C, which is not checked here.
+        size: of the decoded chunk, in bytes.
+    """
+    if len(chunk) < HEADER_BYTES + CRC_BYTES or int.from_bytes(chunk[4:8], "little") != size:
+        raise ValueError(f"expected a Blosc chunk of {size} bytes")
+    block = int.from_bytes(chunk[8:12], "little")
+    data = memoryview(chunk)[:-CRC_BYTES]
+    if chunk[2] & STORED or not 0 < block < size:
+        first, last = 0, size
+    else:
+        first = min(start // block, size // block - 1) * block  # Blosc refuses the shorter last block by itself
+        last = min(-(-stop // block) * block, size)
+    if (first, last) != (0, size):
+        wanted = bytearray(data)
+        wanted[4:8] = (last - first).to_bytes(4, "little")
+        table = HEADER_BYTES + 4 * (first // block), HEADER_BYTES + 4 * -(-last // block)
+        wanted[HEADER_BYTES : HEADER_BYTES + table[1] - table[0]] = data[table[0] : table[1]]
+        data = memoryview(wanted)
+    values: NDArray[np.float32] = np.empty((last - first) // 4, dtype="<f4")
+    blosc.decompress(data, values)  # in this thread alone: zarr has set numcodecs.blosc.use_threads
+    return values[(start - first) // 4 : (stop - first) // 4]
 
 
 def _checked(data: bytes, what: str) -> bytes:

@@ -87,8 +87,8 @@ def look_up(native: Depth, resize: Resize) -> Depth:
     fx, fy, cx, cy = NATIVE_INTRINSICS
 
     def one(depth: Depth) -> Depth:
-        def read_level(s: int) -> Depth:
-            return sigma_z2(np.ascontiguousarray(depth[::s, ::s]), (fx / s, fy / s, cx / s, cy / s))
+        def read_level(s: int, rows: slice) -> Depth:
+            return sigma_z2(np.ascontiguousarray(depth[::s, ::s]), (fx / s, fy / s, cx / s, cy / s))[rows]
 
         return sample(read_level, (1, 2), NATIVE_INTRINSICS, depth.shape, INTRINSICS, (HEIGHT, WIDTH), resize)
 
