@@ -1,16 +1,15 @@
 """What σ costs a Pi3-like data loader: from the cache, computed in the loader, or stored by hand. Prints JSON.
 
-    python benchmarks/loader.py [--rounds 200] [--sizes 224x224,518x336] [--root FOLDER]
+    python benchmarks/loader.py [--rounds 24] [--sizes 224x224,518x336] [--root FOLDER]
 
 One sample: an RGB PNG by cv2.imread, depth by np.load, the crop, zoom and resize of dust3r_loader.py, colour jitter as
 torchvision does it to a PIL image (brightness, contrast, saturation 0.5, hue 0.1), the image as a tensor in [-1, 1],
 world points and their validity as Pi3's losses take them; depth beyond the maximum is set to 0. In this process, on one
 thread.
 
-A round takes one frame at random and one zoom in [0.9, 1], and makes that sample once without σ and once with each kind
-of σ, in an order that rotates; figures are medians over rounds of times, and of ratios within a round. The files are in
-the page cache. As a round reads PNG and depth several times, they are in the CPU's cache too: that makes the loader
-without σ fast, and the ratios no better.
+A round takes eight frames at random, each with a zoom in [0.9, 1], and makes those samples one after the other without
+σ, then with each kind of σ, in an order that rotates: like a worker that makes one kind only. Figures are medians over
+samples of times, and over rounds of ratios of the eight's time. The files are in the page cache.
 
 Data: the sample scene; and the Redwood frames of tests/data, repeated as .npy, with a photo of scikit-image as
 pictures. By hand: the native σ² map, pushed through the crop of the depth. Needs the extra ``bench``.
@@ -41,6 +40,7 @@ from depthvar.datasets import SigmaCache
 from depthvar.precompute import sigma_z2
 
 WITHOUT = "without"
+IN_A_ROUND = 8
 POSE = np.eye(4, dtype=np.float32)
 
 Size = tuple[int, int]
@@ -132,28 +132,46 @@ def measure(scene: Scene, size: Size, rounds: int) -> dict[str, Any]:
     """Return times and ratios of every kind of σ for one output size."""
     adders = kinds(scene, size)
     names = list(adders)
-    total, sigma = ({name: [] for name in names} for _ in range(2))
+    total, sigma, ratio = ({name: [] for name in names} for _ in range(3))
     random = np.random.default_rng(0)
-    for turn, (frame, zoom) in enumerate(_samples(scene, rounds + 3, random)):
+    for turn in range(-1, rounds):  # the first is not counted
+        samples = _samples(scene, IN_A_ROUND, random)
+        spent = {}
         for name in names[turn % len(names) :] + names[: turn % len(names)]:
-            start = time.perf_counter()
-            view = load(scene, frame, size, zoom, random)
-            loaded = time.perf_counter()
-            adders[name](frame, view, zoom)
-            end = time.perf_counter()
-            if turn >= 3:
-                total[name].append(end - start)
-                sigma[name].append(end - loaded)
-            elif name != WITHOUT and not np.isfinite(view["sigma_Z2"][view["depthmap"] > 0]).all():
-                raise ValueError(f"{name}: expected a finite σ² wherever there is depth, got none in {frame.key}")
+            times = [_time(scene, frame, size, zoom, random, name, adders[name]) for frame, zoom in samples]
+            spent[name] = sum(whole for whole, _ in times)
+            if turn >= 0:
+                total[name] += [whole for whole, _ in times]
+                sigma[name] += [added for _, added in times]
+        if turn >= 0:
+            for name in names:
+                ratio[name].append(spent[WITHOUT] / spent[name])
     return {
-        WITHOUT: {**_rate(total[WITHOUT]), "parts_ms": _parts(scene, size, rounds)},
+        WITHOUT: {**_rate(total[WITHOUT]), "parts_ms": _parts(scene, size, rounds * IN_A_ROUND)},
         "with": {
-            name: {"sigma_ms": _ms(sigma[name]), **_rate(total[name]), "ratio": _ratio(total[WITHOUT], total[name])}
+            name: {
+                "sigma_ms": _ms(sigma[name]),
+                **_rate(total[name]),
+                "ratio": round(statistics.median(ratio[name]), 3),
+            }
             for name in names[1:]
         },
-        "annotate": _annotate(scene, size, rounds),
+        "annotate": _annotate(scene, size, rounds * IN_A_ROUND),
     }
+
+
+def _time(
+    scene: Scene, frame: Frame, size: Size, zoom: float, random: np.random.Generator, name: str, add_sigma: AddSigma
+) -> tuple[float, float]:
+    """Return the seconds of a whole sample, and of its σ."""
+    start = time.perf_counter()
+    view = load(scene, frame, size, zoom, random)
+    loaded = time.perf_counter()
+    add_sigma(frame, view, zoom)
+    end = time.perf_counter()
+    if name != WITHOUT and not np.isfinite(view["sigma_Z2"][view["depthmap"] > 0]).all():
+        raise ValueError(f"{name}: expected a finite σ² wherever there is depth, got none in {frame.key}")
+    return end - start, end - loaded
 
 
 def _parts(scene: Scene, size: Size, rounds: int) -> dict[str, float]:
@@ -221,10 +239,6 @@ def _rate(seconds: list[float]) -> dict[str, float]:
     return {"ms": round(median * 1e3, 3), "samples_per_s": round(1 / median, 1)}
 
 
-def _ratio(without: list[float], with_sigma: list[float]) -> float:
-    return round(statistics.median(a / b for a, b in zip(without, with_sigma, strict=True)), 3)
-
-
 def _size(text: str) -> Size:
     width, height = map(int, text.split("x"))
     return height, width
@@ -233,7 +247,7 @@ def _size(text: str) -> Size:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=200)
+    parser.add_argument("--rounds", type=int, default=24)
     parser.add_argument("--sizes", default="224x224,518x336", help="width x height of the outputs")
     parser.add_argument("--root", type=Path, help="where data is written, and found again; else a temporary folder")
     options = parser.parse_args()

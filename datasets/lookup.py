@@ -3,8 +3,8 @@
 Between two strides, neither level's window is the output's: the finer one's is too narrow, the coarser one's too wide.
 So the finer level is looked up a little to either side and the larger value taken, the coarser level likewise and the
 smaller: an edge then reaches about as far as in the output. The shift is ``REACH`` of the distance between the edges
-of the two windows. Close to a stride, in log scale, that level alone is read, and its σ grown by the footprint law
-(docs/decisions/0007-lookup-between-strides.md).
+of the two windows. Close to a stride, in log scale, that level alone is looked up, and its σ grown by the footprint
+law; stride 1 then without the shift, so that a nearest resize takes what is stored (docs/decisions/0007).
 """
 
 import math
@@ -12,8 +12,9 @@ from bisect import bisect
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from .interpolate import blend_level, nearest_valid
 
 ReadLevel = Callable[[int, slice], NDArray[np.float32]]
 
@@ -60,49 +61,82 @@ def look_up(
         window: of the kernel, in pixels of a level.
         wanted: (h, w) where a pixel without any valid neighbour takes the nearest valid native pixel; None: everywhere.
     """
-    between = strides[0] < scale < strides[-1] and scale not in strides
-    blend: NDArray[np.float32] = np.empty((v.size, u.size), dtype=np.float32)
     levels = blend_weights(strides, scale)
-    for number, (stride, share) in enumerate(levels):
-        shift = REACH * (window // 2) * abs(scale - stride) if between else 0.0
-        growth = 2 * math.log(scale / stride) if between and len(levels) == 1 else 0.0
+    if len(levels) == 1:
+        stride = levels[0][0]
+        exact = scale in strides or not strides[0] < scale < strides[-1]
+        shift = 0.0 if exact or stride == 1 else _shift(window, scale, stride)
+        return _look_up_one(read_level, stride, scale, 1.0 if exact else (scale / stride) ** 2, v, u, shift, wanted)
+    blend: NDArray[np.float32] = np.empty((v.size, u.size), dtype=np.float32)
+    for stride, share in levels:
+        shift = _shift(window, scale, stride)
         top, bottom = _reach(v, shift, stride)
-        left, right = _reach(u, shift, stride)
-        level = read_level(stride, slice(top, bottom))[:, left:right]
-        if not between:  # positions on samples of the one level take what is stored there, holes too
-            on_rows, on_columns = v % stride == 0, u % stride == 0
-            rows, columns = (v[on_rows] // stride).astype(np.intp), (u[on_columns] // stride).astype(np.intp)
-            stored: NDArray[np.float32] = level.take(rows - top, axis=0).take(columns - left, axis=1)
-            if on_rows.all() and on_columns.all():
-                return stored
-        complete = _blend_level(
-            blend, number == 0, np.log(level), share, stride <= scale, growth, v, u, shift, stride, top, left
-        )
+        level = read_level(stride, slice(top, bottom))
+        first = stride == levels[0][0]
+        complete = _interpolate(blend, first, level, share, stride <= scale, 1.0, v, u, shift, stride, top)
     sigma_z2 = np.exp(blend, out=blend)
-    if not between:
-        sigma_z2[np.ix_(on_rows, on_columns)] = stored
-    if complete:
-        return sigma_z2
+    return sigma_z2 if complete else _fill(sigma_z2, np.isinf(sigma_z2), wanted, read_level, scale, v, u)
+
+
+def _look_up_one(
+    read_level: ReadLevel,
+    stride: int,
+    scale: float,
+    growth: float,
+    v: NDArray[np.float64],
+    u: NDArray[np.float64],
+    shift: float,
+    wanted: NDArray[np.bool_] | None,
+) -> NDArray[np.float32]:
+    """Look up one level, its σ² times ``growth``; 1: positions on samples take what is stored there, holes too."""
+    top, bottom = _reach(v, scale if stride == 1 else shift, stride)  # at stride 1 the rows too that holes may need
+    level = read_level(stride, slice(top, bottom))
+    on_rows, on_columns = v % stride == 0, u % stride == 0
+    on_all = shift == 0 and bool(on_rows.all() and on_columns.all())
+    if on_all or growth == 1:
+        rows, columns = (v[on_rows] // stride).astype(np.intp) - top, (u[on_columns] // stride).astype(np.intp)
+        stored: NDArray[np.float32] = level.take(rows, axis=0).take(columns, axis=1)
+    if on_all:
+        if growth == 1:
+            return stored
+        sigma_z2 = np.multiply(stored, np.float32(growth), out=stored)
+    else:
+        blend: NDArray[np.float32] = np.empty((v.size, u.size), dtype=np.float32)
+        complete = _interpolate(blend, True, level, 1.0, stride <= scale, growth, v, u, shift, stride, top)
+        sigma_z2 = np.exp(blend, out=blend)
+        if growth == 1:
+            sigma_z2[np.ix_(on_rows, on_columns)] = stored
+        if complete:
+            return sigma_z2
     lost = np.isinf(sigma_z2)
-    if not between:
+    if growth == 1:
         lost[np.ix_(on_rows, on_columns)] = False
+    if stride == 1:
+        return _fill(sigma_z2, lost, wanted, lambda _, rows: level[rows.start - top : rows.stop - top], scale, v, u)
+    return _fill(sigma_z2, lost, wanted, read_level, scale, v, u)
+
+
+def _fill(
+    sigma_z2: NDArray[np.float32],
+    lost: NDArray[np.bool_],
+    wanted: NDArray[np.bool_] | None,
+    read_level: ReadLevel,
+    scale: float,
+    v: NDArray[np.float64],
+    u: NDArray[np.float64],
+) -> NDArray[np.float32]:
+    """Give lost pixels that are wanted σ² of the nearest valid native pixel, at most ``scale`` away, times scale²."""
     if wanted is not None:
         lost &= wanted
     if lost.any():
         rows, columns = np.divmod(np.flatnonzero(lost), u.size)  # nonzero of two dimensions takes 20 times as long
         top, bottom = max(math.floor(v[rows[0]] - scale), 0), max(math.ceil(v[rows[-1]] + scale), 0)
         native = read_level(1, slice(top, bottom + 1))  # a row at least
-        sigma_z2[lost] = _nearest_valid(native, v[rows] - top, u[columns], scale) * np.float32(scale**2)
+        sigma_z2[lost] = nearest_valid(native, v[rows] - top, u[columns], scale) * np.float32(scale**2)
     return sigma_z2
 
 
-def _reach(position: NDArray[np.float64], shift: float, stride: int) -> tuple[int, int]:
-    """Return the first sample of a level that ascending positions, moved to and fro, need, and one past the last."""
-    return max(int((position[0] - shift) / stride), 0), int((position[-1] + shift) / stride) + 2
-
-
-@njit(cache=True, error_model="numpy")  # type: ignore[untyped-decorator]
-def _blend_level(
+def _interpolate(
     blend: NDArray[np.float32],
     first: bool,
     level: NDArray[np.float32],
@@ -114,105 +148,19 @@ def _blend_level(
     shift: float,
     stride: int,
     top: int,
-    left: int,
 ) -> bool:
-    """Blend a level into log σ² (h, w) in place, interpolated along rows, then along columns.
-
-    Args:
-        blend: log σ² of the levels so far, +inf where none has information; there the level counts alone.
-        first: there are no levels so far, and ``blend`` holds nothing yet.
-        level: log σ² of the level from row ``top`` and column ``left`` on, +inf where invalid.
-        share: of the level, above 0; the rest is that of the blend.
-        widen: take the larger of the values at the two positions of a row (then column); False: the smaller.
-        growth: added to log σ².
-        v, u: native rows (h,) and columns (w,), looked up ``shift`` native pixels back and forth.
-        stride: of the level.
-
-    Returns:
-        Whether there is information everywhere.
-    """
-    last_row, width = level.shape[0] - 1, level.shape[1]
-    rows, down = _taps(v, shift, stride, top, last_row)
-    columns, right = _taps(u, shift, stride, left, width - 1)
-    weight, more, inf = np.float32(share), np.float32(growth), np.float32(np.inf)
-    line = np.full(width + 1, np.inf, dtype=np.float32)  # one more, so that the last column has a right neighbour
-    near, far = np.empty((2, u.size), dtype=np.float32), np.empty((2, u.size), dtype=np.float32)
-    lost = 0
-    for i in range(v.size):
-        above, below = level[rows[0, i]], level[min(rows[0, i] + 1, last_row)]
-        above2, below2 = level[rows[1, i]], level[min(rows[1, i] + 1, last_row)]
-        part, part2 = down[0, i], down[1, i]
-        for k in range(width):
-            line[k] = _choose(_between(above[k], below[k], part), _between(above2[k], below2[k], part2), widen)
-        for j in range(u.size):  # gathered first, so that the loop below runs on vectors
-            k, k2 = columns[0, j], columns[1, j]
-            near[0, j], far[0, j] = line[k], line[k + 1]
-            near[1, j], far[1, j] = line[k2], line[k2 + 1]
-        for j in range(u.size):
-            one = _between(near[0, j], far[0, j], right[0, j])
-            log_sigma_z2 = _choose(one, _between(near[1, j], far[1, j], right[1, j]), widen) + more
-            blended = log_sigma_z2 if first else _between(blend[i, j], log_sigma_z2, weight)
-            blend[i, j] = blended
-            lost += blended == inf
-    return lost == 0
+    """Blend a level of σ² times ``growth`` into log σ²; see :func:`~depthvar.datasets.interpolate.blend_level`."""
+    left, right = _reach(u, shift, stride)
+    log_level, more = np.log(level[:, left:right]), math.log(growth)
+    complete: bool = blend_level(blend, first, log_level, share, widen, more, v, u, shift, stride, top, left)
+    return complete
 
 
-@njit(cache=True, error_model="numpy")  # type: ignore[untyped-decorator]
-def _taps(
-    position: NDArray[np.float64], shift: float, stride: int, start: int, last: int
-) -> tuple[NDArray[np.uintp], NDArray[np.float32]]:
-    """Return (2, n): for positions moved back and forth, the sample at or before each, and the rest beyond it.
-
-    Samples are counted from ``start``; positions beyond them are clamped to the first and the last.
-    """
-    lower, rest = np.empty((2, position.size), dtype=np.uintp), np.empty((2, position.size), dtype=np.float32)
-    for side in range(2):
-        for k in range(position.size):
-            moved = (position[k] + (2 * side - 1) * shift) / stride - start
-            clamped = min(max(moved, 0.0), float(last))
-            lower[side, k] = int(clamped)
-            rest[side, k] = clamped - int(clamped)
-    return lower, rest
+def _shift(window: int, scale: float, stride: int) -> float:
+    """Return how far to either side a level is looked up, in native pixels."""
+    return REACH * (window // 2) * abs(scale - stride)
 
 
-@njit(cache=True, error_model="numpy")  # type: ignore[untyped-decorator]
-def _between(first: np.float32, second: np.float32, share: np.float32) -> np.float32:
-    """Return the value at a part ``share`` of the way from first to second; the valid one, where one is +inf."""
-    inf = np.float32(np.inf)
-    value = first + (second - first) * share  # not finite where either is not
-    only = first if first < inf else (second if share > 0 else inf)
-    return value if value < inf else only
-
-
-@njit(cache=True, error_model="numpy")  # type: ignore[untyped-decorator]
-def _choose(one: np.float32, other: np.float32, larger: bool) -> np.float32:
-    """Return the larger or the smaller of two values; the valid one, where one is +inf."""
-    inf = np.float32(np.inf)
-    if larger:
-        return max(one if one < inf else other, other if other < inf else one)
-    return min(one, other)
-
-
-@njit(cache=True)  # type: ignore[untyped-decorator]
-def _nearest_valid(
-    native: NDArray[np.float32], v: NDArray[np.float64], u: NDArray[np.float64], reach: float
-) -> NDArray[np.float32]:
-    """Return σ² (n,) of the valid native pixel nearest to each of n points; +inf: none within ``reach``.
-
-    Args:
-        native: rows of the native map.
-        v: (n,) counted from the first of them.
-        u: (n,).
-        reach: in native pixels.
-    """
-    height, width = native.shape
-    nearest = np.full(v.size, np.inf, dtype=np.float32)
-    for k in range(v.size):
-        least = np.inf
-        for j in range(max(0, math.ceil(u[k] - reach)), min(width - 1, math.floor(u[k] + reach)) + 1):
-            for i in range(max(0, math.ceil(v[k] - reach)), min(height - 1, math.floor(v[k] + reach)) + 1):
-                distance = (j - u[k]) ** 2 + (i - v[k]) ** 2
-                if native[i, j] != np.inf and distance <= reach**2 and distance < least:
-                    least = distance
-                    nearest[k] = native[i, j]
-    return nearest
+def _reach(position: NDArray[np.float64], shift: float, stride: int) -> tuple[int, int]:
+    """Return the first sample of a level that ascending positions, moved to and fro, need, and one past the last."""
+    return max(math.floor((position[0] - shift) / stride), 0), max(int((position[-1] + shift) / stride), 0) + 2
