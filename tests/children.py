@@ -1,5 +1,7 @@
 """What runs in child processes of the tests of the reader: spawned ones import it by name."""
 
+import os
+import resource
 from multiprocessing.queues import Queue
 from typing import Any
 
@@ -25,3 +27,22 @@ class Frames(torch.utils.data.Dataset[torch.Tensor]):
 
     def __getitem__(self, index: int) -> torch.Tensor:
         return torch.from_numpy(self.cache.read(self.keys[index]))
+
+
+class Watched(torch.utils.data.Dataset[Any]):
+    """Adds to each sample the open files and the peak memory in KiB of the process that made it."""
+
+    def __init__(self, dataset: Any) -> None:
+        self.dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> tuple[int, int, int]:
+        self.dataset[index]
+        worker = torch.utils.data.get_worker_info()
+        return (
+            worker.id if worker else 0,
+            len(os.listdir("/dev/fd")),
+            resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
+        )

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny_data import TinyData, make_depth
+from PIL import Image
+from tiny_data import DESCRIPTION, TinyData, make_depth
 
 from depthvar.datasets import CachedDepthDataset, SigmaCache, attach
-from depthvar.datasets.errors import ParameterError
+from depthvar.datasets.errors import ParameterError, SourceError
 from depthvar.datasets.torch_dataset import Crop, choose_crop, crop_intrinsics, crop_nearest
 from depthvar.precompute import execute, pipeline, sigma_z2
 
@@ -87,6 +88,62 @@ def test_impossible_options_are_refused(tiny: TinyData) -> None:
         CachedDepthDataset(tiny.source(), sigma_z2, size=(0, 4))
     with pytest.raises(ParameterError, match="zoom: expected"):
         CachedDepthDataset(tiny.source(), sigma_z2, zoom=1.5)
+
+
+@pytest.fixture
+def pictured(tiny: TinyData) -> TinyData:
+    """Every frame with a picture whose red is its column, green its row and blue its frame."""
+    tiny.toml.write_text(DESCRIPTION.replace('depth = "', 'image = "{sequence}/image/{frame}.png"\ndepth = "'))
+    for key in tiny.source().keys():
+        path = tiny.root / key.replace("depth", "image").replace(".npy", ".png")
+        path.parent.mkdir(exist_ok=True)
+        rows, columns = np.mgrid[:24, :32]
+        pixels = np.stack([8 * columns, 8 * rows, np.full_like(rows, 20 * int(path.stem))], axis=-1)
+        Image.fromarray(pixels.astype(np.uint8)).save(path)
+    return tiny
+
+
+@pytest.mark.parametrize("size", [None, (24, 32), (12, 16), (9, 15), (30, 40)])
+def test_image_depth_and_intrinsics_show_the_same_place(pictured: TinyData, size: tuple[int, int] | None) -> None:
+    source = pictured.source()
+    dataset = CachedDepthDataset(source, sigma_z2, size=size, augment=size is not None, zoom=0.6)
+    flipped = 0
+    for epoch in range(4):
+        dataset.set_epoch(epoch)
+        for index in range(len(dataset)):
+            sample, frame = dataset[index], source[index]
+            image, matrix = sample["image"].numpy(), sample["intrinsics"].numpy().astype(np.float64)
+            assert image.shape == (3, *sample["depth"].shape)
+            assert image.dtype == np.float32
+            assert (image[2] == np.float32(20 * int(frame.key[-7:-4])) / 255).all()  # of this frame
+            fx, fy, cx, cy = frame.intrinsics
+            rows, columns = np.mgrid[: image.shape[1], : image.shape[2]]
+            mirrored = np.diff(image[0, 0]).mean() < 0
+            flipped += mirrored
+            if mirrored:  # intrinsics of a mirrored view are those of its mirror image
+                columns, matrix[0, 2] = columns[:, ::-1], image.shape[2] - 1 - matrix[0, 2]
+            u = fx * (columns - matrix[0, 2]) / matrix[0, 0] + cx
+            v = fy * (rows - matrix[1, 2]) / matrix[1, 1] + cy
+            inner = np.s_[2:-2, 2:-2]  # the filter of the resize has an edge of its own
+            np.testing.assert_allclose(255 * image[0][inner], 8 * u[inner], atol=1.01)
+            np.testing.assert_allclose(255 * image[1][inner], 8 * v[inner], atol=1.01)
+    assert size is None or 8 < flipped < 24
+
+
+def test_an_image_that_does_not_fit_is_named(pictured: TinyData) -> None:
+    source = pictured.source()
+    dataset = CachedDepthDataset(source, sigma_z2)
+    path = Path(str(source.image_path(source.keys()[0])))
+    whole = path.read_bytes()
+    Image.new("RGB", (16, 24)).save(path)
+    with pytest.raises(SourceError, match=r"000\.png: expected an image of 32×24, the depth's size, got 16×24"):
+        dataset[0]
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(SourceError, match=r"000\.png: cannot be read as an image"):
+        dataset[0]
+    path.unlink()
+    with pytest.raises(SourceError, match=r"000\.png: cannot be read as an image"):
+        dataset[0]
 
 
 class Landscape:
