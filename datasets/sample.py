@@ -41,9 +41,9 @@ def sample(
     With ``r`` native pixels per output pixel (the geometric mean of x and y), the two strides around ``r``
     are each looked up bilinearly in log σ, the finer one widened and the coarser one narrowed to the reach of the
     output's window (:mod:`depthvar.datasets.lookup`), and blended by log₂ distance; a stride ``s`` with more than
-    2/3 of the blend is read alone, and its σ taken times r / s. Invalid neighbours, and levels without a valid one,
-    are left out. Where nothing is left, the nearest valid native pixel at most ``r``
-    away gives its σ² times r² (the leftmost, then topmost, of equally near ones). With ``r`` within 1e-3 of a
+    2/3 of the blend is read alone, and its σ taken times r / s (stride 1 neither widened nor narrowed). Invalid
+    neighbours, and levels without a valid one, are left out. Where nothing is left, the nearest valid native pixel at
+    most ``r`` away gives its σ² times r² (the leftmost, then topmost, of equally near ones). With ``r`` within 1e-3 of a
     stride, below the first or above the last, one level is read alone, and a position on one of its samples
     takes what is stored there bit for bit, +inf included: a crop is a slice.
 
