@@ -43,8 +43,8 @@ def sample(
     output's window (:mod:`depthvar.datasets.lookup`), and blended by log₂ distance; a stride ``s`` with more than
     2/3 of the blend is read alone, and its σ taken times r / s (stride 1 neither widened nor narrowed). Invalid
     neighbours, and levels without a valid one, are left out. Where nothing is left, the nearest valid native pixel at
-    most ``r`` away gives its σ² times r² (the leftmost, then topmost, of equally near ones). With ``r`` within 1e-3 of a
-    stride, below the first or above the last, one level is read alone, and a position on one of its samples
+    most ``r`` away gives its σ² times r² (of equally near ones the leftmost, then topmost). With ``r`` within 1e-3
+    of a stride, below the first or above the last, one level is read alone, and a position on one of its samples
     takes what is stored there bit for bit, +inf included: a crop is a slice.
 
     Args:
