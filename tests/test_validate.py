@@ -14,8 +14,9 @@ from tiny_data import TinyData, make_depth
 from depthvar.datasets.cache import SigmaCache
 from depthvar.datasets.errors import CacheError, FrameNotFoundError, SourceError
 from depthvar.precompute import execute, pipeline
+from depthvar.precompute.finding import Finding
 from depthvar.precompute.lock import writer_lock
-from depthvar.precompute.validate import Finding, validate
+from depthvar.precompute.validate import validate
 from depthvar.precompute.worker import Job
 
 
