@@ -46,14 +46,8 @@ def check_maps(node: Any, group: StoredGroup, parameters: Mapping[str, Any]) -> 
         depths: dict[int, NDArray[np.float32] | Exception] = {}
         if parameters["with_depth"]:
             depths = dict(_rows(node["depth"], start, count))
-            yield (
-                count,
-                [
-                    _finding("integrity", group, row, "depth", "a stored depth", got)
-                    for row, depth in depths.items()
-                    if (got := _lost(group, row, depth))
-                ],
-            )
+            lost = ((row, _lost(group, row, depth)) for row, depth in depths.items())
+            yield count, [_finding("integrity", group, row, "depth", "a stored depth", got) for row, got in lost if got]
         for stride in parameters["strides"]:
             name, findings = level_name(stride), []
             for row, values in _rows(node[name], start, count):
@@ -61,12 +55,25 @@ def check_maps(node: Any, group: StoredGroup, parameters: Mapping[str, Any]) -> 
                     findings.append(_finding("integrity", group, row, name, "stored values", got))
                     continue
                 if is_done(group, row) and not isinstance(values, Exception):
-                    depth, camera = depths.get(row), group.intrinsics[row]
-                    if not (got := impossible(values, parameters)) and isinstance(depth, np.ndarray) and (camera[:2] > 0).all():
-                        got = unlike_depth(values, depth, parameters, camera, stride)
-                    if got:
-                        findings.append(_finding("meaning", group, row, name, EXPECTED, got))
+                    got = impossible(values, parameters) or _unlike(
+                        values, depths.get(row), group, row, parameters, stride
+                    )
+                    findings += [_finding("meaning", group, row, name, EXPECTED, got)] if got else []
             yield count, findings
+
+
+def _unlike(
+    values: NDArray[np.float32],
+    depth: NDArray[np.float32] | Exception | None,
+    group: StoredGroup,
+    row: int,
+    parameters: Mapping[str, Any],
+    stride: int,
+) -> str | None:
+    intrinsics = group.intrinsics[row]
+    if not isinstance(depth, np.ndarray) or np.isnan(depth).any() or not (intrinsics[:2] > 0).all():
+        return None  # not stored, or a finding already
+    return unlike_depth(values, depth, parameters, intrinsics, stride)
 
 
 def _lost(group: StoredGroup, row: int, values: NDArray[np.float32] | Exception) -> str | None:

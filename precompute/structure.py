@@ -106,10 +106,9 @@ def check_strays(
     """
     strides, with_depth = tuple(parameters["strides"]), bool(parameters["with_depth"])
     unread = set(names)
-    known = {"zarr.json"}
+    known = {"zarr.json"} | {f"{folder}/zarr.json" for name in unread for folder in (*_parents(name), name)}
     for group in groups:
         unread.discard(group.name)
-        known |= {f"{folder}/zarr.json" for folder in (*_parents(group.name), group.name)}
         shards = range(-(-len(group.keys) // group.layout.shard_frames))
         for array, metadata in expected_metadata(group.layout, len(group.keys), strides, with_depth).items():
             tail = "/0" * (len(metadata["shape"]) - 1)
