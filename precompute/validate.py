@@ -2,12 +2,13 @@
 
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from os import PathLike
 from pathlib import Path
 
 import zarr
 
 from depthvar.datasets.description import Description
-from depthvar.datasets.errors import CacheError
+from depthvar.datasets.errors import CacheError, ParameterError
 from depthvar.datasets.format import FORMAT, FORMAT_VERSION, check_root
 from depthvar.datasets.source import DepthSource
 
@@ -43,6 +44,20 @@ class Report:
     findings: list[Finding] = field(default_factory=list)
     warnings: list[Finding] = field(default_factory=list)
     typical: dict[str, float] = field(default_factory=dict)
+
+
+def depth_folder(cache: str, root: str | PathLike[str] | None = None) -> Path:
+    """Return the folder of a cache's depth: ``root``, else the one that holds the cache.
+
+    Raises:
+        ParameterError: the cache is behind a URL, and no root is given.
+    """
+    if root is None and "://" in cache:
+        raise ParameterError(
+            f"{cache}: a cache behind a URL does not say where its depth is: pass --root DIR, or --sample 0 to check "
+            "the cache by itself"
+        )
+    return Path(root) if root is not None else Path(cache).absolute().parent
 
 
 def validate(

@@ -241,7 +241,7 @@ class Counts:
 
     places: Counter[tuple[str, str]] = field(default_factory=Counter)
     found: Counter[str] = field(default_factory=Counter)
-    same: int = 0
+    same: Counter[str] = field(default_factory=Counter)
     reads: Counter[str] = field(default_factory=Counter)
     repairs: Counter[str] = field(default_factory=Counter)
     plain_runs: Counter[str] = field(default_factory=Counter)
@@ -254,7 +254,7 @@ def damage_places(lab: Laboratory, count: int, seed: int) -> Counts:
     while sum(counts.places.values()) < count:
         place = draw(lab.whole, dice)
         try:
-            _try(lab, place, counts)
+            try_place(lab, place, counts)
         except Exception as error:  # anything that is no error of ours
             counts.failures.append(f"{_text(place)}: {type(error).__name__}: {error}")
         lab.restore()
@@ -266,7 +266,8 @@ def _text(place: Place) -> str:
     return f"{place.name} {place.damage} ({len(place.before)} → {len(after)} bytes)"
 
 
-def _try(lab: Laboratory, place: Place, counts: Counts) -> None:
+def try_place(lab: Laboratory, place: Place, counts: Counts) -> None:
+    """Damage, validate, read, repair, compare; the cache is to be restored afterwards."""
     was_open = SigmaCache(lab.cache)
     read_all(was_open, lab.keys)
     path, same = lab.cache / place.name, same_meaning(place)
@@ -276,7 +277,7 @@ def _try(lab: Laboratory, place: Place, counts: Counts) -> None:
         path.write_bytes(place.after)
     found = attempt(lab.validate)
     if same:
-        counts.same += 1
+        counts.same[place.kind] += 1
     else:
         counts.places[place.kind, place.damage] += 1
         counts.found["an error" if isinstance(found, DepthVarError) else "findings" if found else "nothing"] += 1
@@ -467,9 +468,9 @@ def campaign(folder: Path, places: int, seed: int) -> dict[str, Any]:
         "places_by_kind": by_kind,
         "validate_ended_with": dict(counts.found),
         "reads": dict(counts.reads),
-        "repairs_that_worked_or_are_among_failures": dict(counts.repairs),
+        "repairs": dict(counts.repairs),
         "plain_runs_over_damaged_metadata": dict(counts.plain_runs),
-        "same_in_meaning": counts.same,
+        "same_in_meaning": {"source_stat": 0} | counts.same,
         "files_of_other_runs": swaps.files,
         "shards_of_other_runs": swaps.shards,
         "found_by_validate_full": swaps.found,
