@@ -16,165 +16,32 @@ After the places: shards of other runs, and edits of source frames that keep siz
 
 import argparse
 import json
-import os
 import random
 import shutil
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import google_crc32c
 import numpy as np
-from numpy.typing import NDArray
 
-sys.path += [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parents[2] / "benchmarks")]
+sys.path += [str(Path(__file__).parents[1].resolve()), str(Path(__file__).parents[2].resolve() / "benchmarks")]
+from _laboratory import BOOKKEEPING, INDEX_BYTES, Laboratory, kind_of, read_all, shard_of, small_shards
+from _other_runs import edit, swap
 from machine import machine
-from tiny_data import TinyData, make_depth
 
-from depthvar.datasets import format
 from depthvar.datasets.cache import SigmaCache
 from depthvar.datasets.errors import CacheError, DepthVarError
-from depthvar.precompute import execute, pipeline
-from depthvar.precompute.finding import CLEAR, OVERWRITE, RUN_AGAIN, Finding
-from depthvar.precompute.kernel import KernelParams
-from depthvar.precompute.plan import Task
-from depthvar.precompute.validate import validate
-from depthvar.precompute.worker import Job
+from depthvar.precompute.finding import OVERWRITE, RUN_AGAIN, Finding
 
-SHARD_FRAMES = 2
-INDEX_BYTES = 16 * SHARD_FRAMES + 4
-BOOKKEEPING = ("key", "digest", "intrinsics", "source_stat")
 KINDS = ("map", "shard index", *BOOKKEEPING, "zarr.json: root", "zarr.json: folder", "zarr.json: group",
          "zarr.json: array")  # fmt: skip
+DAMAGES = ("bit flipped", "range zeroed", "truncated", "deleted")
 MOST_ZEROED = 64  # bytes
-GONE = "b/key/c/1/0"  # its second row is of the frame that is gone
-
-Shard = tuple[str, int]  # group, first row
-
-
-class Laboratory:
-    """A tiny data set, its cache, and the bytes and values that this cache has while nothing is wrong.
-
-    Three groups, one of another frame size, six shards, and a row whose frame is gone.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.data = TinyData(folder / "data")
-        for sequence, count in (("a/P0", 5), ("b", 3)):
-            for index in range(count):
-                self.data.write(sequence, f"{index:03}", make_depth(24, 32, index), fx=40.0 + index)
-        self.data.write("b", "wide", make_depth(16, 48, 9))
-        gone = self.data.root / self.data.write("b", "gone", make_depth(24, 32, 8))
-        self.age()
-        self.cache = Path(self.job().cache)
-        self.run()
-        gone.unlink()
-        self.run()
-        self.whole = self.contents()
-        self.forgotten = {GONE: _forget(self.whole[GONE])}
-        self.keys = self.data.source().keys()
-        self.values = read_all(SigmaCache(self.cache), self.keys)
-        assert not self.validate(source=True, full=True)  # so whatever has these bytes is right
-        self.fresh = self.other("fresh").contents()
-
-    def other(self, name: str, **changes: Any) -> "OtherCache":
-        """Write a second cache of the same source."""
-        cache = OtherCache(self.data.root.parent / f"{name}.zarr")
-        self.run(cache=str(cache.path), **changes)
-        return cache
-
-    def age(self) -> None:
-        """Make all files old enough for their stat to be trusted."""
-        for path in self.data.root.rglob("*"):
-            if path.is_file() and ".zarr" not in str(path):
-                os.utime(path, (1e9, 1e9))
-
-    def job(self, **changes: Any) -> Job:
-        return self.data.job(**({"with_depth": True} | changes))
-
-    def run(self, overwrite: bool = False, **changes: Any) -> list[Task]:
-        """Run to the end; return the shards that were worked on."""
-        seen: list[Task] = []
-
-        def noted(job: Job, tasks: Iterable[Task]) -> Iterator[Any]:
-            seen.extend(tasks)
-            return execute.serial(job, seen)
-
-        list(pipeline.run(self.job(**changes), noted, overwrite=overwrite))
-        return seen
-
-    def validate(self, source: bool = False, **options: Any) -> list[Finding]:
-        return validate(str(self.cache), self.data.source() if source else None, **options).findings
-
-    def contents(self) -> dict[str, bytes]:
-        return OtherCache(self.cache).contents()
-
-    def is_whole(self) -> bool:
-        """Return whether all bytes are back; the key of the frame that is gone may be lost, which nothing needs."""
-        return self.contents() in (self.whole, self.whole | self.forgotten)
-
-    def restore(self) -> None:
-        """Bring back the bytes of the cache."""
-        if self.contents() != self.whole:
-            shutil.rmtree(self.cache, ignore_errors=True)
-            for name, content in self.whole.items():
-                (self.cache / name).parent.mkdir(parents=True, exist_ok=True)
-                (self.cache / name).write_bytes(content)
-
-    def written(self) -> dict[str, tuple[int, int]]:
-        """Return what tells of every file whether it was written again."""
-        return {
-            str(path.relative_to(self.cache)): (path.stat().st_ino, path.stat().st_mtime_ns)
-            for path in self.cache.rglob("*")
-            if path.is_file()
-        }
-
-
-def _forget(chunk: bytes) -> bytes:
-    """Return a chunk of keys without that of its second row."""
-    keys = chunk[: (len(chunk) - 4) // 2].ljust(len(chunk) - 4, b"\0")
-    return keys + google_crc32c.value(keys).to_bytes(4, "little")
-
-
-@dataclass
-class OtherCache:
-    path: Path
-
-    def contents(self) -> dict[str, bytes]:
-        files = (path for path in self.path.rglob("*") if path.is_file())
-        return {str(path.relative_to(self.path)): path.read_bytes() for path in files}
-
-
-@contextmanager
-def small_shards() -> Iterator[None]:
-    """Let new caches have shards of two frames."""
-    before, format.MAX_SHARD_FRAMES = format.MAX_SHARD_FRAMES, SHARD_FRAMES
-    try:
-        yield
-    finally:
-        format.MAX_SHARD_FRAMES = before
-
-
-def kind_of(name: str) -> str:
-    """Return the kind of a file: one of KINDS, where "map" stands for "shard index" too."""
-    folder, _, last = name.rpartition("/")
-    if last != "zarr.json":
-        array = name.partition("/c/")[0].rpartition("/")[2]
-        return array if array in BOOKKEEPING else "map"
-    if folder in ("", "a"):
-        return "zarr.json: folder" if folder else "zarr.json: root"
-    return "zarr.json: group" if folder in ("a/P0", "b", "b@16x48") else "zarr.json: array"
-
-
-def shard_of(name: str) -> Shard | None:
-    """Return the shard that a file belongs to, None for metadata."""
-    array, is_chunk, chunk = name.partition("/c/")
-    return (array.rpartition("/")[0], int(chunk.partition("/")[0]) * SHARD_FRAMES) if is_chunk else None
 
 
 @dataclass
@@ -191,7 +58,7 @@ class Place:
 def draw(whole: dict[str, bytes], dice: random.Random) -> Place:
     """Draw a kind of place, a damage, a file, and where in it; again where no byte would change."""
     while True:
-        kind, damage = dice.choice(KINDS), dice.choice(("bit flipped", "range zeroed", "truncated", "deleted"))
+        kind, damage = dice.choice(KINDS), dice.choice(DAMAGES)
         name = dice.choice([name for name in sorted(whole) if kind_of(name) == kind.replace("shard index", "map")])
         before = whole[name]
         size = len(before)
@@ -221,18 +88,6 @@ def same_meaning(place: Place) -> bool:
         with suppress(ValueError):
             return bool(json.loads(place.before) == json.loads(place.after))
     return False
-
-
-def read_all(reader: SigmaCache, keys: Iterable[str]) -> dict[tuple[str, int], NDArray[np.float32] | str]:
-    """Return every frame at every stride, and (stride 0) its intrinsics; the name of the error where it is one."""
-    found: dict[tuple[str, int], NDArray[Any] | str] = {}
-    for key in keys:
-        for stride in (0, 1, 2, 3):
-            try:
-                found[key, stride] = reader.read(key, stride) if stride else reader.intrinsics(key)
-            except DepthVarError as error:
-                found[key, stride] = type(error).__name__
-    return found
 
 
 @dataclass
@@ -366,94 +221,6 @@ def _plain_run(lab: Laboratory, place: Place, counts: Counts) -> None:
     _compare(lab, SigmaCache(lab.cache), f"{_text(place)}, then run: SigmaCache", counts)
 
 
-@dataclass
-class Swaps:
-    """What became of files of other runs, and of edits that keep size and time."""
-
-    files: int = 0
-    shards: int = 0
-    found: int = 0
-    repaired: int = 0
-    stat_only: int = 0
-    edits: int = 0
-    edits_found: int = 0
-    failures: list[str] = field(default_factory=list)
-
-
-def other_runs(lab: Laboratory) -> dict[str, dict[str, bytes]]:
-    """Return the files of caches of the same source: of other parameters, and with its frames in another order."""
-    other = {"parameters": lab.other("parameters", params=KernelParams(lambda_prior=0.7)).contents()}
-    hidden = [lab.data.root / key for key in lab.keys if key.endswith(("000.npy", "001.npy"))]
-    for path in hidden:
-        path.rename(path.with_suffix(".hidden"))
-    order = lab.other("order")
-    for path in hidden:
-        path.with_suffix(".hidden").rename(path)
-    lab.run(cache=str(order.path))
-    return other | {"order": order.contents()}
-
-
-def swap(lab: Laboratory) -> Swaps:
-    """Replace single files, and whole shards, by those of other runs; `validate --full` finds each."""
-    swaps = Swaps()
-    for run, files in other_runs(lab).items():
-        differing = [
-            name
-            for name in sorted(files)
-            if shard_of(name) and files[name] not in (lab.whole.get(name), lab.forgotten.get(name))
-        ]
-        shards = {shard_of(name) for name in differing}
-        sets = [(name, [name]) for name in differing]
-        sets += [(str(shard), [name for name in differing if shard_of(name) == shard]) for shard in sorted(shards)]  # type: ignore[type-var]
-        for what, names in sets:
-            for name in names:
-                (lab.cache / name).parent.mkdir(parents=True, exist_ok=True)
-                (lab.cache / name).write_bytes(files[name])
-            found = lab.validate(source=True, full=True)
-            if names == [what] and kind_of(what) == "source_stat":
-                swaps.stat_only += 1  # not trusted: the next run hashes
-                if found:
-                    swaps.failures.append(f"{what} of another run ({run}): found {found}")
-            else:
-                swaps.files += names == [what]
-                swaps.shards += names != [what]
-                swaps.found += bool(found)
-                if not found:
-                    swaps.failures.append(f"{what} of another run ({run}): not found")
-            if all(finding.repair == CLEAR for finding in found):
-                lab.validate(source=True, full=True, clear=True)
-                lab.run()
-                if lab.is_whole():
-                    swaps.repaired += bool(found)
-                else:
-                    swaps.failures.append(f"{what} of another run ({run}): not repaired")
-            lab.restore()
-    return swaps
-
-
-def edit(lab: Laboratory, swaps: Swaps) -> None:
-    """Edit every frame so that size and time stay, and back; `validate --full` names it each time."""
-    for key in lab.keys:
-        path = lab.data.root / key
-        content, status = path.read_bytes(), path.stat()
-        depth = np.load(path)
-        depth[-1, -1] += 1
-        np.save(path, depth)
-        edited = path.read_bytes()
-        for version in (edited, content):
-            path.write_bytes(version)
-            os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
-            swaps.edits += 1
-            if path.stat().st_size != status.st_size or lab.run():
-                swaps.failures.append(f"{key}: the edit shows in size and time")
-            found = lab.validate(source=True, full=True, clear=True)
-            swaps.edits_found += [finding.where for finding in found] == [key]
-            if len(lab.run()) != 1 or lab.validate(source=True, full=True):
-                swaps.failures.append(f"{key}: an edit that keeps size and time was not repaired")
-        if lab.contents() != lab.whole:
-            swaps.failures.append(f"{key}: edited and edited back gives other bytes")
-
-
 def campaign(folder: Path, places: int, seed: int) -> dict[str, Any]:
     """Do all of it in ``folder``; return JSON-ready counts."""
     with small_shards():
@@ -474,7 +241,7 @@ def campaign(folder: Path, places: int, seed: int) -> dict[str, Any]:
         "files_of_other_runs": swaps.files,
         "shards_of_other_runs": swaps.shards,
         "found_by_validate_full": swaps.found,
-        "cleared_and_repaired": swaps.repaired,
+        "repaired_as_named": swaps.repaired,
         "source_stat_of_other_runs": swaps.stat_only,
         "edits_that_keep_size_and_time": swaps.edits,
         "edits_found_by_validate_full": swaps.edits_found,
