@@ -1,5 +1,6 @@
 """Validation finds what is wrong, says how to mend it, and lets pass what may differ between machines."""
 
+import json
 import math
 import os
 import random
@@ -12,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import zarr
+from click.testing import CliRunner, Result
 from numcodecs import BitRound
 from tiny_data import TinyData, make_depth
 
@@ -19,6 +21,7 @@ from depthvar.datasets.cache import SigmaCache
 from depthvar.datasets.errors import CacheError, FrameNotFoundError, SourceError
 from depthvar.datasets.format import level_name, seal
 from depthvar.precompute import execute, pipeline
+from depthvar.precompute.cli import main as cli
 from depthvar.precompute.finding import OVERWRITE, Finding
 from depthvar.precompute.kernel import KernelParams
 from depthvar.precompute.lock import writer_lock
@@ -521,3 +524,51 @@ def test_a_missing_root_and_another_kernel_are_errors(data: TinyData, monkeypatc
     with pytest.raises(CacheError, match="computed by another kernel version"):
         check(data)
     assert validate(str(cache)).findings == []
+
+
+def invoke(*arguments: object) -> Result:
+    return CliRunner().invoke(cli, ["validate", *map(str, arguments)])
+
+
+def test_the_command_names_frame_expected_got_and_repair_and_ends_with_3(data: TinyData) -> None:
+    cache = run(data)
+    good = invoke(cache, "--full", "--json")
+    assert good.exit_code == 0
+    facts = json.loads(good.stdout)
+    assert (facts["findings"], facts["warnings"], facts["recomputed"]) == ([], [], 6)
+    assert set(facts["typical"]) == {"edge", "smooth", "far", "near"}
+    (cache / "b/sigma_Z2/c/0/0/0").unlink()
+    bad = invoke(cache, "--full", "--json")
+    assert bad.exit_code == 3
+    for finding, frame in zip(json.loads(bad.stdout)["findings"], ("000", "001"), strict=True):
+        assert finding == {
+            "check": "integrity",
+            "where": f"b/depth/{frame}.npy, sigma_Z2",
+            "expected": "stored values",
+            "got": "missing values (NaN)",
+            "repair": "`precompute validate --clear`, then `precompute run` with the options of the cache",
+            "shard": ["b", 0],
+        }
+    text = invoke(cache)
+    assert text.exit_code == 3
+    assert text.stdout.count("\n") == 3  # a line in all, and one for each finding
+
+
+def test_warnings_alone_end_with_0(data: TinyData) -> None:
+    cache = run(data)
+    (cache / "b/sigma_Z2/c/0/0/0.0123abc.partial").write_bytes(b"half")
+    result = invoke(cache)
+    assert result.exit_code == 0
+    assert "nothing wrong\n  warning: structure: b/sigma_Z2/c/0/0/0.0123abc.partial: " in result.stdout
+
+
+def test_a_cache_behind_a_url_is_checked_with_a_root_or_by_itself(data: TinyData) -> None:
+    cache = f"memory://{data.root.name}/validated.zarr"
+    list(pipeline.run(data.job(cache=cache), execute.serial))
+    assert invoke(cache, "--root", data.root).exit_code == 0
+    assert invoke(cache, "--sample", "0").exit_code == 0
+    refused = invoke(cache)
+    assert refused.exit_code == 2
+    assert "pass --root DIR, or --sample 0" in refused.stderr
+    zarr.create_array(f"{cache}/b/mine", shape=(3,), dtype="f4")
+    assert [(f.where, f.repair) for f in validate(cache).findings] == [("b/mine", "remove b/mine")]
