@@ -22,13 +22,13 @@ def lab(tmp_path: Path) -> Laboratory:
 
 
 def test_damage_is_found_repaired_and_never_read_wrong(tmp_path: Path) -> None:
-    result = corruption.campaign(tmp_path, places=60, seed=7)
+    result = corruption.campaign(tmp_path, places=60, seed=7, every=5)
     assert result["failures"] == []
     ended = result["validate_ended_with"]
     assert (result["places"], ended["findings"] + ended["an error"]) == (60, 60)
     assert set(result["reads"]) == {"the same values", "an error of ours"}
     assert sum(result["repairs"].values()) == 60 + result["same_in_meaning"]["source_stat"]
-    assert result["found_by_validate_full"] == result["files_of_other_runs"] + result["shards_of_other_runs"] > 40
+    assert result["found_by_validate_full"] == result["files_of_other_runs"] + result["shards_of_other_runs"] > 10
     assert result["edits_found_by_validate_full"] == result["edits_that_keep_size_and_time"] == 18
 
 

@@ -37,8 +37,11 @@ def other_runs(lab: Laboratory) -> dict[str, dict[str, bytes]]:
     return other | {"order": order.contents()}
 
 
-def swap(lab: Laboratory) -> Swaps:
-    """Replace single files, and whole shards, by those of other runs; `validate --full` finds each."""
+def swap(lab: Laboratory, every: int = 1) -> Swaps:
+    """Replace single files, and whole shards, by those of other runs; `validate --full` finds each.
+
+    ``every``: take only every so-many-th of the replacements.
+    """
     swaps = Swaps()
     for run, files in other_runs(lab).items():
         differing = [
@@ -49,7 +52,7 @@ def swap(lab: Laboratory) -> Swaps:
         shards = {shard_of(name) for name in differing}
         sets = [(name, [name]) for name in differing]
         sets += [(str(shard), [name for name in differing if shard_of(name) == shard]) for shard in sorted(shards)]  # type: ignore[type-var]
-        for what, names in sets:
+        for what, names in sets[::every]:
             for name in names:
                 (lab.cache / name).parent.mkdir(parents=True, exist_ok=True)
                 (lab.cache / name).write_bytes(files[name])

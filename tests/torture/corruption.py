@@ -221,12 +221,12 @@ def _plain_run(lab: Laboratory, place: Place, counts: Counts) -> None:
     _compare(lab, SigmaCache(lab.cache), f"{_text(place)}, then run: SigmaCache", counts)
 
 
-def campaign(folder: Path, places: int, seed: int) -> dict[str, Any]:
-    """Do all of it in ``folder``; return JSON-ready counts."""
+def campaign(folder: Path, places: int, seed: int, every: int = 1) -> dict[str, Any]:
+    """Do all of it in ``folder``, with ``every`` so-many-th swap; return JSON-ready counts."""
     with small_shards():
         lab = Laboratory(folder)
         counts = damage_places(lab, places, seed)
-        swaps = swap(lab)
+        swaps = swap(lab, every)
         edit(lab, swaps)
     by_kind = {kind: {what: n for (k, what), n in sorted(counts.places.items()) if k == kind} for kind in KINDS}
     return {
