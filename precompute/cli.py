@@ -128,15 +128,19 @@ def run(ctx: click.Context, /, dry_run: bool, as_json: bool, overwrite: bool, **
 def validate(
     ctx: click.Context, cache: str, root: Path | None, sample: int, full: bool, clear: bool, as_json: bool
 ) -> None:
-    """Check a cache: structure, checksums of every chunk, staleness, and a sample computed again.
+    """Check a cache: structure, checksums of every chunk, values, staleness, and a sample computed again.
+
+    Ends with 3 where something is wrong, and names for each finding the frame, what was expected, what was found and
+    the command that repairs it. Warnings are worth a look, and end with 0.
 
     \b
     Example:
       precompute validate data/hospital-sample/sigma_Z2.zarr
+      precompute validate data/hospital-sample/sigma_Z2.zarr --full --json
     """
     from . import report, validate
 
-    depth = (root or Path(cache).absolute().parent) if sample or full else None
+    depth = validate.depth_folder(cache, root) if sample or full else None
     result = validate.validate(cache, depth, sample=sample, full=full, clear=clear)
     _print(as_json, asdict(result), report.validate_text)
     if result.findings:

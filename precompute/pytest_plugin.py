@@ -6,7 +6,6 @@ pytest loads this module at its start, so nothing heavy is imported before a fix
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -37,18 +36,22 @@ def check_loader() -> Callable[..., None]:
 
 @pytest.fixture(scope="session")
 def check_cache() -> Callable[..., None]:
-    """``check_cache(path, root=None)`` fails with what ``precompute validate`` finds.
+    """``check_cache(path, root=None, sample=8, full=False)`` fails with what ``precompute validate`` finds.
 
-    ``root`` is the folder of the depth; by default the one that holds the cache.
+    ``root`` is the folder of the depth; by default the one that holds the cache. ``sample`` frames are computed again,
+    or every frame (``full``); with ``sample=0`` the cache is checked by itself, without its depth.
     """
 
-    def check(path: str | PathLike[str], root: str | PathLike[str] | None = None) -> None:
+    def check(
+        path: str | PathLike[str], root: str | PathLike[str] | None = None, *, sample: int = 8, full: bool = False
+    ) -> None:
         from dataclasses import asdict
 
         from .report import validate_text
-        from .validate import validate
+        from .validate import depth_folder, validate
 
-        found = validate(str(path), Path(root) if root is not None else Path(path).absolute().parent)
+        source = depth_folder(str(path), root) if sample or full else None
+        found = validate(str(path), source, sample=sample, full=full)
         if found.findings:
             pytest.fail(validate_text(asdict(found)), pytrace=False)
 

@@ -165,9 +165,10 @@ def validate_text(facts: Mapping[str, Any]) -> str:
     )
     lines = [head + ("nothing wrong" if not findings else f"{len(findings)} findings")]
     lines += [
-        f"  {finding['check']}: {finding['where']}: expected {finding['expected']}, got {finding['got']}; "
+        f"  {level}{finding['check']}: {finding['where']}: expected {finding['expected']}, got {finding['got']}; "
         f"repair: {finding['repair']}"
-        for finding in findings
+        for level, found in (("", findings), ("warning: ", facts["warnings"]))
+        for finding in found
     ]
     if facts["cleared"]:
         lines.append(f"cleared {facts['cleared']} shards: the next `precompute run` computes them again")

@@ -6,13 +6,15 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from depthvar.datasets.errors import CacheError, DepthVarError
-from depthvar.datasets.format import FAILED, NOT_DONE, level_name, level_shape
+from depthvar.datasets.format import NOT_DONE, level_name, level_shape
 from depthvar.datasets.source import DepthSource
 
+from .finding import CLEAR, EXPECTED, RUN_AGAIN, Finding, is_done
 from .fingerprint import fingerprint, frame_digest, kernel_params
-from .integrity import CLEAR, RUN_AGAIN, Finding
+from .meaning import Contrast, unlike_depth
 from .plan import StoredGroup
 from .worker import Job, frame_levels
 
@@ -54,10 +56,7 @@ def choose(
     """Return the rows to compare: those whose files look changed, and a random sample (or all)."""
     keys = set(source.keys())
     done = [
-        (group, row)
-        for group in groups
-        for row, key in enumerate(group.keys)
-        if key in keys and group.digest[row].tobytes() not in (NOT_DONE, FAILED)
+        (group, row) for group in groups for row, key in enumerate(group.keys) if key in keys and is_done(group, row)
     ]
     if full:
         return done
@@ -79,8 +78,11 @@ def _looks_unchanged(source: DepthSource, group: StoredGroup, row: int) -> bool:
     return same_stat and np.array_equal(intrinsics, group.intrinsics[row])
 
 
-def check_frame(node: Any, group: StoredGroup, row: int, job: Job, mark: str) -> Iterator[Finding]:
-    """Staleness and recomputation of one frame; ``mark`` is the fingerprint that the cache names."""
+def check_frame(node: Any, group: StoredGroup, row: int, job: Job, mark: str, contrast: Contrast) -> Iterator[Finding]:
+    """Staleness, recomputation and meaning of one frame; its values and depth go into ``contrast``.
+
+    ``mark`` is the fingerprint that the cache names.
+    """
     key, layout = group.keys[row], group.layout
     shard = (group.name, row - row % layout.shard_frames)
     try:
@@ -93,19 +95,66 @@ def check_frame(node: Any, group: StoredGroup, row: int, job: Job, mark: str) ->
         got = f"{digest.hex()[:16]}…: the source changed"
         yield Finding("staleness", key, f"source digest {recorded.hex()[:16]}…", got, CLEAR, shard)
         return
+    if not np.array_equal(frame.intrinsics, group.intrinsics[row]):  # the digest is of the source's: σ² is right
+        given, got = (", ".join(f"{x:.9g}" for x in camera) for camera in (frame.intrinsics, group.intrinsics[row]))
+        yield Finding("staleness", f"{key}, intrinsics", given, got, CLEAR, shard)
     levels = {s: np.empty(level_shape(layout.height, layout.width, s), np.float32) for s in job.strides}
     frame_levels(frame, job, levels)
     step = math.ldexp(1.0, -job.keepbits)
     for stride, wanted in levels.items():
-        try:
-            stored = np.asarray(node[level_name(stride)][row])
-        except Exception:  # an integrity finding already, and so is NaN
+        name = level_name(stride)
+        stored = _read(node, name, row)
+        if stored is None:  # an integrity finding already, and so is NaN
             continue
         with np.errstate(invalid="ignore"):
             close = np.isfinite(wanted) & (np.abs(stored - wanted) <= step * wanted)
         wrong = ~(close | (stored == wanted) | np.isnan(stored))
         if wrong.any():
-            y, x = np.argwhere(wrong)[0]
-            where = f"{key}, {level_name(stride)} at row {y}, column {x}"
-            got = f"{stored[y, x]:.6g} ({int(wrong.sum())} pixels differ)"
-            yield Finding("recomputation", where, f"{wanted[y, x]:.6g} m²", got, CLEAR, shard)
+            yield _recomputed(key, name, wanted, stored, wrong, "m²", shard)
+        elif not np.isnan(stored).any():
+            unlike = unlike_depth(stored, frame.depth, job.parameters(), frame.intrinsics, stride)
+            if unlike:  # stored and computed again agree
+                got = f"{unlike}, which this kernel gives too: please report it"
+                yield Finding("meaning", f"{key}, {name}", EXPECTED, got, CLEAR, shard)
+        if stride == 1:
+            contrast.add(stored, frame.depth)
+    if job.with_depth and (stored := _read(node, "depth", row)) is not None:
+        wrong = ~((stored == frame.depth) | np.isnan(stored))
+        if wrong.any():
+            yield _recomputed(key, "depth", frame.depth, stored, wrong, "m", shard)
+
+
+def _read(node: Any, name: str, row: int) -> NDArray[np.float32] | None:
+    try:
+        return np.asarray(node[name][row])
+    except Exception:  # whatever codecs raise on damaged bytes
+        return None
+
+
+def _recomputed(
+    key: str,
+    name: str,
+    wanted: NDArray[np.float32],
+    stored: NDArray[np.float32],
+    wrong: NDArray[np.bool_],
+    unit: str,
+    shard: tuple[str, int],
+) -> Finding:
+    y, x = np.argwhere(wrong)[0]
+    got = f"{stored[y, x]:.6g} ({int(wrong.sum())} pixels differ)"
+    where = f"{key}, {name} at row {y}, column {x}"
+    return Finding("recomputation", where, f"{wanted[y, x]:.6g} {unit}", got, CLEAR, shard)
+
+
+def check_contrast(typical: Mapping[str, float], frames: int) -> Iterator[Finding]:
+    """Statistics, as warnings: σ is mostly larger at edges than elsewhere, and far away than near."""
+    for more, less, what in (("edge", "smooth", "at edges of the depth"), ("far", "near", "in the farther half")):
+        if more in typical and less in typical and typical[more] <= typical[less]:
+            yield Finding(
+                "statistics",
+                f"the {frames} frames computed again",
+                f"σ {what} above σ elsewhere",
+                f"typically {typical[more]:.3g} m there and {typical[less]:.3g} m elsewhere",
+                "none is needed where the scenes are like that; else see that the data set is described as it is "
+                "stored (unit, far, intrinsics: docs/datasets.md)",
+            )

@@ -29,7 +29,7 @@ from depthvar.datasets.format import (
 )
 
 from .plan import GroupPlan
-from .stored import array_of, read_group
+from .stored import array_of, read_group, understood
 
 
 @contextmanager
@@ -125,7 +125,7 @@ def prepare(root: zarr.Group, groups: Sequence[GroupPlan], strides: tuple[int, .
         CacheError: an existing group or array is not what the format implies.
     """
     for plan in groups:
-        with writing(f"{root.store_path}/{plan.name}"):
+        with writing(where := f"{root.store_path}/{plan.name}"), understood(where):
             group = _require_group(root, plan)
             arguments = array_arguments(plan.layout, plan.rows, strides, with_depth)
             for name in sorted(arguments, key=lambda name: name == "digest"):  # the digests last

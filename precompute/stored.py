@@ -1,21 +1,45 @@
 """What a cache says of itself: the bookkeeping of its groups, read for planning and for validation."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from depthvar.datasets.errors import CacheError
+from depthvar.datasets.errors import CacheError, DepthVarError
 from depthvar.datasets.format import GroupLayout, decode_keys
 
 from .plan import StoredGroup
 
 
+@contextmanager
+def understood(where: str) -> Iterator[None]:
+    """Turn what Zarr raises on metadata that are damaged or gone into one line that says how to go on."""
+    try:
+        yield
+    except DepthVarError:
+        raise
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise CacheError(
+            f"{where}: metadata are damaged or lost ({type(error).__name__}: {error}); see `precompute validate`, and "
+            "compute anew with --overwrite"
+        ) from error
+
+
 def stored_groups(root: zarr.Group, names: Iterable[str]) -> list[StoredGroup]:
-    """Read the bookkeeping of the groups of a cache; one that was never created is left out."""
-    return [read_group(root[name], name) for name in names if f"{name}/digest" in root]  # created last
+    """Read the bookkeeping of the groups of a cache; one that was never created is left out.
+
+    Raises:
+        CacheError: the metadata or the bookkeeping of a group is damaged.
+    """
+    groups = []
+    for name in names:
+        with understood(f"{root.store_path}/{name}"):
+            if f"{name}/digest" in root:  # created last
+                groups.append(read_group(root[name], name))
+    return groups
 
 
 def read_group(group: zarr.Group | zarr.Array[Any], name: str, *, tolerant: bool = False) -> StoredGroup:

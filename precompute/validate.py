@@ -2,24 +2,39 @@
 
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from os import PathLike
 from pathlib import Path
 
 import zarr
 
 from depthvar.datasets.description import Description
-from depthvar.datasets.errors import CacheError
+from depthvar.datasets.errors import CacheError, ParameterError
 from depthvar.datasets.format import FORMAT, FORMAT_VERSION, check_root
 from depthvar.datasets.source import DepthSource
 
-from .integrity import OVERWRITE, Finding, check_done, check_folders, check_group, check_maps
+from .finding import OVERWRITE, Finding
+from .integrity import check_bookkeeping, check_done, check_maps
 from .lock import writer_lock
-from .staleness import check_frame, check_listing, choose, job_of
+from .meaning import Contrast
+from .staleness import check_contrast, check_frame, check_listing, choose, job_of
 from .store import clear_shard, open_existing
+from .structure import check_folders, check_group, check_strays, check_unique, list_files
 
 
 @dataclass
 class Report:
-    """What was checked, and what was found."""
+    """What was checked, and what was found.
+
+    Attributes:
+        cache: path or URL.
+        frames: that the cache lists.
+        chunks: maps that were decoded.
+        recomputed: frames that were compared with their source.
+        cleared: shards whose digests were zeroed.
+        findings: what is wrong; none: the cache can be trusted as far as was checked.
+        warnings: what is worth a look, and no fault of the cache.
+        typical: σ in metres of the frames compared, by kind of pixel: edge, smooth, far, near.
+    """
 
     cache: str
     frames: int = 0
@@ -27,6 +42,22 @@ class Report:
     recomputed: int = 0
     cleared: int = 0
     findings: list[Finding] = field(default_factory=list)
+    warnings: list[Finding] = field(default_factory=list)
+    typical: dict[str, float] = field(default_factory=dict)
+
+
+def depth_folder(cache: str, root: str | PathLike[str] | None = None) -> Path:
+    """Return the folder of a cache's depth: ``root``, else the one that holds the cache.
+
+    Raises:
+        ParameterError: the cache is behind a URL, and no root is given.
+    """
+    if root is None and "://" in cache:
+        raise ParameterError(
+            f"{cache}: a cache behind a URL does not say where its depth is: pass --root DIR, or --sample 0 to check "
+            "the cache by itself"
+        )
+    return Path(root) if root is not None else Path(cache).absolute().parent
 
 
 def validate(
@@ -76,7 +107,8 @@ def _validate(root: zarr.Group, cache: str, source: DepthSource | Path | None, s
             raise
         report.findings.append(Finding("structure", cache, "intact attributes", str(error), OVERWRITE))
         return report
-    report.findings += check_folders(root, attributes["groups"])
+    files = list_files(root)  # first: what a run adds meanwhile is no stray file
+    report.findings += check_folders(root, attributes, cache)
     groups = []
     for name in attributes["groups"]:
         group, findings = check_group(root, name, attributes["parameters"])
@@ -85,17 +117,24 @@ def _validate(root: zarr.Group, cache: str, source: DepthSource | Path | None, s
             continue
         groups.append(group)
         report.frames += sum(bool(key) for key in group.keys)
+        report.findings += check_bookkeeping(group)
         for chunks, found in check_maps(root[name], group, attributes["parameters"]):
             report.chunks += chunks
             report.findings += found
         report.findings += check_done(group)
+    report.findings += check_unique(groups)
+    strays, report.warnings = check_strays(files, cache, attributes["groups"], groups, attributes["parameters"])
+    report.findings += strays
     if source is None:
         return report
     if isinstance(source, Path):
         source = DepthSource(attributes["dataset"], Description.from_dict(attributes["source"], cache), source)
     job = job_of(cache, source, attributes["parameters"])
     report.findings += check_listing(source, groups)
+    contrast = Contrast()
     for group, row in choose(source, groups, sample, full, attributes["fingerprint"]):
         report.recomputed += 1
-        report.findings += check_frame(root[group.name], group, row, job, attributes["fingerprint"])
+        report.findings += check_frame(root[group.name], group, row, job, attributes["fingerprint"], contrast)
+    report.typical = contrast.typical()
+    report.warnings += check_contrast(report.typical, report.recomputed)
     return report

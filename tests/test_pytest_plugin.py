@@ -1,8 +1,10 @@
 """The fixtures check_loader and check_cache, in a test suite of their own."""
 
+import os
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tiny_data import TinyData, make_depth
 
@@ -38,6 +40,21 @@ def test_by_default_against_the_folder_that_holds_it(check_cache):
 def test_against_another_folder(check_cache):
     check_cache({cache!r}, {root!r})
 """
+THOROUGH = """
+import pytest
+
+def test_every_frame(check_cache):
+    check_cache({cache!r}, full=True)
+
+def test_by_itself(check_cache):
+    check_cache({cache!r}, sample=0)
+
+def test_no_cache_at_all(check_cache):
+    check_cache({cache!r} + "x")
+
+def test_behind_a_url(check_cache):
+    check_cache("memory://somewhere/sigma_Z2.zarr")
+"""
 
 
 # Before pytester in every test: pytester forgets modules that were imported since, and Numba cannot be imported twice.
@@ -69,6 +86,20 @@ def test_check_cache_fails_with_every_finding(data: TinyData, pytester: pytest.P
     result = run(pytester, code)
     result.assert_outcomes(failed=2)
     result.stdout.fnmatch_lines([f"  *a/depth/00{index}.npy: expected *repair: *" for index in range(2)])
+
+
+def test_check_cache_by_content_by_itself_and_where_nothing_is(data: TinyData, pytester: pytest.Pytester) -> None:
+    code = THOROUGH.format(cache=data.job().cache)
+    for path in data.root.rglob("*.npy"):
+        os.utime(path, (1e9, 1e9))  # touched: the files are hashed now
+    list(pipeline.run(data.job(), execute.serial))
+    result = run(pytester, code)
+    result.assert_outcomes(passed=2, failed=2)
+    result.stdout.fnmatch_lines(["*sigma_Z2.zarrx: no cache is there*", "*pass --root DIR, or --sample 0*"])
+    frame = data.root / "a/depth/001.npy"
+    np.save(frame, np.load(frame) + 1)
+    os.utime(frame, (1e9, 1e9))  # keeps size and time
+    run(pytester, code + CACHE.format(cache=data.job().cache, root=str(data.root))).assert_outcomes(passed=1, failed=5)
 
 
 def test_the_plugin_itself_loads_nothing_heavy(pytester: pytest.Pytester) -> None:

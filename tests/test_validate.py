@@ -1,22 +1,35 @@
 """Validation finds what is wrong, says how to mend it, and lets pass what may differ between machines."""
 
+import json
+import math
 import os
 import random
+import shutil
+import subprocess
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pytest
 import zarr
+from click.testing import CliRunner, Result
 from numcodecs import BitRound
 from tiny_data import TinyData, make_depth
 
 from depthvar.datasets.cache import SigmaCache
 from depthvar.datasets.errors import CacheError, FrameNotFoundError, SourceError
+from depthvar.datasets.format import level_name, seal
 from depthvar.precompute import execute, pipeline
+from depthvar.precompute.cli import main as cli
+from depthvar.precompute.finding import OVERWRITE, Finding
+from depthvar.precompute.kernel import KernelParams
 from depthvar.precompute.lock import writer_lock
-from depthvar.precompute.validate import Finding, validate
+from depthvar.precompute.meaning import ratio_limits
+from depthvar.precompute.report import validate_text
+from depthvar.precompute.validate import validate
 from depthvar.precompute.worker import Job
+from tests import reference
 
 
 @pytest.fixture
@@ -198,10 +211,30 @@ def test_a_group_that_is_gone_is_made_again(data: TinyData) -> None:
     assert contents(cache) == whole
 
 
-def test_an_array_that_is_not_ours_is_named(data: TinyData) -> None:
+def test_what_is_not_ours_is_named_with_the_command_that_removes_it(data: TinyData) -> None:
     cache = run(data)
     zarr.create_array(cache / "b/mine", shape=(3,), dtype="f4")
-    assert [(f.check, f.where, f.repair) for f in check(data)] == [("structure", "b/mine", "remove it by hand")]
+    (cache / "b/sigma_Z2/c/1/0").mkdir(parents=True)
+    for name in ("notes.txt", "b/sigma_Z2/c/1/0/0", "old/P0/sigma_Z2/c/0/0/0"):
+        (cache / name).parent.mkdir(parents=True, exist_ok=True)
+        (cache / name).write_bytes(b"foreign")
+    found = check(data)
+    assert [f.where for f in found] == ["b/mine", "b/sigma_Z2/c/1", "notes.txt", "old"]  # the topmost of each
+    assert kinds(found) == {"structure"}
+    for finding in found:
+        command = finding.repair.strip("`")
+        assert command.startswith("rm -r ")
+        assert subprocess.run(command, shell=True).returncode == 0
+    assert check(data) == []
+
+
+def test_what_a_killed_run_left_behind_is_a_warning(data: TinyData) -> None:
+    cache = run(data)
+    (cache / "b/sigma_Z2/c/0/0/0.0123abc.partial").write_bytes(b"half")
+    report = validate(str(cache), data.source())
+    (warning,) = report.warnings
+    assert (report.findings, warning.got) == ([], "what a killed run left behind")
+    assert warning.repair == f"`rm -r {cache}/b/sigma_Z2/c/0/0/0.0123abc.partial`"
 
 
 def test_an_edit_of_equal_size_and_time_is_found_by_content(data: TinyData) -> None:
@@ -292,9 +325,187 @@ def test_a_value_that_no_run_writes_is_found(data: TinyData, value: float) -> No
     stored = np.asarray(array[:])
     stored[0, 20, 3] = value
     array[:] = stored
-    assert kinds(check(data, full=True)) == {"recomputation" if value in (np.inf, 0.0) else "integrity"} | (
-        {"recomputation"} if value == -1.0 else set()
-    )
+    expected = {"recomputation"} if value in (np.inf, 0.0) else {"integrity" if math.isnan(value) else "meaning"}
+    assert kinds(check(data, full=True)) == expected | ({"recomputation"} if value == -1.0 else set())
+    assert kinds(validate(str(cache)).findings) == expected - {"recomputation"}  # what needs no source
+
+
+@pytest.mark.parametrize(
+    ("factor", "place", "message"),
+    [
+        (1.5, (20, 31), "outside"),  # at the edge, where σ is as large as alpha_clamp allows
+        (0.0, (20, 3), "outside"),
+        (math.inf, (20, 3), "where the depth is valid"),
+        (1.0, (0, 0), "where the depth is not valid"),  # sky
+    ],
+)
+@pytest.mark.parametrize("stride", [1, 2])
+def test_values_that_the_stored_depth_rules_out_need_no_source(
+    data: TinyData, factor: float, place: tuple[int, int], message: str, stride: int
+) -> None:
+    list(pipeline.run(data.job(strides=(1, 2), with_depth=True), execute.serial))
+    cache = job_of(data).cache
+    array = zarr.open_array(f"{cache}/b/{level_name(stride)}", mode="r+")
+    depth = np.asarray(zarr.open_array(f"{cache}/b/depth", mode="r")[0])
+    y, x = place[0] // stride, place[1] // stride
+    stored = np.asarray(array[:])
+    largest = depth[y * stride, x * stride] ** 2 * reference.frustum_variance(1.0, 0.3)
+    stored[0, y, x] = np.nan_to_num(largest, posinf=1.0) * factor if factor < math.inf else factor
+    array[:] = stored
+    (finding,) = validate(cache).findings
+    assert (finding.check, finding.shard) == ("meaning", ("b", 0))
+    assert finding.where == f"b/depth/000.npy, {level_name(stride)}"
+    assert f" m² at row {y}, column {x}, " in finding.got
+    assert message in finding.got
+    assert validate(cache, data.source(), full=True, clear=True).cleared == 1
+    list(pipeline.run(data.job(strides=(1, 2), with_depth=True), execute.serial))
+    assert validate(cache, data.source(), full=True).findings == []
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        KernelParams(),
+        KernelParams(lambda_prior=0, alpha_clamp=1e-5),
+        KernelParams(lambda_prior=30, window=3),
+        KernelParams(compat="pi3"),
+        KernelParams(estimator="difference"),
+    ],
+)
+def test_no_clean_cache_is_out_of_limits(data: TinyData, params: KernelParams) -> None:
+    """Frames with every kind of trouble: noise over six orders of magnitude, holes, sky, lonely pixels."""
+    noise = np.random.default_rng(0)
+    for index in range(3):
+        depth = np.exp(noise.uniform(-7, 7, (24, 32)) * index / 2).astype(np.float32)
+        depth[noise.random(depth.shape) < 0.5] = 0
+        depth[noise.random(depth.shape) < 0.1] = np.inf
+        data.write("noise", f"{index:03}", depth)
+    data.toml.write_text(data.toml.read_text().replace("far = [inf]", "far = [inf]\nmax_depth = 500.0"))
+    job = data.job(params=params, with_depth=True)
+    list(pipeline.run(job, execute.serial))
+    assert validate(job.cache, data.source(), full=True).findings == []
+
+
+@pytest.mark.parametrize("stride", [1, 3])
+def test_the_limits_are_reached(stride: int) -> None:
+    """A pixel beside the sky has the upper one, a lonely one the lower one."""
+    camera = np.array([40.0, 30.0, 0.0, 0.0])
+    job = {"max_depth": None, "keepbits": 23, **asdict(KernelParams(min_valid=2))}
+    low, high = ratio_limits(job, camera, stride)
+    alone, silhouette = np.full((2, 1, 2), 5.0, np.float32)
+    alone[0, 1], silhouette[0, 1] = 0, np.inf
+    for depth, limit in ((alone, low), (silhouette, high)):
+        values = reference.sigma_z2(depth, camera / stride, KernelParams(min_valid=2)).sigma_z2[0, 0]
+        assert values == pytest.approx(25 * limit, rel=1e-9)
+    assert high == pytest.approx(reference.frustum_variance(1.0, 0.3))
+
+
+def test_a_value_above_what_the_maximum_depth_allows_needs_neither_source_nor_depth(data: TinyData) -> None:
+    data.toml.write_text(data.toml.read_text().replace("far = [inf]", "far = [inf]\nmax_depth = 10.0"))
+    cache = run(data)
+    array = zarr.open_array(cache / "b/sigma_Z2", mode="r+")
+    stored = np.asarray(array[:])
+    most = 100 * reference.frustum_variance(1.0, 0.3)
+    stored[0, 20, 3] = most
+    array[:] = stored
+    assert validate(str(cache)).findings == []
+    stored[0, 20, 3] = 1.01 * most
+    array[:] = stored
+    (finding,) = validate(str(cache)).findings
+    assert (finding.check, finding.where) == ("meaning", "b/depth/000.npy, sigma_Z2")
+    assert "the most at the maximum depth" in finding.got
+
+
+def test_stored_depth_of_another_frame_is_found(data: TinyData) -> None:
+    job = data.job(with_depth=True)
+    list(pipeline.run(job, execute.serial))
+    array = zarr.open_array(f"{job.cache}/b/depth", mode="r+")
+    stored = np.asarray(array[:])
+    stored[0, 20, 3] += 0.01  # within the limits
+    array[:] = stored
+    (finding,) = validate(job.cache, data.source(), full=True).findings
+    assert (finding.check, finding.where) == ("recomputation", "b/depth/000.npy, depth at row 20, column 3")
+    assert finding.expected == f"{stored[0, 20, 3] - 0.01:.6g} m"
+
+
+def test_stored_intrinsics_of_another_camera_are_found(data: TinyData) -> None:
+    cache = run(data)
+    array = zarr.open_array(cache / "b/intrinsics", mode="r+")
+    array[0] = np.array([41.0, 41.0, 16.0, 12.0])
+    (finding,) = check(data, sample=0)
+    assert (finding.check, finding.where) == ("staleness", "b/depth/000.npy, intrinsics")
+    assert (finding.expected, finding.got) == ("40, 40, 16, 12", "41, 41, 16, 12")
+    assert check(data, sample=0, clear=True)
+    run(data)
+    assert check(data, full=True) == []
+
+
+def test_a_fingerprint_of_other_parameters_is_found(data: TinyData) -> None:
+    """Attributes that were edited and sealed again: the checksum is right."""
+    cache = run(data)
+    root = zarr.open_group(cache, mode="r+")
+    attributes = root.attrs.asdict()
+    parameters = attributes["parameters"] | {"alpha_clamp": 0.4}  # type: ignore[operator]
+    root.attrs.put(seal(attributes | {"parameters": parameters}))
+    assert [(f.check, f.expected.split()[0], f.repair) for f in validate(str(cache)).findings] == [
+        ("structure", "fingerprint", OVERWRITE)
+    ]
+
+
+def test_a_group_in_the_place_of_another_and_a_frame_twice(data: TinyData) -> None:
+    cache = run(data)
+    shutil.rmtree(cache / "b")
+    shutil.copytree(cache / "a/P0", cache / "b")
+    found = validate(str(cache)).findings
+    assert [(f.check, f.where, f.got) for f in found] == [
+        ("structure", "b", "the group of a/P0, 24×32"),
+        *(("structure", f"a/P0/depth/{n:03}.npy", "2 rows that are done") for n in range(4)),
+    ]
+    run(data, overwrite=True)
+    assert check(data, full=True) == []
+
+
+@pytest.mark.parametrize("name", ["a/zarr.json", "b/zarr.json", "b/digest/zarr.json", "b/sigma_Z2/zarr.json"])
+@pytest.mark.parametrize("after", [b"{", None])
+def test_a_run_over_damaged_metadata_ends_in_one_line_or_mends_it(
+    data: TinyData, name: str, after: bytes | None
+) -> None:
+    cache = run(data)
+    whole = contents(cache)
+    (cache / name).unlink() if after is None else (cache / name).write_bytes(after)
+    try:
+        run(data)
+    except CacheError as error:
+        assert "--overwrite" in str(error)
+        run(data, overwrite=True)
+        assert contents(cache) == whole
+    else:
+        assert check(data, full=True) == [] or name == "a/zarr.json"  # which a run does not look at
+
+
+def test_the_typical_sigma_by_kind_of_pixel_and_when_it_warns(data: TinyData) -> None:
+    run(data)
+    report = validate(job_of(data).cache, data.source(), full=True)
+    assert set(report.typical) == {"edge", "smooth", "far", "near"}
+    assert report.typical["edge"] > 5 * report.typical["smooth"]
+    assert report.typical["far"] > report.typical["near"]
+    assert report.warnings == []
+
+
+def test_odd_statistics_warn_and_are_no_finding(tmp_path: Path) -> None:
+    """Near clutter before a far wall, without an edge of 10 %: far is calm, so a warning, and no more."""
+    data = TinyData(tmp_path / "odd")
+    depth = np.full((24, 64), 5.0, np.float32)
+    depth[:, :32] = 4.6 + 0.2 * (np.arange(32) % 2)
+    data.write("s", "0", depth)
+    run(data)
+    report = validate(job_of(data).cache, data.source(), full=True)
+    assert report.findings == []
+    (warning,) = report.warnings
+    assert (warning.check, warning.expected) == ("statistics", "σ in the farther half above σ elsewhere")
+    assert f"typically {report.typical['far']:.3g} m there and {report.typical['near']:.3g} m" in warning.got
+    assert "docs/datasets.md" in warning.repair
+    assert "  warning: statistics: the 1 frames computed again: " in validate_text(asdict(report))
 
 
 def test_clear_is_refused_while_a_run_goes_on(data: TinyData) -> None:
@@ -313,3 +524,51 @@ def test_a_missing_root_and_another_kernel_are_errors(data: TinyData, monkeypatc
     with pytest.raises(CacheError, match="computed by another kernel version"):
         check(data)
     assert validate(str(cache)).findings == []
+
+
+def invoke(*arguments: object) -> Result:
+    return CliRunner().invoke(cli, ["validate", *map(str, arguments)])
+
+
+def test_the_command_names_frame_expected_got_and_repair_and_ends_with_3(data: TinyData) -> None:
+    cache = run(data)
+    good = invoke(cache, "--full", "--json")
+    assert good.exit_code == 0
+    facts = json.loads(good.stdout)
+    assert (facts["findings"], facts["warnings"], facts["recomputed"]) == ([], [], 6)
+    assert set(facts["typical"]) == {"edge", "smooth", "far", "near"}
+    (cache / "b/sigma_Z2/c/0/0/0").unlink()
+    bad = invoke(cache, "--full", "--json")
+    assert bad.exit_code == 3
+    for finding, frame in zip(json.loads(bad.stdout)["findings"], ("000", "001"), strict=True):
+        assert finding == {
+            "check": "integrity",
+            "where": f"b/depth/{frame}.npy, sigma_Z2",
+            "expected": "stored values",
+            "got": "missing values (NaN)",
+            "repair": "`precompute validate --clear`, then `precompute run` with the options of the cache",
+            "shard": ["b", 0],
+        }
+    text = invoke(cache)
+    assert text.exit_code == 3
+    assert text.stdout.count("\n") == 3  # a line in all, and one for each finding
+
+
+def test_warnings_alone_end_with_0(data: TinyData) -> None:
+    cache = run(data)
+    (cache / "b/sigma_Z2/c/0/0/0.0123abc.partial").write_bytes(b"half")
+    result = invoke(cache)
+    assert result.exit_code == 0
+    assert "nothing wrong\n  warning: structure: b/sigma_Z2/c/0/0/0.0123abc.partial: " in result.stdout
+
+
+def test_a_cache_behind_a_url_is_checked_with_a_root_or_by_itself(data: TinyData) -> None:
+    cache = f"memory://{data.root.name}/validated.zarr"
+    list(pipeline.run(data.job(cache=cache), execute.serial))
+    assert invoke(cache, "--root", data.root).exit_code == 0
+    assert invoke(cache, "--sample", "0").exit_code == 0
+    refused = invoke(cache)
+    assert refused.exit_code == 2
+    assert "pass --root DIR, or --sample 0" in refused.stderr
+    zarr.create_array(f"{cache}/b/mine", shape=(3,), dtype="f4")
+    assert [(f.where, f.repair) for f in validate(cache).findings] == [("b/mine", "remove b/mine")]

@@ -1,0 +1,45 @@
+"""What validation reports: a finding, and the repairs that it names."""
+
+from dataclasses import dataclass
+
+from depthvar.datasets.errors import CacheError
+from depthvar.datasets.format import FAILED, NOT_DONE
+
+from .plan import StoredGroup
+
+RUN_AGAIN = "`precompute run` with the options of the cache"
+CLEAR = f"`precompute validate --clear`, then {RUN_AGAIN}"
+OVERWRITE = f"{RUN_AGAIN} and --overwrite"
+EXPECTED = "σ² ≥ 0 in the limits of the parameters, finite exactly where the depth is valid"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong.
+
+    Attributes:
+        check: structure | integrity | meaning | completeness | staleness | recomputation; statistics in a warning.
+        where: the frame's key, or the group or array.
+        expected: what should be there.
+        got: what is there.
+        repair: what to type next.
+        shard: (group, first row) of the shard that ``--clear`` makes the next run compute again.
+    """
+
+    check: str
+    where: str
+    expected: str
+    got: str
+    repair: str
+    shard: tuple[str, int] | None = None
+
+
+def is_done(group: StoredGroup, row: int) -> bool:
+    """Return whether the row of a group exists and holds a computed frame."""
+    return row < len(group.keys) and group.digest[row].tobytes() not in (NOT_DONE, FAILED)
+
+
+def text_of(error: Exception) -> str:
+    """Return an error of any kind in one line."""
+    text = " ".join(str(error).split())
+    return text if isinstance(error, CacheError) else f"{type(error).__name__}: {text}"
