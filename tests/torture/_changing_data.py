@@ -45,12 +45,14 @@ class ChangingData(TinyData):
 
     Attributes:
         frames: what each frame's files hold now.
+        changed: keys of the frames that have been changed; its user clears it.
     """
 
     def __init__(self, root: Path, random: np.random.Generator, sequences: int, count: int) -> None:
         super().__init__(root)
         self.random = random
         self.frames: dict[str, Version] = {}
+        self.changed: set[str] = set()
         self._past: dict[str, list[Version | None]] = {}
         self._contents: set[tuple[int, tuple[int, int], float]] = set()
         self._clock = time.time_ns() - 10**15
@@ -86,6 +88,7 @@ class ChangingData(TinyData):
     def _put(self, key: str, version: Version | None) -> None:
         """Make a frame's files hold a version; None removes them. Half of the files are replaced, half rewritten."""
         self._past.setdefault(key, []).append(self.frames.get(key))
+        self.changed.add(key)
         depth_path, camera_path = self.root / key, self.root / key.replace("depth", "camera").replace(".npy", ".txt")
         if version is None:
             depth_path.unlink(missing_ok=True)
@@ -110,10 +113,13 @@ class ChangingData(TinyData):
         self.frames[key] = version
         self._contents.add(version[:3])
 
-    def change(self, kind: str | None = None) -> str:
-        """Make one change, at random unless its kind is given; sizes and times stay equal in half. Returns its kind."""
+    def change(self, kind: str | None = None, key: str | None = None) -> str:
+        """Make one change, at random unless its kind or frame is given, and return its kind.
+
+        The sizes and times of what is inserted, renamed, or gets other intrinsics stay equal in half the cases.
+        """
         keys = sorted(self.frames)
-        key, equal = str(self.random.choice(keys)), bool(self.random.random() < 0.5)
+        key, equal = key or str(self.random.choice(keys)), bool(self.random.random() < 0.5)
         version = self.frames[key]
         more, fewer = len(keys) < self._count + 4, len(keys) > self._count - 4
         kinds = ["edit", "revert", "intrinsics", *["insert"] * more, *["remove"] * fewer]

@@ -24,7 +24,7 @@ from depthvar.precompute.kernel import KernelParams
 from depthvar.precompute.worker import TaskResult
 
 SHARD_FRAMES = 4  # of a new cache, where the run is forked from here
-SLOW_READ = 0.002  # seconds between a frame's bytes and the next step, where files are edited during the run
+SLOW_READ = 0.02  # seconds between a frame's bytes and the next step, where files are edited during the run
 COMMAND = Path(sys.executable).with_name("precompute")
 FORKED = {"serial": execute.serial, "threads": execute.in_threads(4)}
 WORKERS = {"serial": 1, "threads": 4, "command line": os.cpu_count() or 1, "worker processes": 2}
@@ -71,6 +71,7 @@ def start(log: Path, work: Callable[..., None], *arguments: Any) -> BaseProcess:
         file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(file, 1)
         os.dup2(file, 2)
+        sys.stdout = sys.stderr = os.fdopen(1, "w", buffering=1, closefd=False)  # pytest's are others
         work(*arguments)
 
     process = get_context("fork").Process(target=child)
@@ -89,6 +90,7 @@ def forked_run(
 
         def read(self: DepthSource, key: str) -> Any:
             frame = real(self, key)
+            os.write(1, f"reading {key}\n".encode())
             time.sleep(SLOW_READ)
             return frame
 
@@ -100,10 +102,9 @@ def forked_run(
         job = data.job(params=options.get("params", KernelParams()))
         for event in pipeline.run(job, FORKED[mode], overwrite=options.get("overwrite", False)):
             if isinstance(event, TaskResult):
-                sys.stdout.write(json.dumps({"group": event.group, "start": event.start, "n": event.computed}) + "\n")
-                sys.stdout.flush()
+                print(json.dumps({"group": event.group, "start": event.start, "n": event.computed}))
     except DepthVarError as error:
-        print(f"error: {error}", flush=True)
+        print(f"error: {error}")
         sys.exit(1)
 
 
@@ -150,6 +151,12 @@ def _in_group(process: psutil.Process, group: int) -> bool:
         return os.getpgid(process.pid) == group and process.status() != psutil.STATUS_ZOMBIE
     except (ProcessLookupError, psutil.NoSuchProcess):
         return False
+
+
+def being_read(log: Path) -> str | None:
+    """Return the frame that a slow run has read last."""
+    lines = [line for line in log.read_text().splitlines() if line.startswith("reading ")] if log.exists() else []
+    return lines[-1].removeprefix("reading ") if lines else None
 
 
 def computed(log: Path, cache: Path) -> tuple[set[tuple[str, int]], int | None]:

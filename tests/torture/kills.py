@@ -4,7 +4,7 @@
 
 A kill is SIGKILL to the process group of a run, and counts only if it met the run alive. Moments are of three kinds,
 counted apart: uniformly random over the run's length; random after a first shard's write was seen on the disk; and,
-one after the other, just before every change that a run makes to the file system. Then the source changes, or not, the
+one after the other, just before the changes that a run makes to the file system. Then the source changes, or not, the
 run is resumed (and in a quarter of the trials killed again), and the cache is compared with the float64 oracle.
 """
 
@@ -15,7 +15,6 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
 from itertools import count
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -24,7 +23,19 @@ from typing import Any
 import numpy as np
 import zarr
 from _changing_data import ChangingData, Version
-from _runs import FORKED, MUTANTS, WORKERS, Mutant, command_run, computed, forked_run, kill, start
+from _runs import (
+    FORKED,
+    MUTANTS,
+    SLOW_READ,
+    WORKERS,
+    Mutant,
+    being_read,
+    command_run,
+    computed,
+    forked_run,
+    kill,
+    start,
+)
 
 sys.path.append(str(Path(__file__).resolve().parents[2] / "benchmarks"))
 from machine import machine
@@ -34,12 +45,14 @@ from depthvar.precompute.kernel import KernelParams
 from depthvar.precompute.kernel_numba import warm_up
 
 Shard = tuple[str, int]  # group, number in it
-UNIFORM = {"serial": 40, "threads": 40, "command line": 10, "worker processes": 10}  # half on a fresh cache
-DURING_WRITES = {"worker processes": 10, "command line": 6}
+UNIFORM = {"serial": 43, "threads": 43, "command line": 6, "worker processes": 8}  # half on a fresh cache
+DURING_WRITES = {"worker processes": 6, "command line": 2}
 OVERWRITES = 30
+SWEEPS = {"fresh": 3, "touched": 1, "grown": 1, "overwrite": 3}  # one change in so many; odd: opening and renaming both
 OTHER = {"overwrite": True, "params": KernelParams(window=3)}
 AGAIN = 0.25  # of the resumed runs are killed too
 UNCHANGED = 0.35  # of the trials leave the source as it is
+KILLED, RESUMED = "after the kill", "after the resume"
 MOST_KILLS = 200  # for a mutant to show
 
 
@@ -94,14 +107,14 @@ class Torture:
         self.log = folder / "log"
         self.seconds: dict[tuple[str, bool], float] = {}
         self.counts: Counter[str] = Counter()
-        self.violations: list[str] = []
+        self.violations: list[tuple[str, str]] = []
 
-    def note(self, what: str, found: list[str]) -> None:
-        """Keep violations, and say so."""
+    def note(self, moment: str, what: str, found: list[str]) -> None:
+        """Keep violations, and say so. ``moment``: when they show."""
         for violation in found:
-            self.violations.append(f"{what}: {violation}")
+            self.violations.append((moment, f"{what}: {violation}"))
             if self.mutant is None:
-                print(f"VIOLATION {self.violations[-1]}", file=sys.stderr, flush=True)
+                print(f"VIOLATION {moment}: {what}: {violation}", file=sys.stderr, flush=True)
 
     def start(self, mode: str, *, slow: bool = False, die_at: int = 0, **options: Any) -> BaseProcess:
         """Start a run."""
@@ -114,7 +127,7 @@ class Torture:
         process = self.start(mode, **options)
         process.join()
         if process.exitcode != 0:
-            self.note(what, [f"the run ended with {process.exitcode}: {self.log.read_text()[-500:]}"])
+            self.note("exit", what, [f"the run ended with {process.exitcode}: {self.log.read_text()[-500:]}"])
             shutil.rmtree(self.data.cache, ignore_errors=True)  # so that the next trial begins well
             self.start("serial").join()
 
@@ -134,7 +147,7 @@ class Torture:
         """Note every file of the cache that is not what an uninterrupted run writes."""
         got = contents(self.data.cache)
         differ = sorted(name for name in {*got, *wanted} if got.get(name) != wanted.get(name))
-        self.note(what, [f"{name}: not the bytes of an uninterrupted run" for name in differ])
+        self.note("bytes", what, [f"{name}: not the bytes of an uninterrupted run" for name in differ])
         self.counts["unchanged source: compared with the bytes of an uninterrupted run"] += 1
 
     def trial(self, mode: str, finished: bool, kind: str = "uniform") -> bool:
@@ -155,7 +168,8 @@ class Torture:
         wanted = self.uninterrupted()[0] if unchanged else {}
         if (mode, finished) not in self.seconds:
             self.seconds[mode, finished] = self.uninterrupted(mode)[1]
-        before, half, frames = digest_chunks(data.cache), half_written(data.cache), dict(data.frames)
+        before, half = digest_chunks(data.cache), half_written(data.cache)
+        data.changed.clear()
 
         process, began = self.start(mode, slow=live), time.perf_counter()
         if kind == "during writes":
@@ -163,11 +177,15 @@ class Torture:
                 time.sleep(0.001)
             until = time.perf_counter() - began + random.uniform(0, 0.1)
         else:
-            until = random.uniform(0, self.seconds[mode, finished] * (1.5 if live else 1))  # those reads are slow
+            slower = SLOW_READ * len(data.frames) / WORKERS[mode] if live and mode in FORKED else 0
+            until = random.uniform(0, self.seconds[mode, finished] + slower)
         edits = np.sort(random.uniform(0, until, random.integers(1, 16))) if live else []
         for moment in edits:
             process.join(max(0, began + moment - time.perf_counter()))
-            data.change()
+            if (key := being_read(self.log)) in data.frames and random.random() < 0.7:
+                data.change(str(random.choice(["edit", "intrinsics"])), key)
+            else:
+                data.change()
         process.join(max(0, began + until - time.perf_counter()))
         alive = kill(process)
         ended = self._after_kill(what_number, what if alive else "the run had ended", mode, process, before, half)
@@ -178,10 +196,9 @@ class Torture:
             for _ in range(random.integers(1, 3)):
                 self.counts[f"between: {data.change()}"] += 1
         ended |= self._resume(what_number, mode, self.seconds[mode, finished])
-        differ = {key for key in {*frames, *data.frames} if frames.get(key) != data.frames.get(key)}
-        self._check_work(what_number, ended - shards_of(data.cache, differ), exact=unchanged)
-        self.note(what_number, data.wrong_cache(data.cache))
-        if unchanged and mode != "command line":  # which makes larger shards on a fresh cache
+        self._check_work(what_number, ended - shards_of(data.cache, data.changed), exact=unchanged)
+        self.note(RESUMED, what_number, data.wrong_cache(data.cache))
+        if unchanged and (finished or mode in FORKED):  # the command line makes larger shards, on a fresh cache
             self.compare(what_number, wanted)
         print(f"{what_number}: {'alive' if alive else 'had ended'}", file=sys.stderr, flush=True)
         return alive
@@ -195,10 +212,10 @@ class Torture:
         self.counts[f"{kind}: kills inside a shard's write"] += bool(writing)
         self.counts[f"{kind}: shards in flight"] += len(writing)
         if len(writing) > WORKERS[mode]:
-            self.note(what, [f"{len(writing)} shards in flight, by {WORKERS[mode]} workers"])
+            self.note("work", what, [f"{len(writing)} shards in flight, by {WORKERS[mode]} workers"])
         if process.exitcode not in (0, 1, -9):
-            self.note(what, [f"the run ended with {process.exitcode}: {self.log.read_text()[-500:]}"])
-        self.note(f"{what}, after the kill", self.data.wrong_rows(self.data.cache))
+            self.note("exit", what, [f"the run ended with {process.exitcode}: {self.log.read_text()[-500:]}"])
+        self.note(KILLED, what, self.data.wrong_rows(self.data.cache))
         after = digest_chunks(self.data.cache)
         return {shard for shard, chunk in after.items() if chunk != before.get(shard)}
 
@@ -217,11 +234,14 @@ class Torture:
     def _check_work(self, what: str, ended: set[Shard], exact: bool) -> None:
         """Check that the run that has ended computed no shard that a killed one had ended."""
         shards, frames = computed(self.log, self.data.cache)
-        self.note(what, [f"{shard}: computed again, though it was done" for shard in shards & ended])
+        self.note("work", what, [f"{shard}: computed again, though it was done" for shard in shards & ended])
         if frames is not None and exact:
-            done = sum(len(chunk) // 32 for shard, chunk in digest_chunks(self.data.cache).items() if shard in ended)
+            chunks = [chunk for shard, chunk in digest_chunks(self.data.cache).items() if shard in ended]
+            done = sum(int(np.frombuffer(chunk, np.uint8).reshape(-1, 32).any(axis=1).sum()) for chunk in chunks)
             if frames > len(self.data.frames) - done:
-                self.note(what, [f"{frames} frames computed again, {done} of {len(self.data.frames)} were done"])
+                self.note(
+                    "work", what, [f"{frames} frames computed again, {done} of {len(self.data.frames)} were done"]
+                )
         self.counts["shards computed by resumed runs"] += len(shards)
 
     def sweep(self, scenario: str, step: int = 1) -> None:
@@ -249,8 +269,8 @@ class Torture:
                 for _ in range(self.random.integers(1, 4)):
                     self.data.change()
                 self.finish(what)
-            self.note(what, self.data.wrong_cache(self.data.cache))
-        print(f"{scenario}: killed before each of {number - 1} changes", file=sys.stderr, flush=True)
+            self.note(RESUMED, what, self.data.wrong_cache(self.data.cache))
+        print(f"{scenario}: killed before one in {step} of {number - 1} changes", file=sys.stderr, flush=True)
 
     def _prepare(self, scenario: str) -> dict[str, Any]:
         if scenario == "fresh":
@@ -300,34 +320,32 @@ class Torture:
             self.counts[f"after a killed overwrite, {choice} parameters: finished"] += 1
         elif choice != "again" and "computed with other parameters" in self.log.read_text():
             self.counts[f"after a killed overwrite, {choice} parameters: refused"] += 1
-            self.note(f"{what}, refused", self.data.wrong_rows(self.data.cache))
+            self.note(KILLED, f"{what}, refused", self.data.wrong_rows(self.data.cache))
             self.finish(f"{what}, overwritten after all", **OTHER)
         else:
-            self.note(what, [f"the next run ended with {process.exitcode}: {self.log.read_text()[-500:]}"])
+            self.note("exit", what, [f"the next run ended with {process.exitcode}: {self.log.read_text()[-500:]}"])
             self.finish(f"{what}, overwritten after all", **OTHER)
-        self.note(what, self.data.wrong_cache(self.data.cache))
+        self.note(RESUMED, what, self.data.wrong_cache(self.data.cache))
         if choice != "old" or process.exitcode != 0:
             self.compare(what, wanted)
 
 
 def hunt(folder: Path, mutant: Mutant, seed: int) -> dict[str, Any]:
-    """Torture a mutant until the cache is wrong after a kill, and after a resume; None: it survived."""
+    """Torture a mutant until a cache is wrong after a resume.
+
+    Returns:
+        The first trial that shows it, and the first that shows it right after the kill; None: none did.
+    """
     torture = Torture(folder, seed, mutant)
-    after_kill = after_resume = None
-    moments: Iterator[int] = iter(range(1, MOST_KILLS + 1))
-    for kills in moments:
-        torture.trial(["serial", "threads"][kills % 2], finished=kills % 4 > 0)
-        if after_kill is None and any("after the kill" in text for text in torture.violations):
-            after_kill = kills
-        if any("after the kill" not in text for text in torture.violations):
-            after_resume = kills
+    first: dict[str, Any] = {}
+    for number in range(1, MOST_KILLS + 1):
+        torture.trial(["serial", "threads"][number % 2], finished=number % 4 > 0)
+        for moment, text in torture.violations:
+            first.setdefault(moment, {"kills": number, "found": text})
+        if RESUMED in first:
             break
-    wrong = [text for text in torture.violations if "after the kill" not in text]
-    return {
-        "trials until wrong after the kill": after_kill,
-        "trials until wrong after the resume": after_resume,
-        "first": wrong[:1],
-    }
+    print(f"{mutant.__name__}: {first}", file=sys.stderr, flush=True)
+    return {moment: first.get(moment) for moment in (KILLED, RESUMED)}
 
 
 def main() -> None:
@@ -339,7 +357,7 @@ def main() -> None:
     began = time.perf_counter()
     warm_up("range")
     counts: Counter[str] = Counter()
-    violations: list[str] = []
+    violations: list[tuple[str, str]] = []
     with tempfile.TemporaryDirectory() as folder:
         torture = Torture(Path(folder) / "trials", arguments.seed)
         for kind, table in (("uniform", UNIFORM), ("during writes", DURING_WRITES)):
@@ -348,16 +366,16 @@ def main() -> None:
                 while landed < max(2, round(kills * arguments.scale)):
                     landed += torture.trial(mode, finished=landed % 2 == 1, kind=kind)
         runs = [torture]
-        for scenario in ("fresh", "touched", "grown", "overwrite"):
+        for scenario, step in SWEEPS.items():
             runs.append(Torture(Path(folder) / scenario, arguments.seed, sequences=2, frames=3))
-            runs[-1].sweep(scenario, step=max(1, round(1 / arguments.scale)))
+            runs[-1].sweep(scenario, max(step, round(1 / arguments.scale)))
         runs.append(Torture(Path(folder) / "overwrites", arguments.seed))
         runs[-1].overwrites(max(2, round(OVERWRITES * arguments.scale)))
         for run in runs:
             counts += run.counts
             violations += run.violations
         mutants = {name: hunt(Path(folder) / name, mutant, arguments.seed) for name, mutant in MUTANTS.items()}
-    survived = [name for name, found in mutants.items() if found["trials until wrong after the resume"] is None]
+    survived = [name for name, found in mutants.items() if found[RESUMED] is None]
     inside = sum(number for name, number in counts.items() if name.endswith("inside a shard's write"))
     result = {
         **machine(),
