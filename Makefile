@@ -1,4 +1,4 @@
-.PHONY: help check format test test-slow bench docs evidence evidence-smoke
+.PHONY: help check format test test-slow torture bench docs evidence evidence-smoke
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -19,6 +19,9 @@ test: ## the test suite (pytest, not python -m pytest: our datasets/ would shado
 
 test-slow: ## the tests that take minutes
 	pytest -m slow
+
+torture: ## kills, damage, faults and hostile input (docs/reliability.md), as JSON in tests/torture/results/
+	for script in tests/torture/[a-z]*.py; do python $$script > tests/torture/results/$$(basename $$script .py).json || exit 1; done
 
 bench: ## every figure of the README, as JSON in benchmarks/results/
 	for script in kernel pipeline cache startup step loader fidelity; do python benchmarks/$$script.py > benchmarks/results/$$script.json || exit 1; done

@@ -162,6 +162,8 @@ def run(
         with creating(job.cache, part):
             root = _describe(job, plan, store.open_existing(job.cache))  # another part may have created it by now
             store.prepare(root, plan.groups, job.strides, job.with_depth)
+        if part is None:
+            store.remove_partial(job.cache)
         tasks = choose(plan, part, limit)
         yield make_outlook(plan, tasks, job)
         if tasks and job.device == "cpu":

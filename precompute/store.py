@@ -4,6 +4,8 @@ a shard's digests are zeroed first, then its maps are written, and its digests a
 """
 
 import asyncio
+import os
+import re
 import shutil
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -56,7 +58,7 @@ def open_existing(url: str) -> zarr.Group | None:
         return zarr.open_group(url, mode="r+", zarr_format=3)
     except (FileNotFoundError, FileExistsError, NotADirectoryError):
         path = Path(url)
-        if "://" not in url and path.exists() and (not path.is_dir() or any(path.iterdir())):
+        if "://" not in url and path.exists() and not (path.is_dir() and all(map(_is_partial, path.iterdir()))):
             raise CacheError(
                 f"{url}: exists and is not a depthvar cache; pass another --out, or remove it by hand"
             ) from None
@@ -73,6 +75,20 @@ def create(url: str, attributes: Mapping[str, Any]) -> zarr.Group:
         return zarr.create_group(url, zarr_format=3, attributes=seal(attributes))
 
 
+def _is_partial(path: Path) -> bool:
+    """Say whether a file is one that Zarr was writing when its process died, before it gave it its name."""
+    return re.fullmatch(r"(zarr|\d+)\.[0-9a-f]{32}\.partial", path.name) is not None
+
+
+def remove_partial(cache: str) -> None:
+    """Remove what dead runs were writing from a cache of ours that nobody else writes."""
+    with writing(cache):
+        for folder, _, names in os.walk(cache):  # of a URL: nothing, such stores leave nothing either
+            for path in (Path(folder, name) for name in names):
+                if _is_partial(path):
+                    path.unlink()
+
+
 def remove(root: zarr.Group) -> None:
     """Remove a cache for ``--overwrite``: every digest first, the root's metadata last.
 
@@ -87,16 +103,19 @@ def remove(root: zarr.Group) -> None:
         )
 
     async def remove_all(store: Store, prefix: str) -> None:
-        keys = [key async for key in store.list_prefix(prefix)]
-        for key in sorted(keys, key=lambda key: ("/digest/" not in key, key == f"{prefix}zarr.json")):
+        metadata = f"{prefix}zarr.json"
+        keys = [key async for key in store.list_prefix(prefix) if key != metadata]
+        for key in sorted(keys, key=lambda key: "/digest/" not in key):
             await store.delete(key)
+        if isinstance(store, LocalStore):  # empty folders are left
+            for folder in store.root.iterdir():
+                if folder.is_dir():
+                    shutil.rmtree(folder)
+        await store.delete(metadata)
 
     store, path = root.store_path.store, root.store_path.path
     with writing(str(root.store_path)):
         _wait(remove_all(store, f"{path}/" if path else ""))
-        if isinstance(store, LocalStore):  # empty folders are left
-            for folder in store.root.iterdir():
-                shutil.rmtree(folder)
 
 
 def _wait(coroutine: Coroutine[Any, Any, None]) -> None:
@@ -106,13 +125,17 @@ def _wait(coroutine: Coroutine[Any, Any, None]) -> None:
 
 
 def _require_group(root: zarr.Group, plan: GroupPlan) -> zarr.Group:
-    """Return a sequence's group, created with its attributes in one write unless it is there."""
+    """Return a sequence's group, created with its attributes in one write unless it is there.
+
+    One without digests gets them anew: Zarr made it, as the folder of another sequence, or a run died before it was
+    complete, and the frames may be others by now.
+    """
     attributes = plan.layout.attributes(plan.sequence)
     group = root.get(plan.name)
     if group is None:
         return root.create_group(plan.name, attributes=attributes)
     if isinstance(group, zarr.Group):
-        if "sequence" not in group.attrs:  # Zarr made it, as the folder of another sequence
+        if "digest" not in group and group.attrs.asdict() != attributes:
             group.attrs.put(attributes)
         return group
     raise CacheError(f"{root.store_path}/{plan.name}: expected a group, got an array; compute anew with --overwrite")
@@ -121,6 +144,9 @@ def _require_group(root: zarr.Group, plan: GroupPlan) -> zarr.Group:
 def prepare(root: zarr.Group, groups: Sequence[GroupPlan], strides: tuple[int, ...], with_depth: bool) -> None:
     """Create the groups and arrays that are absent, and let those grow that have more rows than before.
 
+    Digests come last: without them a group is not complete, and arrays of another layout are made anew; where they
+    have fewer rows than other arrays, a run died while the group grew, and the plan's number of rows stands.
+
     Raises:
         CacheError: an existing group or array is not what the format implies.
     """
@@ -128,10 +154,14 @@ def prepare(root: zarr.Group, groups: Sequence[GroupPlan], strides: tuple[int, .
         with writing(where := f"{root.store_path}/{plan.name}"), understood(where):
             group = _require_group(root, plan)
             arguments = array_arguments(plan.layout, plan.rows, strides, with_depth)
-            for name in sorted(arguments, key=lambda name: name == "digest"):  # the digests last
+            expected = expected_metadata(plan.layout, plan.rows, strides, with_depth)
+            complete = "digest" in group
+            for name in sorted(arguments, key=lambda name: name == "digest"):
+                if not complete and name in group and array_metadata(array_of(group, name)) != expected[name]:
+                    del group[name]
                 if name not in group:
                     group.create_array(name, **arguments[name])
-                elif (array := array_of(group, name)).shape[0] < plan.rows:
+                elif (array := array_of(group, name)).shape[0] != plan.rows:
                     array.resize((plan.rows, *array.shape[1:]))
         check_arrays(group, plan, strides, with_depth)
 

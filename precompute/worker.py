@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from depthvar.datasets.errors import DepthVarError, SourceError
 from depthvar.datasets.format import FAILED, NOT_DONE, level_name, level_shape
 from depthvar.datasets.frame import Frame
-from depthvar.datasets.source import DepthSource
+from depthvar.datasets.source import DepthSource, SourceStat
 
 from .fingerprint import fingerprint, frame_digest, parameters
 from .kernel import KernelParams, sigma_z2
@@ -142,8 +142,7 @@ def _read_steady(source: DepthSource, key: str) -> tuple[Frame, tuple[int, int]]
     after = source.stat(key)
     if (after.total_size, after.hash63) != (before.total_size, before.hash63):
         raise SourceError(f"{source.root / key}: the file changed while it was read; run again when it is complete")
-    young = now - before.newest_mtime_ns < YOUNG_NS
-    return frame, (0, 0) if young else (before.total_size, before.hash63)
+    return frame, _trusted(before, now)
 
 
 def _compute(job: Job, task: Task, group: zarr.Group, mark: str) -> tuple[int, tuple[tuple[str, str], ...]]:
@@ -162,8 +161,9 @@ def _compute(job: Job, task: Task, group: zarr.Group, mark: str) -> tuple[int, t
     for row, (key, state) in enumerate(zip(task.keys, task.states, strict=True)):
         if state in ("clear", "cleared"):
             continue
+        before = _stat_before(job.source, key) if job.on_error == "skip" else (0, 0)
         try:
-            intrinsics[row] = job.source.intrinsics(key)
+            intrinsics[row] = job.source.intrinsics(key)  # of a frame that fails, too
             frame, stat[row] = _read_steady(job.source, key)
             if frame.depth.shape != (layout.height, layout.width):
                 raise SourceError(
@@ -176,8 +176,9 @@ def _compute(job: Job, task: Task, group: zarr.Group, mark: str) -> tuple[int, t
                 raise
             failed.append((key, str(error)))
             digests[row] = FAILED
-            stat[row] = _stat_of_failure(job.source, key)
+            stat[row] = before
             continue
+        intrinsics[row] = frame.intrinsics  # they may have changed in between
         digests[row] = frame_digest(frame, mark)
         if job.with_depth:
             maps["depth"][row] = frame.depth
@@ -186,10 +187,18 @@ def _compute(job: Job, task: Task, group: zarr.Group, mark: str) -> tuple[int, t
     return task.frames - len(failed), tuple(failed)
 
 
-def _stat_of_failure(source: DepthSource, key: str) -> tuple[int, int]:
-    """Return the stat by which a later run sees that a broken frame has been mended; (0, 0) if it is missing."""
+def _stat_before(source: DepthSource, key: str) -> tuple[int, int]:
+    """Return the stat by which a later run sees that a broken frame has been mended: (0, 0) if it is missing or young.
+
+    Taken before reading: a file that is completed while it is read must not count as the broken one.
+    """
     try:
         stat = source.stat(key)
     except DepthVarError:
         return 0, 0
-    return stat.total_size, stat.hash63
+    return _trusted(stat, time.time_ns())
+
+
+def _trusted(stat: SourceStat, now: int) -> tuple[int, int]:
+    """Return the ``source_stat`` to store; (0, 0) while a file is so young that it may change without a new time."""
+    return (0, 0) if now - stat.newest_mtime_ns < YOUNG_NS else (stat.total_size, stat.hash63)

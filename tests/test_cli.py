@@ -339,6 +339,7 @@ def test_compat_pi3(tiny: TinyData, tmp_path: Path) -> None:
 def test_skipped_frames_are_listed_and_computed_when_mended(tiny: TinyData) -> None:
     key = "b/depth/001.npy"
     (tiny.root / key).write_bytes(b"broken")
+    age(tiny.root)
     result = run(tiny, "--on-error", "skip")
     assert result.exit_code == 4
     assert re.search(rf"failed frames \(mend the files and run again\):\n  {key}: .*{key}", result.stdout)

@@ -1,0 +1,40 @@
+"""A slice of tests/torture/kills.py: a handful of kills leave nothing wrong, and mutants of the product are found."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.append(str(Path(__file__).parent / "torture"))
+import kills
+from _runs import MUTANTS
+
+from depthvar.precompute.kernel_numba import warm_up
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _warm() -> None:
+    warm_up("range")  # before the runs are forked
+
+
+def test_killed_at_random_times_with_changes_between(tmp_path: Path) -> None:
+    torture = kills.Torture(tmp_path, 1, sequences=2, frames=6)
+    for number in range(6):
+        torture.trial(["serial", "threads"][number % 2], finished=number > 1)
+    assert torture.violations == []
+    assert sum(number for name, number in torture.counts.items() if name.endswith(": kills")) >= 6
+
+
+@pytest.mark.parametrize(("scenario", "step"), [("fresh", 41), ("touched", 5), ("grown", 17), ("overwrite", 47)])
+def test_killed_before_a_change_to_the_file_system(tmp_path: Path, scenario: str, step: int) -> None:
+    torture = kills.Torture(tmp_path, 0, sequences=2, frames=3)
+    torture.sweep(scenario, step)
+    assert torture.violations == []
+    assert torture.counts[f"every change, {scenario}: kills"] >= 3
+
+
+@pytest.mark.parametrize("name", ["no_zeroing", "digest_first"])
+def test_a_mutant_is_found(tmp_path: Path, name: str) -> None:
+    torture = kills.Torture(tmp_path, 0, MUTANTS[name], sequences=1, frames=3)
+    torture.sweep("grown", step=11)
+    assert any(moment == kills.KILLED and "not what its digest names" in text for moment, text in torture.violations)
