@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from depthvar.datasets.errors import DepthVarError, ParameterError
+from depthvar.datasets.errors import DepthVarError, ParameterError, hide_credentials
 
 from .options import make_job, parse_part, write_sample
 
@@ -25,6 +25,11 @@ if TYPE_CHECKING:
     from .worker import Job, TaskResult
 
 DEFAULT_STRIDES = "1,2,3,4,6,8"
+
+
+class _Formatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return hide_credentials(super().format(record))
 
 
 class _Commands(click.Group):
@@ -55,7 +60,7 @@ def main() -> None:
       precompute run --dataset hospital
     """
     handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(message)s"))
+    handler.setFormatter(_Formatter())
     logger = logging.getLogger("depthvar")
     logger.handlers, logger.propagate = [handler], False
     logger.setLevel(logging.INFO)
@@ -221,4 +226,4 @@ def _executor(options: dict[str, Any]) -> "Execute":
 
 
 def _print(as_json: bool, facts: dict[str, Any], text: Callable[[dict[str, Any]], str]) -> None:
-    click.echo(json.dumps(facts, ensure_ascii=False) if as_json else text(facts))
+    click.echo(hide_credentials(json.dumps(facts, ensure_ascii=False) if as_json else text(facts)))

@@ -4,6 +4,7 @@ a shard's digests are zeroed first, then its maps are written, and its digests a
 """
 
 import asyncio
+import os
 import shutil
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +16,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 from zarr.abc.store import Store
-from zarr.storage import LocalStore
+from zarr.storage import LocalStore, StorePath
 
 from depthvar.datasets.errors import CacheError
 from depthvar.datasets.format import (
@@ -46,6 +47,18 @@ def writing(where: str) -> Iterator[None]:
         ) from error
 
 
+def _refuse_links(path: StorePath) -> None:
+    """Raise CacheError where a folder on the way from the root of a local cache to a stored object is a symlink."""
+    if isinstance(path.store, LocalStore):
+        folder = os.path.dirname(path.path)
+        root = os.path.realpath(path.store.root)
+        if os.path.realpath(os.path.join(root, folder)) != os.path.join(root, folder).rstrip("/"):
+            raise CacheError(
+                f"{path.store.root}/{folder}: expected folders, got a symlink among them, and nothing is written "
+                "through one; put a folder in its place, or link the cache as a whole"
+            )
+
+
 def open_existing(url: str) -> zarr.Group | None:
     """Open a cache for writing, or return None where there is nothing yet.
 
@@ -61,7 +74,9 @@ def open_existing(url: str) -> zarr.Group | None:
                 f"{url}: exists and is not a depthvar cache; pass another --out, or remove it by hand"
             ) from None
         return None
-    except (ValueError, TypeError, KeyError) as error:
+    except OSError:
+        raise
+    except Exception as error:  # whatever Zarr raises on damaged metadata
         raise CacheError(
             f"{url}: zarr.json is unreadable ({error}); remove the cache by hand, or pass --out"
         ) from error
@@ -125,9 +140,13 @@ def prepare(root: zarr.Group, groups: Sequence[GroupPlan], strides: tuple[int, .
         CacheError: an existing group or array is not what the format implies.
     """
     for plan in groups:
-        with writing(f"{root.store_path}/{plan.name}"):
+        where = f"{root.store_path}/{plan.name}"
+        plan.layout.check(plan.rows, where)
+        arguments = array_arguments(plan.layout, plan.rows, strides, with_depth)
+        for name in arguments:
+            _refuse_links(root.store_path / plan.name / name / "zarr.json")
+        with writing(where):
             group = _require_group(root, plan)
-            arguments = array_arguments(plan.layout, plan.rows, strides, with_depth)
             for name in sorted(arguments, key=lambda name: name == "digest"):  # the digests last
                 if name not in group:
                     group.create_array(name, **arguments[name])
@@ -162,15 +181,22 @@ def clear_shard(root: zarr.Group, name: str, start: int) -> None:
 
 def _delete_chunk(array: zarr.Array[Any], start: int) -> None:
     """Delete the stored object (a chunk, or a shard) that holds the row ``start``."""
-    rows = (array.shards or array.chunks)[0]
-    path = array.store_path / array.metadata.encode_chunk_key((start // rows, *[0] * (array.ndim - 1)))
+    path = _chunk_path(array, start)
+    _refuse_links(path)
     with writing(str(path)):
         _wait(path.delete())
+
+
+def _chunk_path(array: zarr.Array[Any], start: int) -> StorePath:
+    """Return where the object that holds the row ``start`` is stored."""
+    rows = (array.shards or array.chunks)[0]
+    return array.store_path / array.metadata.encode_chunk_key((start // rows, *[0] * (array.ndim - 1)))
 
 
 def _write_rows(group: zarr.Group, name: str, start: int, values: NDArray[Any]) -> None:
     """Write the rows of a whole shard."""
     array = array_of(group, name)
+    _refuse_links(_chunk_path(array, start))
     try:
         array[start : start + len(values)] = values
     except OSError:
