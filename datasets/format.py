@@ -254,6 +254,18 @@ def array_metadata(array: Any) -> dict[str, Any]:
     return {name: str(value) if name == "fill_value" else value for name, value in metadata.items()}
 
 
+def find_node(group: Any, name: str) -> Any:
+    """Return a group or array below an open group, None where there is none; CacheError where its metadata is damaged."""
+    try:
+        return group.get(name)
+    except OSError:
+        raise
+    except Exception as error:  # whatever Zarr raises
+        raise CacheError(
+            f"{group.store_path}/{name} is damaged: unreadable zarr.json ({error}); compute anew with --overwrite"
+        ) from error
+
+
 def checked_array(group: Any, name: str, layout: GroupLayout, strides: tuple[int, ...] = (1,)) -> Any:
     """Return an array of an open group, once its metadata is what the format implies, but for the number of frames.
 
@@ -264,7 +276,7 @@ def checked_array(group: Any, name: str, layout: GroupLayout, strides: tuple[int
     """
     import zarr
 
-    array = group.get(name)
+    array = find_node(group, name)
     if not isinstance(array, zarr.Array):
         got = "nothing" if array is None else "a group"
         raise CacheError(

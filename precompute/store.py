@@ -26,6 +26,7 @@ from depthvar.datasets.format import (
     array_metadata,
     encode_keys,
     expected_metadata,
+    find_node,
     seal,
 )
 
@@ -123,7 +124,7 @@ def _wait(coroutine: Coroutine[Any, Any, None]) -> None:
 def _require_group(root: zarr.Group, plan: GroupPlan) -> zarr.Group:
     """Return a sequence's group, created with its attributes in one write unless it is there."""
     attributes = plan.layout.attributes(plan.sequence)
-    group = root.get(plan.name)
+    group = find_node(root, plan.name)
     if group is None:
         return root.create_group(plan.name, attributes=attributes)
     if isinstance(group, zarr.Group):
@@ -148,7 +149,7 @@ def prepare(root: zarr.Group, groups: Sequence[GroupPlan], strides: tuple[int, .
         with writing(where):
             group = _require_group(root, plan)
             for name in sorted(arguments, key=lambda name: name == "digest"):  # the digests last
-                if name not in group:
+                if find_node(group, name) is None:
                     group.create_array(name, **arguments[name])
                 elif (array := array_of(group, name)).shape[0] < plan.rows:
                     array.resize((plan.rows, *array.shape[1:]))

@@ -9,14 +9,15 @@ from numpy.typing import NDArray
 
 from depthvar.datasets.content import check_key
 from depthvar.datasets.errors import CacheError
-from depthvar.datasets.format import GroupLayout, checked_array, decode_keys
+from depthvar.datasets.format import GroupLayout, checked_array, decode_keys, find_node
 
 from .plan import StoredGroup
 
 
 def stored_groups(root: zarr.Group, names: Iterable[str]) -> list[StoredGroup]:
     """Read the bookkeeping of the groups of a cache; one that was never created is left out."""
-    return [read_group(root[name], name) for name in names if f"{name}/digest" in root]  # created last
+    created = (name for name in names if find_node(root, f"{name}/digest") is not None)  # created last
+    return [read_group(find_node(root, name), name) for name in created]
 
 
 def read_group(group: zarr.Group | zarr.Array[Any], name: str, *, tolerant: bool = False) -> StoredGroup:
@@ -33,7 +34,7 @@ def read_group(group: zarr.Group | zarr.Array[Any], name: str, *, tolerant: bool
     if not isinstance(group, zarr.Group):
         raise CacheError(f"group {name}: expected a Zarr group, got an array; compute anew with --overwrite")
     sequence, layout = GroupLayout.from_attributes(group.attrs.asdict(), f"group {name}")
-    rows = checked_array(group, "digest", layout).shape[0] if "digest" in group else 0
+    rows = checked_array(group, "digest", layout).shape[0] if find_node(group, "digest") is not None else 0
     damaged: list[tuple[str, int]] = []
     columns = {}
     for column in ("key", "digest", "intrinsics", "source_stat"):
@@ -85,7 +86,8 @@ def _read_column(group: zarr.Group, column: str, rows: int, layout: GroupLayout)
 
 def array_of(group: zarr.Group, name: str) -> zarr.Array[Any]:
     """Return an array of a group, or raise CacheError where a group has its name."""
-    node = group[name]
+    node = find_node(group, name)
     if not isinstance(node, zarr.Array):
-        raise CacheError(f"{group.store_path}/{name}: expected an array, got a group; compute anew with --overwrite")
+        got = "nothing" if node is None else "a group"
+        raise CacheError(f"{group.store_path}/{name}: expected an array, got {got}; compute anew with --overwrite")
     return node
