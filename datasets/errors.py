@@ -8,7 +8,7 @@ import re
 # What would break a line, steer a terminal, or cannot be encoded.
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _USER = re.compile(r"""(?<=://)(?:[^\s'"@/]*|[^\s'"@]*:[^\s'"@]*)@""")  # a secret key may hold a slash
-_QUERY = re.compile(r"""(://[^\s'"?]*)\?[^\s'"]+""")  # signatures and tokens
+_QUERY = re.compile(r"""(://[^\s'"?]*)\?[^\s'"]*[^\s'":;,.)]""")  # signatures and tokens
 
 
 def hide_credentials(text: str) -> str:

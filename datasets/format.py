@@ -255,7 +255,7 @@ def array_metadata(array: Any) -> dict[str, Any]:
 
 
 def find_node(group: Any, name: str) -> Any:
-    """Return a group or array below an open group, None where there is none; CacheError where its metadata is damaged."""
+    """Return a group or array below an open group, None where there is none; CacheError where it is damaged."""
     try:
         return group.get(name)
     except OSError:

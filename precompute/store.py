@@ -77,7 +77,9 @@ def open_existing(url: str) -> zarr.Group | None:
         return None
     except OSError:
         raise
-    except Exception as error:  # whatever Zarr raises on damaged metadata
+    except Exception as error:  # whatever Zarr raises on damaged metadata, and fsspec on a URL
+        if "://" in url:
+            raise CacheError(f"{url}: cannot be opened as a cache ({error}); check the URL, or pass another") from error
         raise CacheError(
             f"{url}: zarr.json is unreadable ({error}); remove the cache by hand, or pass --out"
         ) from error
@@ -112,7 +114,10 @@ def remove(root: zarr.Group) -> None:
         _wait(remove_all(store, f"{path}/" if path else ""))
         if isinstance(store, LocalStore):  # empty folders are left
             for folder in store.root.iterdir():
-                shutil.rmtree(folder)
+                if folder.is_symlink():
+                    folder.unlink()  # what it leads to is not ours
+                else:
+                    shutil.rmtree(folder)
 
 
 def _wait(coroutine: Coroutine[Any, Any, None]) -> None:

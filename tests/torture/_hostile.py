@@ -1,4 +1,4 @@
-"""Hostile files: seeded mutants of what depthvar reads, with their lengths and checksums mended so that they get far."""
+"""Hostile files: seeded mutants of what depthvar reads, lengths and checksums mended so that they get far."""
 
 import copy
 import io
@@ -8,7 +8,7 @@ import pickle
 import random
 import struct
 import zlib
-from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -66,14 +66,14 @@ def npy(good: np.ndarray[Any, Any], dice: random.Random) -> bytes:
     if dice.random() < 0.4:
         return mutate(file.getvalue(), dice)
     descr = dice.choice([repr(good.dtype.str)] * 6 + [
-        "'>f4'", "'<f2'", "'<f8'", "'<u2'", "'|O'", "'|O'", "'|V8'", "'|V0'", "'<U4'", "'<c8'", "'|b1'", "'<M8[s]'", "5",
-        "None", "'f4, f4'", "[('a', '<f4')]", "[('a', '|O')]", "('<f4', (2,))", "('<f4', (100000, 100000))", "'<i8'",
-        "[('a', '<f4', (1000000,))]", "'<f4' * 3", "-" * 9000 + "1", "(" * 3000, "[" * 90 + "]" * 90, "b'<f4'",
+        "'>f4'", "'<f2'", "'<f8'", "'<u2'", "'|O'", "'|O'", "'|V8'", "'|V0'", "'<U4'", "'<c8'", "'|b1'", "'<M8[s]'",
+        "5", "None", "'f4, f4'", "[('a', '<f4')]", "[('a', '|O')]", "('<f4', (2,))", "('<f4', (100000, 100000))",
+        "'<i8'", "[('a', '<f4', (1000000,))]", "'<f4' * 3", "-" * 9000 + "1", "(" * 3000, "[" * 90 + "]" * 90, "b'<f4'",
     ])  # fmt: skip
     shape = dice.choice([repr(good.shape)] * 4 + [
-        "(1000000, 1000000)", "(1000000000000,)", f"({2**62}, {2**62})", "(0, 4)", "(-24, -32)", "(24, -1)", "(24.0, 32)",
-        "()", "(True, 768)", "(24, 32, 1)", "(24, 32, 10**9)", f"({'1, ' * 100})", "'24'", "None", "[24, 32]", "(768,)",
-        f"({10**100}, 1)", "(24, (32,))", "(1,) * 70", "24L, 32L",
+        "(1000000, 1000000)", "(1000000000000,)", f"({2**62}, {2**62})", "(0, 4)", "(-24, -32)", "(24, -1)",
+        "(24.0, 32)", "()", "(True, 768)", "(24, 32, 1)", "(24, 32, 10**9)", f"({'1, ' * 100})", "'24'", "None", "[24, 32]",
+        "(768,)", f"({10**100}, 1)", "(24, (32,))", "(1,) * 70", "24L, 32L",
     ])  # fmt: skip
     order = dice.choice(["False"] * 4 + ["True", "1", "'x'", "None"])
     extra = dice.choice(
@@ -156,7 +156,8 @@ def _literal(dice: random.Random) -> str:
         lambda: json.dumps([word]), lambda: str(dice.choice(NUMBERS)).lower(), lambda: "[" * 5000 + "]" * 5000,
         lambda: "[" + ", ".join(str(dice.choice(NUMBERS)).lower() for _ in range(dice.choice([1, 4, 9, 16]))) + "]",
         lambda: "{a = 1}", lambda: "[]", lambda: "1979-05-27", lambda: "9" * 5000, lambda: "0x" + "f" * 300,
-        lambda: f'"{{sequence}}/{word[:20]}/{{frame}}.npy"', lambda: '"{sequence}/{sequence}/{frame}.npy"', lambda: "1e400",
+        lambda: f'"{{sequence}}/{word[:20]}/{{frame}}.npy"', lambda: '"{sequence}/{sequence}/{frame}.npy"',
+        lambda: "1e400",
         lambda: '"depth/{frame}.npy"', lambda: '"{sequence}/depth/{frame}.png"', lambda: '["float32", "float32"]',
         lambda: '"{frame}.npy"', lambda: '"<f4"', lambda: '"ray"', lambda: "[inf, -inf, 1e308]", lambda: "5e-324",
     ])()  # fmt: skip
@@ -207,12 +208,6 @@ def _nodes(tree: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return [path, *(found for name, value in below for found in _nodes(value, (*path, name)))]
 
 
-def _set(tree: Any, path: tuple[Any, ...], change: Callable[[Any, Any], None]) -> None:
-    for name in path[:-1]:
-        tree = tree[name]
-    change(tree, path[-1])
-
-
 def zarr_json(good: bytes, dice: random.Random) -> bytes:
     """Return a zarr.json with other values; the checksum of its attributes is mostly right again."""
     if dice.random() < 0.15:
@@ -228,22 +223,21 @@ def zarr_json(good: bytes, dice: random.Random) -> bytes:
             [dice.choice(NUMBERS) for _ in range(dice.choice([1, 2, 3, 4]))], None, {}, [], {"name": "numcodecs.lzma"},
             "\ud800", "DEEP", other,
         ])  # fmt: skip
+        parent = tree
+        for name in path[:-1]:
+            parent = parent[name]
         match dice.randrange(5):
             case 0:
-                _set(tree, path, lambda parent, name: parent.pop(name))
+                parent.pop(path[-1])
+            case 1 if isinstance(parent, list):
+                parent.append(value)
             case 1:
-                _set(
-                    tree,
-                    path,
-                    lambda parent, name: parent.append(1) if isinstance(parent, list) else parent.update(x=1),
-                )
+                parent["more"] = value
             case _:
-                _set(tree, path, lambda parent, name, value=value: parent.__setitem__(name, value))  # type: ignore[misc]
+                parent[path[-1]] = value
     if isinstance(tree.get("attributes"), dict) and dice.random() < 0.9:
-        try:
+        with suppress(ValueError, TypeError):
             tree["attributes"] = seal(tree["attributes"])
-        except (ValueError, TypeError):
-            pass
     depth = dice.choice([10, 500, 10**5])
     return json.dumps(tree).replace('"DEEP"', "[" * depth + "]" * depth).encode()
 
@@ -271,7 +265,7 @@ def bookkeeping(good: bytes, dice: random.Random) -> bytes:
 
 
 def shard(good: bytes, frames: int, dice: random.Random) -> bytes:
-    """Return a shard of maps with other bytes in its index or in the header or content of a chunk, and right CRC32Cs."""
+    """Return a shard of maps with other bytes in its index, or in the header or content of a chunk; CRC32Cs are right."""
     size = 16 * frames
     body, index = bytearray(good[: -size - 4]), bytearray(good[-size - 4 : -4])
     if dice.random() < 0.3:

@@ -77,11 +77,7 @@ def outcome(call: Callable[[], Any]) -> str:
             if isinstance(cause, MemoryError):
                 raise Fault(f"took memory before it refused: {error}") from error
             cause = cause.__cause__ or cause.__context__
-        if (
-            len(str(error).splitlines()) != 1
-            or not str(error).isascii()
-            and re.search(r"[\x00-\x1f\x7f-\x9f]", str(error))
-        ):
+        if re.search(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", str(error)):
             raise Fault(f"more than one line, or control characters: {str(error)!r}") from error
         return type(error).__name__
     return "right"
