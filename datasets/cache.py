@@ -49,7 +49,7 @@ class SigmaCache:
 
     def __init__(self, path: str | os.PathLike[str], root: str | os.PathLike[str] | None = None) -> None:
         self.path = os.fspath(path)
-        self.root = Path(root) if root is not None else Path(self.path).parent
+        self.root = Path(root) if root is not None else Path(hide_credentials(self.path)).parent
         self._pid: int | None = None
         self._node: Any = None
         self._attributes: dict[str, Any] = {}

@@ -141,6 +141,8 @@ def validate(
     """
     from . import report, validate
 
+    if "://" in cache and root is None and (sample or full):
+        raise ParameterError("--root: expected the folder of the depth, as the cache is behind a URL; or --sample 0")
     depth = (root or Path(cache).absolute().parent) if sample or full else None
     result = validate.validate(cache, depth, sample=sample, full=full, clear=clear)
     _print(as_json, asdict(result), report.validate_text)

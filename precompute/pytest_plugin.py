@@ -39,7 +39,7 @@ def check_loader() -> Callable[..., None]:
 def check_cache() -> Callable[..., None]:
     """``check_cache(path, root=None)`` fails with what ``precompute validate`` finds.
 
-    ``root`` is the folder of the depth; by default the one that holds the cache.
+    ``root`` is the folder of the depth; by default the one that holds the cache. Behind a URL, none is looked at.
     """
 
     def check(path: str | PathLike[str], root: str | PathLike[str] | None = None) -> None:
@@ -48,7 +48,8 @@ def check_cache() -> Callable[..., None]:
         from .report import validate_text
         from .validate import validate
 
-        found = validate(str(path), Path(root) if root is not None else Path(path).absolute().parent)
+        depth = Path(root) if root is not None else None if "://" in str(path) else Path(path).absolute().parent
+        found = validate(str(path), depth)
         if found.findings:
             pytest.fail(validate_text(asdict(found)), pytrace=False)
 

@@ -72,8 +72,8 @@ def npy(good: np.ndarray[Any, Any], dice: random.Random) -> bytes:
     ])  # fmt: skip
     shape = dice.choice([repr(good.shape)] * 4 + [
         "(1000000, 1000000)", "(1000000000000,)", f"({2**62}, {2**62})", "(0, 4)", "(-24, -32)", "(24, -1)",
-        "(24.0, 32)", "()", "(True, 768)", "(24, 32, 1)", "(24, 32, 10**9)", f"({'1, ' * 100})", "'24'", "None", "[24, 32]",
-        "(768,)", f"({10**100}, 1)", "(24, (32,))", "(1,) * 70", "24L, 32L",
+        "(24.0, 32)", "()", "(True, 768)", "(24, 32, 1)", "(24, 32, 10**9)", f"({'1, ' * 100})", "'24'", "None",
+        "[24, 32]", "(768,)", f"({10**100}, 1)", "(24, (32,))", "(1,) * 70", "24L, 32L",
     ])  # fmt: skip
     order = dice.choice(["False"] * 4 + ["True", "1", "'x'", "None"])
     extra = dice.choice(
@@ -265,7 +265,7 @@ def bookkeeping(good: bytes, dice: random.Random) -> bytes:
 
 
 def shard(good: bytes, frames: int, dice: random.Random) -> bytes:
-    """Return a shard of maps with other bytes in its index, or in the header or content of a chunk; CRC32Cs are right."""
+    """Return a shard of maps with other bytes in its index, or in a chunk's header or content; CRC32Cs are right."""
     size = 16 * frames
     body, index = bytearray(good[: -size - 4]), bytearray(good[-size - 4 : -4])
     if dice.random() < 0.3:
