@@ -76,7 +76,7 @@ def _npy_header(file: BinaryIO) -> Header:
     try:
         shape, fortran_order, dtype = readers[version](file)
     except Exception as error:  # SyntaxError, TypeError, RecursionError and what else NumPy lets through
-        raise ValueError(f"malformed npy header ({error})") from error
+        raise ValueError(f"malformed npy header ({type(error).__name__}: {error})") from error
     if dtype.hasobject:
         raise ValueError(f"expected numbers, got dtype {dtype} (pickled objects are never loaded)")
     if any(length < 1 for length in shape):

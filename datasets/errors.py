@@ -16,7 +16,8 @@ def hide_credentials(text: str) -> str:
     return _QUERY.sub(r"\1?***", _USER.sub("***@", text)) if "://" in text else text
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
+    """Return text with its control characters escaped."""
     return CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
@@ -28,7 +29,7 @@ class DepthVarError(Exception):
     """
 
     def __init__(self, message: str = "") -> None:
-        super().__init__(_one_line(hide_credentials(message)))
+        super().__init__(one_line(hide_credentials(message)))
 
     def __str__(self) -> str:
         """Return the message as it was written (``KeyError`` and ``OSError`` would decorate it)."""

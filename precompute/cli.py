@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import time
+import warnings
 from collections.abc import Callable, Generator, Iterable
 from contextlib import closing
 from dataclasses import asdict
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from depthvar.datasets.errors import DepthVarError, ParameterError, hide_credentials
+from depthvar.datasets.errors import DepthVarError, ParameterError, hide_credentials, one_line
 
 from .options import make_job, parse_part, write_sample
 
@@ -59,6 +60,7 @@ def main() -> None:
     Example:
       precompute run --dataset hospital
     """
+    warnings.filterwarnings("ignore", module=r"PIL\.|numpy\.lib")  # of damaged files: they end in an error of ours
     handler = logging.StreamHandler()
     handler.setFormatter(_Formatter())
     logger = logging.getLogger("depthvar")
@@ -228,4 +230,7 @@ def _executor(options: dict[str, Any]) -> "Execute":
 
 
 def _print(as_json: bool, facts: dict[str, Any], text: Callable[[dict[str, Any]], str]) -> None:
-    click.echo(hide_credentials(json.dumps(facts, ensure_ascii=False) if as_json else text(facts)))
+    if as_json:
+        click.echo(hide_credentials(json.dumps(facts, ensure_ascii=False)))
+    else:
+        click.echo("\n".join(one_line(line) for line in hide_credentials(text(facts)).split("\n")))

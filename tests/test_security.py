@@ -3,6 +3,7 @@
 import io
 import logging
 import pickle
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from depthvar.precompute import execute, pipeline
 from depthvar.precompute.cli import main
 from depthvar.precompute.kernel import KernelParams
 
+ROOT = Path(__file__).parents[1]
 SECRETS = ("AKIAEXAMPLE", "se/cr+et", "se%2Fcret", "t0ken")
 URLS = {
     "s3://AKIAEXAMPLE:se/cr+et@bucket/c.zarr": "s3://***@bucket/c.zarr",
@@ -138,3 +140,11 @@ def test_dask_of_our_own_listens_on_this_machine_only() -> None:
         ours = [address for address in listening if address not in before]
         assert len(ours) >= 4  # scheduler, its dashboard, two workers
         assert {address.ip for address in ours} <= {"127.0.0.1", "::1"}
+
+
+def test_no_code_of_ours_unpickles_or_evaluates() -> None:
+    """Numba's own index of compiled kernels beside this package is a pickle; data sets and caches hold none."""
+    banned = re.compile(r"\b(np\.load|allow_pickle|pickle\.loads?|eval|exec|yaml|marshal|shelve)\s*[(=.]")
+    files = [path for folder in ("datasets", "precompute", "loss") for path in (ROOT / folder).glob("*.py")]
+    assert len(files) > 40
+    assert [path.name for path in files if banned.search(path.read_text())] == []

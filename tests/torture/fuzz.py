@@ -143,7 +143,8 @@ def main() -> int:
     options = parser.parse_args()
     warm_up()
     began = time.perf_counter()
-    with tempfile.TemporaryDirectory() as name:
+    memory = "/dev/shm" if os.path.isdir("/dev/shm") else None  # files of a case live for milliseconds
+    with tempfile.TemporaryDirectory(dir=memory) as name:
         folder = Path(name).resolve()
         if options.only:
             what, number = options.only.split(":")
