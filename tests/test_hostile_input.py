@@ -27,7 +27,7 @@ from depthvar.datasets.errors import CacheError, DescriptionError, SourceError
 from depthvar.datasets.format import encode_keys, seal
 from depthvar.datasets.paths import stays_below
 from depthvar.datasets.source import open_source
-from depthvar.precompute import execute, pipeline
+from depthvar.precompute import cli, execute, pipeline
 from depthvar.precompute.cli import main
 from depthvar.precompute.lock import writer_lock
 from depthvar.precompute.report import cache_info
@@ -354,3 +354,14 @@ def test_a_lock_that_is_a_symlink_is_not_followed(tiny: TinyData, name: str, par
 def test_the_root_of_a_source_may_be_a_symlink(tiny: TinyData, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tiny.root)
     assert open_source(str(tiny.toml), tmp_path / "link").keys() == tiny.source().keys()
+
+
+def test_info_is_not_stopped_by_a_symlink_in_circles(cache: Path) -> None:
+    before = cache_info(str(cache))["bytes"]
+    (cache / "loop").symlink_to("loop")
+    assert before <= cache_info(str(cache))["bytes"] < before + 100
+
+
+def test_text_for_people_steers_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    cli._print(False, {}, lambda facts: "a\x1b[2J\nb\x9b")
+    assert capsys.readouterr().out == "a\\x1b[2J\nb\\x9b\n"
