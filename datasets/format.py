@@ -136,7 +136,7 @@ class GroupLayout:
         if not all(type(number) is int and number > 0 for number in numbers):
             raise CacheError(f"{where}: expected whole numbers above 0, got {self}; compute anew with --overwrite")
         frames = shard_frames(self.height, self.width, (1,))
-        most = min(MAX_SHARDS * frames, MAX_ROWS_BYTES // (self.key_bytes + DIGEST_BYTES + 32 + 16))
+        most = min(MAX_SHARDS * self.shard_frames, MAX_ROWS_BYTES // (self.key_bytes + DIGEST_BYTES + 32 + 16))
         for what, limit, got in (
             ("bytes of a map", MAX_MAP_BYTES, 4 * self.height * self.width),
             ("bytes of a key", MAX_KEY_BYTES, self.key_bytes),
@@ -258,8 +258,8 @@ def find_node(group: Any, name: str) -> Any:
     """Return a group or array below an open group, None where there is none; CacheError where it is damaged."""
     try:
         return group.get(name)
-    except OSError:
-        raise
+    except OSError as error:
+        raise CacheError(f"{group.store_path}/{name}: cannot be read ({error.strerror or error})") from error
     except Exception as error:  # whatever Zarr raises
         raise CacheError(
             f"{group.store_path}/{name} is damaged: unreadable zarr.json ({error}); compute anew with --overwrite"

@@ -157,8 +157,12 @@ def test_a_group_that_claims_too_much_is_refused(change: dict[str, Any], message
 def test_rows_are_bounded() -> None:
     layout = fmt.GroupLayout(480, 640, 55, 64)
     layout.check(1_000_000, "here")
-    with pytest.raises(CacheError, match=r"here: expected at most \d+ frames in a group, got 1000000000"):
+    with pytest.raises(CacheError, match=r"here: expected at most 7208960 frames in a group, got 1000000000"):
         layout.check(10**9, "here")
+    one = fmt.GroupLayout(480, 640, 1, 64)
+    one.check(fmt.MAX_SHARDS, "here")
+    with pytest.raises(CacheError, match=r"here: expected at most 131072 frames in a group, got 131073"):
+        one.check(fmt.MAX_SHARDS + 1, "here")
 
 
 def test_root_attributes_are_refused_one_by_one() -> None:

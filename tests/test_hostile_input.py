@@ -240,6 +240,11 @@ def test_group_names_that_leave_the_cache(cache: Path, tiny: TinyData, name: str
     refused(cache, tiny, "attributes are damaged: groups is")
 
 
+def test_a_group_name_that_no_folder_can_have(cache: Path, tiny: TinyData) -> None:
+    edit(cache / "zarr.json", groups=["a" * 5000])
+    refused(cache, tiny, "cannot be read|damaged")
+
+
 @pytest.mark.parametrize("key", ["../../outside.npy", "/etc/passwd", "b/\x1b[2J.npy"])
 def test_keys_that_leave_the_data_set(cache: Path, tiny: TinyData, key: str) -> None:
     array = zarr.open_array(cache / "b/key", mode="r+")
