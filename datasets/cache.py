@@ -12,7 +12,17 @@ from numpy.typing import ArrayLike, NDArray
 
 from .content import check_key
 from .errors import CacheError, FrameNotFoundError, ParameterError, hide_credentials
-from .format import FAILED, NOT_DONE, GroupLayout, check_root, checked_array, decode_keys, level_name, level_shape
+from .format import (
+    FAILED,
+    NOT_DONE,
+    GroupLayout,
+    check_root,
+    checked_array,
+    decode_keys,
+    find_node,
+    level_name,
+    level_shape,
+)
 from .shard import open_level
 
 
@@ -236,8 +246,8 @@ class SigmaCache:
         if name not in self._groups:
             where = f"{self.path}/{name}"
             try:
-                node = self._node.get(name, None)
-                if node is None or node.get("digest", None) is None:
+                node = find_node(self._node, name)
+                if node is None or find_node(node, "digest") is None:
                     self._groups[name] = None
                     return None
                 _, layout = GroupLayout.from_attributes(node.attrs.asdict(), where)

@@ -256,8 +256,13 @@ def array_metadata(array: Any) -> dict[str, Any]:
 
 def find_node(group: Any, name: str) -> Any:
     """Return a group or array below an open group, None where there is none; CacheError where it is damaged."""
+    from zarr.core.sync import sync
+
     try:
-        return group.get(name)
+        node = group.get(name)
+        if node is None and sync((group.store_path / name / "zarr.json").exists()):
+            raise ValueError("a field is missing")  # which Zarr takes for a node that is not there
+        return node
     except OSError as error:
         raise CacheError(f"{group.store_path}/{name}: cannot be read ({error.strerror or error})") from error
     except Exception as error:  # whatever Zarr raises

@@ -278,6 +278,16 @@ def test_metadata_of_bookkeeping_that_asks_for_something_else(
     refused(cache, tiny, "damaged|expected at most")
 
 
+@pytest.mark.parametrize("place", ["b/digest", "b/key"])
+def test_metadata_that_zarr_takes_for_nothing(cache: Path, tiny: TinyData, place: str) -> None:
+    """Without its version an array is absent to Zarr: its frames would be missed by nobody."""
+    path = cache / place / "zarr.json"
+    metadata = json.loads(path.read_text())
+    del metadata["zarr_format"]
+    path.write_text(json.dumps(metadata))
+    refused(cache, tiny, "damaged")
+
+
 def test_a_level_with_a_foreign_codec_is_not_decoded(cache: Path) -> None:
     path = cache / "b/sigma_Z2/zarr.json"
     path.write_text(path.read_text().replace("bitshuffle", "noshuffle"))
