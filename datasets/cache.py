@@ -10,8 +10,19 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .errors import CacheError, FrameNotFoundError, ParameterError
-from .format import FAILED, NOT_DONE, GroupLayout, check_root, decode_keys, level_name, level_shape
+from .content import check_key
+from .errors import CacheError, FrameNotFoundError, ParameterError, hide_credentials
+from .format import (
+    FAILED,
+    NOT_DONE,
+    GroupLayout,
+    check_root,
+    checked_array,
+    decode_keys,
+    find_node,
+    level_name,
+    level_shape,
+)
 from .shard import open_level
 
 
@@ -28,7 +39,8 @@ class _Group:
 
     def level(self, stride: int) -> Any:
         if stride not in self.levels:
-            self.levels[stride] = open_level(self.node[level_name(stride)], self.layout, stride)
+            array = checked_array(self.node, level_name(stride), self.layout, (stride,))
+            self.levels[stride] = open_level(array, self.layout, stride)
         return self.levels[stride]
 
 
@@ -47,7 +59,7 @@ class SigmaCache:
 
     def __init__(self, path: str | os.PathLike[str], root: str | os.PathLike[str] | None = None) -> None:
         self.path = os.fspath(path)
-        self.root = Path(root) if root is not None else Path(self.path).parent
+        self.root = Path(root) if root is not None else Path(hide_credentials(self.path)).parent
         self._pid: int | None = None
         self._node: Any = None
         self._attributes: dict[str, Any] = {}
@@ -55,7 +67,7 @@ class SigmaCache:
         self._by_sequence: dict[str, list[str]] = {}
 
     def __repr__(self) -> str:
-        return f"SigmaCache({self.path!r}, root={str(self.root)!r})"
+        return f"SigmaCache({hide_credentials(self.path)!r}, root={str(self.root)!r})"
 
     def __reduce__(self) -> tuple[Any, ...]:
         return SigmaCache, (self.path, self.root)
@@ -245,17 +257,19 @@ class SigmaCache:
         if name not in self._groups:
             where = f"{self.path}/{name}"
             try:
-                node = self._node.get(name, None)
-                if node is None or "digest" not in node:
+                node = find_node(self._node, name)
+                if node is None or find_node(node, "digest") is None:
                     self._groups[name] = None
                     return None
                 _, layout = GroupLayout.from_attributes(node.attrs.asdict(), where)
-                digest = node["digest"][:]
-                keys = decode_keys(node["key"][: len(digest)])
-                intrinsics = node["intrinsics"][: len(digest)]
+                digest = checked_array(node, "digest", layout)[:]
+                keys = decode_keys(checked_array(node, "key", layout)[: len(digest)])
+                intrinsics = checked_array(node, "intrinsics", layout)[: len(digest)]
                 done = digest.any(1) & (digest != FAILED[0]).any(1)
-                if not (intrinsics[done, :2] > 0).all() or not all(compress(keys, done)):
+                if not _are_intrinsics(intrinsics[done]) or not all(compress(keys, done)):
                     raise ValueError("the intrinsics or keys of frames that are done are missing")
+                for key in keys:
+                    check_key(key, where)
             except CacheError:
                 raise
             except Exception as error:
@@ -272,14 +286,18 @@ class SigmaCache:
             values: NDArray[np.float32] = np.asarray(group.level(stride)[row, rows], dtype=np.float32)
         except Exception as error:  # whatever codecs raise on damaged bytes
             raise CacheError(_damaged(where, error)) from error
-        if values.shape != (len(range(height)[rows]), width) or np.isnan(values.max()):
-            raise CacheError(_damaged(where, "stored values are missing"))
+        if values.shape != (len(range(height)[rows]), width) or not values.min() >= 0:
+            raise CacheError(_damaged(where, "stored values are missing, or negative"))  # a NaN is the smallest
         return values
 
 
 def _sequence(group: str) -> str:
     """Return the sequence that the name of a group begins with; a further size of frames follows behind an @."""
     return group.split("@")[0]
+
+
+def _are_intrinsics(values: NDArray[np.float64]) -> bool:
+    return bool(np.isfinite(values).all() and (values[:, :2] > 0).all())
 
 
 def _damaged(where: str, error: object) -> str:

@@ -1,5 +1,6 @@
 """Intrinsics as data sets write them: four numbers, a 3×3 matrix, or a 4×4 one."""
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 from .decode import CONTAINERS, reading
 from .errors import ParameterError
 from .frame import as_intrinsics
+
+MAX_TEXT_BYTES = 64 << 10
 
 
 def pinhole(numbers: ArrayLike) -> NDArray[np.float64]:
@@ -45,6 +48,12 @@ def read_intrinsics(path: str | Path) -> NDArray[np.float64]:
     with reading(path) as file:
         if Path(path).suffix == ".npy":
             npy = CONTAINERS["npy"]
-            return pinhole(npy.pixels(file, npy.header(file)))
-        lines = (line.split("#")[0].replace(",", " ") for line in file.read().decode().splitlines())
+            header = npy.header(file)
+            if header.dtype.kind not in "iuf" or math.prod(header.shape) > 16:
+                raise ValueError(f"expected 4, 9 or 16 numbers, got {header.dtype} of shape {header.shape}")
+            return pinhole(npy.pixels(file, header))
+        text = file.read(MAX_TEXT_BYTES + 1)
+        if len(text) > MAX_TEXT_BYTES:
+            raise ValueError(f"expected at most {MAX_TEXT_BYTES} bytes of text, got more")
+        lines = (line.split("#")[0].replace(",", " ") for line in text.decode().splitlines())
         return pinhole([float(word) for line in lines for word in line.split()])

@@ -1,14 +1,13 @@
 """From the bytes on disk to depth: containers hold stored values, and a rule turns those into metres."""
 
 import os
+import stat
 import struct
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from tokenize import TokenError
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
@@ -61,15 +60,23 @@ class Container(NamedTuple):
     units_per_metre: float
 
 
+MAX_NPY_HEADER = 10_000  # bytes, as NumPy has it
+
+
 def _npy_header(file: BinaryIO) -> Header:
     readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
     version = np.lib.format.read_magic(file)
     if version not in readers:
         raise ValueError(f"expected npy version 1.0 or 2.0, got {version[0]}.{version[1]}")
+    start = file.tell()
+    length = int.from_bytes(file.read(2 * version[0]), "little")
+    if length > MAX_NPY_HEADER:  # before it is read
+        raise ValueError(f"expected an npy header of at most {MAX_NPY_HEADER} bytes, got {length}")
+    file.seek(start)
     try:
         shape, fortran_order, dtype = readers[version](file)
-    except (SyntaxError, TypeError, TokenError) as error:  # beside ValueError, what NumPy lets through
-        raise ValueError(f"malformed npy header ({error})") from error
+    except Exception as error:  # SyntaxError, TypeError, RecursionError and what else NumPy lets through
+        raise ValueError(f"malformed npy header ({type(error).__name__}: {error})") from error
     if dtype.hasobject:
         raise ValueError(f"expected numbers, got dtype {dtype} (pickled objects are never loaded)")
     if any(length < 1 for length in shape):
@@ -92,6 +99,8 @@ _PNG_PIXELS = {(1, 0): (1, "|u1"), (8, 0): (1, "|u1"), (16, 0): (1, "<u2"), (8, 
 # loads through OpenCV: so BGRA, not Pillow's own RGBA, is the order of the float's bytes.
 _PNG_BYTES = {"1": "L", "L": "L", "I;16": "I;16", "RGBA": "BGRA"}
 
+MAX_DEFLATE = 1032  # bytes that one byte of a zlib stream can stand for
+
 
 def _png_header(file: BinaryIO) -> Header:
     start = file.read(26)
@@ -101,6 +110,9 @@ def _png_header(file: BinaryIO) -> Header:
     if (depth, colour) not in _PNG_PIXELS:
         raise ValueError(f"expected 8- or 16-bit grey or 8-bit RGBA, got {depth}-bit PNG of colour type {colour}")
     channels, dtype = _PNG_PIXELS[depth, colour]
+    expected = height * -(-width * channels * depth // 8) // MAX_DEFLATE
+    if (got := os.fstat(file.fileno()).st_size) < expected:  # before Pillow takes memory for the pixels
+        raise ValueError(f"expected a PNG of at least {expected} bytes for {height}×{width} pixels, got {got}")
     return Header((height, width) if channels == 1 else (height, width, channels), np.dtype(dtype))
 
 
@@ -114,15 +126,7 @@ def _png_pixels(file: BinaryIO, header: Header) -> NDArray[Any]:
         file.seek(0)
         with Image.open(file, formats=("PNG",)) as image:
             values = np.frombuffer(image.tobytes("raw", _PNG_BYTES[image.mode]), header.dtype)
-    except (
-        OSError,
-        SyntaxError,
-        ValueError,
-        EOFError,
-        struct.error,
-        zlib.error,
-        Image.DecompressionBombError,
-    ) as error:
+    except Exception as error:  # whatever Pillow raises on damaged bytes
         raise ValueError(f"cannot decode PNG ({error})") from error
     return values.reshape(header.shape)
 
@@ -133,12 +137,19 @@ CONTAINERS = {
 }
 
 
+def _open_at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)  # a named pipe would wait for who writes it
+
+
 @contextmanager
 def reading(path: str | Path) -> Iterator[BinaryIO]:
     """Open a file; whatever is wrong with it becomes one line that begins with its path."""
     try:
-        with open(path, "rb") as file:
-            if os.fstat(file.fileno()).st_size == 0:
+        with open(path, "rb", opener=_open_at_once) as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise ValueError("expected a file, got a pipe or a device")
+            if status.st_size == 0:
                 raise ValueError("the file is empty")
             yield file
     except FileNotFoundError:
@@ -195,6 +206,8 @@ def read_mask(path: str | Path, shape: tuple[int, int]) -> NDArray[np.bool_]:
     with reading(path) as file:
         container = CONTAINERS[Path(path).suffix[1:]]
         header = container.header(file)
+        if header.dtype.kind not in "biuf":
+            raise ValueError(f"expected a mask of numbers, got dtype {header.dtype}")
         if header.shape not in (shape, (*shape, 1)):
             raise ValueError(f"expected a mask of the shape of the depth {shape}, got {header.shape}")
         usable: NDArray[np.bool_] = container.pixels(file, header).reshape(shape) != 0

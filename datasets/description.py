@@ -184,5 +184,5 @@ def _load_tables(path: Path) -> Tables:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise DescriptionError(f"{path}: cannot be read ({error.strerror}): pass another path") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DescriptionError(f"{path}: expected TOML, got something else ({error}): correct the file") from error

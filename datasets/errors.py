@@ -3,9 +3,33 @@
 Every error is a :class:`DepthVarError` and also the builtin that a caller would expect to catch.
 """
 
+import re
+
+# What would break a line, steer a terminal, or cannot be encoded.
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_USER = re.compile(r"""(?<=://)(?:[^\s'"@/]*|[^\s'"@]*:[^\s'"@]*)@""")  # a secret key may hold a slash
+_QUERY = re.compile(r"""(://[^\s'"?]*)\?[^\s'"]*[^\s'":;,.)]""")  # signatures and tokens
+
+
+def hide_credentials(text: str) -> str:
+    """Return text with ``***`` for the user, password and query of every URL in it."""
+    return _QUERY.sub(r"\1?***", _USER.sub("***@", text)) if "://" in text else text
+
+
+def one_line(text: str) -> str:
+    """Return text with its control characters escaped."""
+    return CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
 
 class DepthVarError(Exception):
-    """Base of every error that depthvar raises on purpose; the command line prints it as one line."""
+    """Base of every error that depthvar raises on purpose; the command line prints it as one line.
+
+    What names of files and other libraries bring into the message is made harmless: control characters are escaped,
+    and the credentials of URLs hidden.
+    """
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(one_line(hide_credentials(message)))
 
     def __str__(self) -> str:
         """Return the message as it was written (``KeyError`` and ``OSError`` would decorate it)."""

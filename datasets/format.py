@@ -16,7 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .content import check_content
 from .errors import CacheError, ParameterError
+from .paths import stays_below
 
 FORMAT = "depthvar-sigma_Z2"
 FORMAT_VERSION = 1
@@ -25,6 +27,11 @@ CACHE_NAME = "sigma_Z2.zarr"
 ROOT_SEQUENCE = "_root"  # the group of the frames that lie in no sequence folder
 MAX_SHARD_FRAMES = 64
 MAX_SHARD_BYTES = 96 << 20  # raw float32 over all strides: what a worker holds at once
+# What metadata may claim: more is refused before memory is taken for it.
+MAX_MAP_BYTES = 2**31 - 32  # of a map of one frame; Blosc holds no more
+MAX_KEY_BYTES = 4096
+MAX_SHARDS = 1 << 17  # of a group; a reader looks for each, be it there or not
+MAX_ROWS_BYTES = 1 << 30  # of a group's bookkeeping
 
 BLOCK_BYTES = 192 << 10  # of a map that Blosc packs at once; a reader of some rows decodes those it needs
 DIGEST_BYTES = 32
@@ -52,7 +59,10 @@ def unseal(attributes: Mapping[str, Any], where: str) -> dict[str, Any]:
     Raises:
         CacheError: the checksum is missing or does not match: a byte of the metadata has changed.
     """
-    expected = seal(attributes)["checksum"]
+    try:
+        expected = seal(attributes)["checksum"]
+    except (ValueError, TypeError, RecursionError) as error:  # NaN, lone surrogates, no end of nesting
+        raise CacheError(f"{where}: attributes are damaged: expected JSON, got {type(error).__name__}") from error
     if attributes.get("checksum") != expected:
         raise CacheError(
             f"{where}: attributes are damaged: expected checksum {expected}, got {attributes.get('checksum')}; "
@@ -121,6 +131,22 @@ class GroupLayout:
     shard_frames: int
     key_bytes: int
 
+    def check(self, rows: int, where: str) -> None:
+        """Raise CacheError where no cache of this format has such a group, or one of so many rows."""
+        numbers = (self.height, self.width, self.shard_frames, self.key_bytes)
+        if not all(type(number) is int and number > 0 for number in numbers):
+            raise CacheError(f"{where}: expected whole numbers above 0, got {self}; compute anew with --overwrite")
+        frames = shard_frames(self.height, self.width, (1,))
+        most = min(MAX_SHARDS * self.shard_frames, MAX_ROWS_BYTES // (self.key_bytes + DIGEST_BYTES + 32 + 16))
+        for what, limit, got in (
+            ("bytes of a map", MAX_MAP_BYTES, 4 * self.height * self.width),
+            ("bytes of a key", MAX_KEY_BYTES, self.key_bytes),
+            ("frames in a shard", frames, self.shard_frames),
+            ("frames in a group", most, rows),
+        ):
+            if got > limit:
+                raise CacheError(f"{where}: expected at most {limit} {what}, got {got}; cut up the frames or sequence")
+
     def attributes(self, sequence: str) -> dict[str, Any]:
         """Return the sealed attributes of the group."""
         return seal(
@@ -142,7 +168,11 @@ class GroupLayout:
             sequence = content["sequence"]
         except KeyError as error:
             raise CacheError(f"{where}: not a sequence of a depthvar cache: attribute {error} is missing") from None
-        return sequence, cls(*numbers)
+        if not isinstance(sequence, str) or (sequence and not stays_below(sequence)):
+            raise CacheError(f"{where}: expected the folders of a sequence below the root, got {sequence!r}")
+        layout = cls(*numbers)
+        layout.check(0, where)
+        return sequence, layout
 
 
 def array_arguments(
@@ -229,8 +259,53 @@ def array_metadata(array: Any) -> dict[str, Any]:
     return {name: str(value) if name == "fill_value" else value for name, value in metadata.items()}
 
 
+def find_node(group: Any, name: str) -> Any:
+    """Return a group or array below an open group, None where there is none; CacheError where it is damaged."""
+    from zarr.core.sync import sync
+
+    try:
+        node = group.get(name)
+        if node is None and sync((group.store_path / name / "zarr.json").exists()):
+            raise ValueError("a field is missing")  # which Zarr takes for a node that is not there
+        return node
+    except OSError as error:
+        raise CacheError(f"{group.store_path}/{name}: cannot be read ({error.strerror or error})") from error
+    except Exception as error:  # whatever Zarr raises
+        raise CacheError(
+            f"{group.store_path}/{name} is damaged: unreadable zarr.json ({error}); compute anew with --overwrite"
+        ) from error
+
+
+def checked_array(group: Any, name: str, layout: GroupLayout, strides: tuple[int, ...] = (1,)) -> Any:
+    """Return an array of an open group, once its metadata is what the format implies, but for the number of frames.
+
+    So nothing is allocated, and no codec called, that metadata made by others ask for.
+
+    Raises:
+        CacheError: it is not there, is a group, or its metadata says something else.
+    """
+    import zarr
+
+    array = find_node(group, name)
+    if not isinstance(array, zarr.Array):
+        got = "nothing" if array is None else "a group"
+        raise CacheError(
+            f"{group.store_path}/{name} is damaged: expected an array, got {got}; compute anew with --overwrite"
+        )
+    expected = expected_metadata(layout, layout.shard_frames, strides, False)[name]
+    found = array_metadata(array)
+    for field, value in expected.items():
+        if found.get(field) != (value if field != "shape" else [*array.shape[:1], *value[1:]]):
+            raise CacheError(
+                f"{group.store_path}/{name}: {field} is damaged or foreign: expected {value}, got {found.get(field)}; "
+                "compute anew with --overwrite"
+            )
+    layout.check(array.shape[0], f"{group.store_path}/{name}")
+    return array
+
+
 def check_root(attributes: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """Return the root's attributes after checking format, version and checksum.
+    """Return the root's attributes after checking format, version, checksum, and that they can be used.
 
     Raises:
         CacheError: not a cache of ours, a version this depthvar does not know, or damaged attributes.
@@ -245,4 +320,6 @@ def check_root(attributes: Mapping[str, Any], where: str) -> dict[str, Any]:
             f"{where}: format version {attributes.get('format_version')!r}, this depthvar reads {FORMAT_VERSION}; "
             "install the depthvar that wrote it, or compute the cache anew with --overwrite"
         )
-    return unseal(attributes, where)
+    content = unseal(attributes, where)
+    check_content(content, where)
+    return content

@@ -10,6 +10,16 @@ from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 
+from .errors import CONTROL
+
+
+def stays_below(path: str) -> bool:
+    """Return whether a path leads, as text, nowhere but below the folder that it is relative to.
+
+    It has forward slashes, is not absolute, and holds no ``..``, no empty part and no control character.
+    """
+    return not ({"", ".", ".."} & set(path.split("/")) or "\\" in path or CONTROL.search(path))
+
 
 def placeholders(template: str) -> list[str]:
     """Return the names in braces in a template of paths."""

@@ -1,16 +1,15 @@
 """The fields of a description's TOML file, and the check of each one's value."""
 
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any
 
-import numpy as np
-
 from .camera import pinhole
 from .decode import CONTAINERS, KINDS
-from .errors import DescriptionError, ParameterError
-from .paths import placeholders
+from .errors import CONTROL, DescriptionError, ParameterError
+from .paths import placeholders, stays_below
 
 DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float16", "float32", "float64")
 VIEWS = ("<u2", "<u4", "<f2", "<f4", "<f8")
@@ -59,7 +58,7 @@ def _label(section: str, name: str) -> str:
 
 
 def _text(value: Any) -> str:
-    if not isinstance(value, str) or not value.strip() or "\n" in value:
+    if not isinstance(value, str) or not value.strip() or CONTROL.search(value):
         raise ValueError("expected one line of text")
     return value
 
@@ -67,9 +66,15 @@ def _text(value: Any) -> str:
 def _number(value: Any) -> float:
     if value in ("inf", "-inf"):  # JSON has no infinity
         return float(value)
-    if isinstance(value, bool) or not isinstance(value, int | float) or np.isnan(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError("expected a number")
-    return float(value)
+    try:
+        number = float(value)
+    except OverflowError:  # TOML's integers have no end
+        raise ValueError("expected a number that a float can hold") from None
+    if math.isnan(number):
+        raise ValueError("expected a number")
+    return number
 
 
 def _above_0(value: Any) -> float:
@@ -79,7 +84,7 @@ def _above_0(value: Any) -> float:
 
 
 def _units(value: Any) -> float:
-    if np.isinf(number := _above_0(value)):
+    if math.isinf(number := _above_0(value)):
         raise ValueError("expected a finite number above 0")
     return number
 
@@ -115,7 +120,7 @@ def _name(value: Any) -> str:
 def _template(value: Any) -> str:
     parts = _text(value).split("/")
     rest = re.sub(r"\{(sequence|frame)\}", "", value)
-    if {"", ".", ".."} & set(parts) or "\\" in value:
+    if not stays_below(value):
         raise ValueError("expected a path relative to the root, with forward slashes and without '..'")
     if "{" in rest or "}" in rest:
         raise ValueError("expected no placeholders but {sequence} and {frame}")

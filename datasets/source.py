@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from .camera import read_intrinsics
 from .decode import read_mask, read_shape, read_stored, to_depth
 from .description import Description, find_description
-from .errors import DescriptionError, SourceError
+from .errors import CONTROL, DescriptionError, SourceError
 from .frame import Frame
 from .paths import example, path_pattern, walk
 
@@ -86,6 +86,9 @@ class DepthSource:
             raise SourceError(f"{self.root}: expected file names in UTF-8, got one that is not ({error})") from error
         except OSError as error:
             raise SourceError(f"{error.filename}: cannot be listed ({error.strerror}): check the folder") from error
+        if CONTROL.search("".join(keys)):
+            name = next(key for key in keys if CONTROL.search(key))
+            raise SourceError(f"{self.root / name}: expected no control characters in file names; rename the file")
         if not keys:
             raise SourceError(
                 f"{self.root}: no depth file matches '{self.description.depth_path}', found {example(self.root)}: "

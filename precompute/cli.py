@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import time
+import warnings
 from collections.abc import Callable, Generator, Iterable
 from contextlib import closing
 from dataclasses import asdict
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from depthvar.datasets.errors import DepthVarError, ParameterError
+from depthvar.datasets.errors import DepthVarError, ParameterError, hide_credentials, one_line
 
 from .options import make_job, parse_part, write_sample
 
@@ -25,6 +26,11 @@ if TYPE_CHECKING:
     from .worker import Job, TaskResult
 
 DEFAULT_STRIDES = "1,2,3,4,6,8"
+
+
+class _Formatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return hide_credentials(super().format(record))
 
 
 class _Commands(click.Group):
@@ -54,8 +60,9 @@ def main() -> None:
     Example:
       precompute run --dataset hospital
     """
+    warnings.filterwarnings("ignore", module=r"PIL\.|numpy\.lib")  # of damaged files: they end in an error of ours
     handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(message)s"))
+    handler.setFormatter(_Formatter())
     logger = logging.getLogger("depthvar")
     logger.handlers, logger.propagate = [handler], False
     logger.setLevel(logging.INFO)
@@ -225,4 +232,7 @@ def _executor(options: dict[str, Any]) -> "Execute":
 
 
 def _print(as_json: bool, facts: dict[str, Any], text: Callable[[dict[str, Any]], str]) -> None:
-    click.echo(json.dumps(facts, ensure_ascii=False) if as_json else text(facts))
+    if as_json:
+        click.echo(hide_credentials(json.dumps(facts, ensure_ascii=False)))
+    else:
+        click.echo("\n".join(one_line(line) for line in hide_credentials(text(facts)).split("\n")))

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from depthvar.datasets.errors import CacheError, ParameterError
 from depthvar.datasets.format import canonical_json
 from depthvar.datasets.frame import Frame
 from depthvar.datasets.source import DepthSource
@@ -42,7 +43,10 @@ def parameters(
 def kernel_params(parameters: Mapping[str, Any]) -> KernelParams:
     """Return the kernel's parameters among those of a cache: the inverse of ``parameters``."""
     names = (field.name for field in fields(KernelParams))
-    return KernelParams(**{name: parameters[name] for name in names if name in parameters})
+    try:
+        return KernelParams(**{name: parameters[name] for name in names if name in parameters})
+    except ParameterError as error:
+        raise CacheError(f"the parameters of the cache are not ones of this depthvar: {error}") from error
 
 
 def fingerprint(parameters: Mapping[str, Any]) -> str:

@@ -66,7 +66,7 @@ def _held(path: Path, kind: int, message: str | None = None) -> Iterator[int]:
     while True:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+            file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
         except OSError as error:
             raise CacheError(f"{path}: cannot create the lock: {error.strerror}; pass a writable --out") from error
         try:

@@ -99,7 +99,7 @@ def _disk_bytes(cache: str) -> int | None:
     for folder, _, names in os.walk(cache):
         for name in names:
             with suppress(FileNotFoundError):  # a run that goes on renames its files
-                sizes += os.stat(os.path.join(folder, name)).st_size
+                sizes += os.lstat(os.path.join(folder, name)).st_size
     return sizes
 
 

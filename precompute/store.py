@@ -17,7 +17,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 from zarr.abc.store import Store
-from zarr.storage import LocalStore
+from zarr.storage import LocalStore, StorePath
 
 from depthvar.datasets.errors import CacheError
 from depthvar.datasets.format import (
@@ -27,6 +27,7 @@ from depthvar.datasets.format import (
     array_metadata,
     encode_keys,
     expected_metadata,
+    find_node,
     seal,
 )
 
@@ -48,6 +49,18 @@ def writing(where: str) -> Iterator[None]:
         ) from error
 
 
+def _refuse_links(path: StorePath) -> None:
+    """Raise CacheError where a folder on the way from the root of a local cache to a stored object is a symlink."""
+    if isinstance(path.store, LocalStore):
+        folder = os.path.dirname(path.path)
+        root = os.path.realpath(path.store.root)
+        if os.path.realpath(os.path.join(root, folder)) != os.path.join(root, folder).rstrip("/"):
+            raise CacheError(
+                f"{path.store.root}/{folder}: expected folders, got a symlink among them, and nothing is written "
+                "through one; put a folder in its place, or link the cache as a whole"
+            )
+
+
 def open_existing(url: str) -> zarr.Group | None:
     """Open a cache for writing, or return None where there is nothing yet.
 
@@ -63,7 +76,11 @@ def open_existing(url: str) -> zarr.Group | None:
                 f"{url}: exists and is not a depthvar cache; pass another --out, or remove it by hand"
             ) from None
         return None
-    except (ValueError, TypeError, KeyError) as error:
+    except OSError:
+        raise
+    except Exception as error:  # whatever Zarr raises on damaged metadata, and fsspec on a URL
+        if "://" in url:
+            raise CacheError(f"{url}: cannot be opened as a cache ({error}); check the URL, or pass another") from error
         raise CacheError(
             f"{url}: zarr.json is unreadable ({error}); remove the cache by hand, or pass --out"
         ) from error
@@ -109,7 +126,9 @@ def remove(root: zarr.Group) -> None:
             await store.delete(key)
         if isinstance(store, LocalStore):  # empty folders are left
             for folder in store.root.iterdir():
-                if folder.is_dir():
+                if folder.is_symlink():
+                    folder.unlink()  # what it leads to is not ours
+                elif folder.is_dir():
                     shutil.rmtree(folder)
         await store.delete(metadata)
 
@@ -131,7 +150,7 @@ def _require_group(root: zarr.Group, plan: GroupPlan) -> zarr.Group:
     complete, and the frames may be others by now.
     """
     attributes = plan.layout.attributes(plan.sequence)
-    group = root.get(plan.name)
+    group = find_node(root, plan.name)
     if group is None:
         return root.create_group(plan.name, attributes=attributes)
     if isinstance(group, zarr.Group):
@@ -151,15 +170,21 @@ def prepare(root: zarr.Group, groups: Sequence[GroupPlan], strides: tuple[int, .
         CacheError: an existing group or array is not what the format implies.
     """
     for plan in groups:
-        with writing(where := f"{root.store_path}/{plan.name}"), understood(where):
+        where = f"{root.store_path}/{plan.name}"
+        plan.layout.check(plan.rows, where)
+        arguments = array_arguments(plan.layout, plan.rows, strides, with_depth)
+        for name in arguments:
+            _refuse_links(root.store_path / plan.name / name / "zarr.json")
+        with writing(where), understood(where):
             group = _require_group(root, plan)
-            arguments = array_arguments(plan.layout, plan.rows, strides, with_depth)
             expected = expected_metadata(plan.layout, plan.rows, strides, with_depth)
-            complete = "digest" in group
+            complete = find_node(group, "digest") is not None
             for name in sorted(arguments, key=lambda name: name == "digest"):
-                if not complete and name in group and array_metadata(array_of(group, name)) != expected[name]:
+                there = find_node(group, name) is not None
+                if there and not complete and array_metadata(array_of(group, name)) != expected[name]:
                     del group[name]
-                if name not in group:
+                    there = False
+                if not there:
                     group.create_array(name, **arguments[name])
                 elif (array := array_of(group, name)).shape[0] != plan.rows:
                     array.resize((plan.rows, *array.shape[1:]))
@@ -192,15 +217,22 @@ def clear_shard(root: zarr.Group, name: str, start: int) -> None:
 
 def _delete_chunk(array: zarr.Array[Any], start: int) -> None:
     """Delete the stored object (a chunk, or a shard) that holds the row ``start``."""
-    rows = (array.shards or array.chunks)[0]
-    path = array.store_path / array.metadata.encode_chunk_key((start // rows, *[0] * (array.ndim - 1)))
+    path = _chunk_path(array, start)
+    _refuse_links(path)
     with writing(str(path)):
         _wait(path.delete())
+
+
+def _chunk_path(array: zarr.Array[Any], start: int) -> StorePath:
+    """Return where the object that holds the row ``start`` is stored."""
+    rows = (array.shards or array.chunks)[0]
+    return array.store_path / array.metadata.encode_chunk_key((start // rows, *[0] * (array.ndim - 1)))
 
 
 def _write_rows(group: zarr.Group, name: str, start: int, values: NDArray[Any]) -> None:
     """Write the rows of a whole shard."""
     array = array_of(group, name)
+    _refuse_links(_chunk_path(array, start))
     try:
         array[start : start + len(values)] = values
     except OSError:

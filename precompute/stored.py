@@ -8,8 +8,9 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
+from depthvar.datasets.content import check_key
 from depthvar.datasets.errors import CacheError, DepthVarError
-from depthvar.datasets.format import GroupLayout, decode_keys
+from depthvar.datasets.format import GroupLayout, checked_array, decode_keys, find_node
 
 from .plan import StoredGroup
 
@@ -37,8 +38,8 @@ def stored_groups(root: zarr.Group, names: Iterable[str]) -> list[StoredGroup]:
     groups = []
     for name in names:
         with understood(f"{root.store_path}/{name}"):
-            if f"{name}/digest" in root:  # created last
-                groups.append(read_group(root[name], name))
+            if find_node(root, f"{name}/digest") is not None:  # created last
+                groups.append(read_group(find_node(root, name), name))
     return groups
 
 
@@ -56,18 +57,21 @@ def read_group(group: zarr.Group | zarr.Array[Any], name: str, *, tolerant: bool
     if not isinstance(group, zarr.Group):
         raise CacheError(f"group {name}: expected a Zarr group, got an array; compute anew with --overwrite")
     sequence, layout = GroupLayout.from_attributes(group.attrs.asdict(), f"group {name}")
-    rows = array_of(group, "digest").shape[0] if "digest" in group else 0
+    rows = checked_array(group, "digest", layout).shape[0] if find_node(group, "digest") is not None else 0
     damaged: list[tuple[str, int]] = []
     columns = {}
     for column in ("key", "digest", "intrinsics", "source_stat"):
-        columns[column], starts = _read_column(group, column, rows, layout.shard_frames)
+        columns[column], starts = _read_column(group, column, rows, layout)
         damaged += [(column, start) for start in starts]
     if damaged and not tolerant:
         raise CacheError(
             f"{group.store_path}: {damaged[0][0]} of rows from {damaged[0][1]} is damaged; find and clear such shards "
             "with `precompute validate --clear`, then run again"
         )
-    keys = decode_keys(columns["key"])
+    try:
+        keys = [check_key(key, f"group {name}") for key in decode_keys(columns["key"])]
+    except UnicodeDecodeError as error:
+        raise CacheError(f"group {name}: a key is no UTF-8 ({error}); compute anew with --overwrite") from None
     return StoredGroup(
         name,
         sequence,
@@ -80,11 +84,16 @@ def read_group(group: zarr.Group | zarr.Array[Any], name: str, *, tolerant: bool
     )
 
 
-def _read_column(group: zarr.Group, column: str, rows: int, step: int) -> tuple[NDArray[Any], list[int]]:
+def _read_column(group: zarr.Group, column: str, rows: int, layout: GroupLayout) -> tuple[NDArray[Any], list[int]]:
     """Return a bookkeeping array and the first rows of the chunks that cannot be decoded, which read as zeros."""
     if rows == 0:
         return np.zeros((0, 1), np.uint8), []
-    array = array_of(group, column)
+    array, step = checked_array(group, column, layout), layout.shard_frames
+    if array.shape[0] < rows:
+        raise CacheError(
+            f"{group.store_path}/{column} is damaged: expected {rows} rows or more, got {array.shape[0]}; "
+            "compute anew with --overwrite"
+        )
     try:
         return np.asarray(array[:rows]), []
     except (ValueError, RuntimeError):
@@ -100,7 +109,8 @@ def _read_column(group: zarr.Group, column: str, rows: int, step: int) -> tuple[
 
 def array_of(group: zarr.Group, name: str) -> zarr.Array[Any]:
     """Return an array of a group, or raise CacheError where a group has its name."""
-    node = group[name]
+    node = find_node(group, name)
     if not isinstance(node, zarr.Array):
-        raise CacheError(f"{group.store_path}/{name}: expected an array, got a group; compute anew with --overwrite")
+        got = "nothing" if node is None else "a group"
+        raise CacheError(f"{group.store_path}/{name}: expected an array, got {got}; compute anew with --overwrite")
     return node

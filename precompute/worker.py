@@ -30,7 +30,7 @@ YOUNG_NS = 2_000_000_000  # a file younger than this may change again without a 
 class Job:
     """What all shards of a run share; a few kilobytes when pickled."""
 
-    cache: str
+    cache: str = field(repr=False)  # a URL may hold credentials, and Dask logs what it is given
     source: DepthSource
     params: KernelParams = field(default_factory=KernelParams)
     strides: tuple[int, ...] = (1, 2, 3, 4, 6, 8)

@@ -2,6 +2,7 @@
 
 import copy
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -95,8 +96,77 @@ def test_layout_round_trips_through_attributes() -> None:
         fmt.GroupLayout.from_attributes(fmt.seal({"sequence": "a"}), "here")
 
 
+def root_attributes() -> dict[str, Any]:
+    """Return what a run writes into the root, without its checksum."""
+    parameters = {"kernel_version": 1, "window": 5, "lambda_prior": 0.5, "alpha_clamp": 0.3, "min_valid": 8}
+    parameters |= {"compat": None, "strides": [1, 2], "max_depth": None, "keepbits": 8, "with_depth": False}
+    texts = dict.fromkeys(("dataset", "camera_model", "fingerprint", "engine"), "text")
+    content = texts | {"source": {}, "software": {"python": "3"}, "groups": ["Easy/P000"]}
+    format_ = {"format": fmt.FORMAT, "format_version": fmt.FORMAT_VERSION}
+    return format_ | content | {"parameters": parameters | {"decode_rule": {}}}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("groups", ["../../outside"]), ("groups", ["/etc"]), ("groups", ["a//b"]), ("groups", ["a\\b"]),
+        ("groups", ["."]), ("groups", [7]), ("groups", "a"), ("groups", None), ("engine", 7), ("dataset", "a\x1b[2J"),
+        ("software", ["numpy"]), ("software", {"numpy": 2}), ("source", []), ("parameters", None),
+        ("strides", []), ("strides", [2]), ("strides", [1, 3, 2]), ("strides", [1, 1]), ("strides", [1, 2.0]),
+        ("strides", list(range(1, 66))), ("strides", 1), ("window", 4), ("window", True), ("lambda_prior", -1),
+        ("lambda_prior", "0.5"), ("alpha_clamp", 0), ("alpha_clamp", 2), ("keepbits", 0), ("keepbits", 10**30),
+        ("max_depth", 0), ("with_depth", 1), ("compat", 3), ("min_valid", 0), ("decode_rule", "rule"),
+    ],
+)  # fmt: skip
+def test_root_attributes_that_no_run_writes_are_refused_though_the_checksum_is_right(name: str, value: object) -> None:
+    attributes = root_attributes()
+    (attributes["parameters"] if name in attributes["parameters"] else attributes)[name] = value
+    with pytest.raises(CacheError, match=f"here: attributes are damaged: {name} is "):
+        fmt.check_root(fmt.seal(attributes), "here")
+
+
+@pytest.mark.parametrize("value", [float("nan"), "\ud800", [[]]])
+def test_attributes_that_have_no_canonical_text_are_damaged(value: Any) -> None:
+    if value == [[]]:
+        for _ in range(100_000):
+            value = [value]
+    with pytest.raises(CacheError, match="here: attributes are damaged: expected JSON, got"):
+        fmt.unseal({"a": value, "checksum": "0"}, "here")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"height": 0}, "expected whole numbers above 0"),
+        ({"width": 32.0}, "expected whole numbers above 0"),
+        ({"height": True}, "expected whole numbers above 0"),
+        ({"height": 10**6, "width": 10**6}, "expected at most 2147483616 bytes of a map, got 4000000000000"),
+        ({"shard_frames": 65}, "expected at most 64 frames in a shard, got 65"),
+        ({"height": 4000, "width": 4000, "shard_frames": 2}, "expected at most 1 frames in a shard, got 2"),
+        ({"key_bytes": 1 << 20}, "expected at most 4096 bytes of a key"),
+        ({"sequence": "../outside"}, "expected the folders of a sequence below the root"),
+        ({"sequence": 7}, "expected the folders of a sequence below the root"),
+    ],
+)
+def test_a_group_that_claims_too_much_is_refused(change: dict[str, Any], message: str) -> None:
+    attributes = {"sequence": "a", "height": 24, "width": 32, "shard_frames": 64, "key_bytes": 64} | change
+    with pytest.raises(CacheError, match=message):
+        fmt.GroupLayout.from_attributes(fmt.seal(attributes), "here")
+
+
+def test_rows_are_bounded() -> None:
+    layout = fmt.GroupLayout(480, 640, 55, 64)
+    layout.check(1_000_000, "here")
+    with pytest.raises(CacheError, match=r"here: expected at most 7208960 frames in a group, got 1000000000"):
+        layout.check(10**9, "here")
+    one = fmt.GroupLayout(480, 640, 1, 64)
+    one.check(fmt.MAX_SHARDS, "here")
+    with pytest.raises(CacheError, match=r"here: expected at most 131072 frames in a group, got 131073"):
+        one.check(fmt.MAX_SHARDS + 1, "here")
+
+
 def test_root_attributes_are_refused_one_by_one() -> None:
-    good = fmt.seal({"format": fmt.FORMAT, "format_version": fmt.FORMAT_VERSION})
+    good = fmt.seal(root_attributes())
     assert fmt.check_root(good, "here")["format"] == fmt.FORMAT
     with pytest.raises(CacheError, match="here: not a depthvar cache: expected format"):
         fmt.check_root({}, "here")

@@ -1,0 +1,150 @@
+"""Other Zarr v3 readers see in a cache what we see: tensorstore, zarrs, xarray, and zarrita in Node.
+
+Each runs in a child process: tensorstore aborts and zarrs hangs in a process that forks.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import zarr
+from numpy.typing import NDArray
+from tiny_data import TinyData, make_depth
+
+from depthvar.datasets.cache import SigmaCache
+from depthvar.datasets.format import level_name
+from depthvar.precompute import execute, pipeline
+
+READERS = Path(__file__).parent / "other_readers"
+
+
+class Stored(NamedTuple):
+    """A cache, and what zarr-python and depthvar read in it."""
+
+    cache: Path
+    values: dict[str, NDArray[Any]]
+    dimensions: dict[str, list[str]]
+    attributes: dict[str, dict[str, Any]]  # of the root (""), groups and arrays
+
+
+def of_version_1(folder: Path) -> Path:
+    """The fixture: several groups and shards, holes, far pixels, depth."""
+    source = Path(__file__).parent / "data/cache_v1/data/sigma_Z2.zarr"
+    return Path(shutil.copytree(source, folder / "sigma_Z2.zarr"))
+
+
+def of_several_blocks(folder: Path) -> Path:
+    """Chunks of two Blosc blocks, odd sizes, a row without values, frames at the root."""
+    data = TinyData(folder)
+    data.toml.write_text(data.toml.read_text().replace("{sequence}/", ""))
+    for name in ("depth", "camera"):
+        (folder / name).mkdir()
+    for index in range(3):
+        np.save(folder / f"depth/{index}.npy", make_depth(401, 403, index))
+        (folder / f"camera/{index}.txt").write_text("300 301 200.5 200")
+    job = data.job(strides=(1, 2, 8))
+    list(pipeline.run(job, execute.serial))
+    (folder / "depth/1.npy").unlink()
+    list(pipeline.run(data.job(strides=(1, 2, 8)), execute.serial))
+    return Path(job.cache)
+
+
+@pytest.fixture(scope="module", params=[of_version_1, of_several_blocks])
+def stored(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Stored:
+    make: Callable[[Path], Path] = request.param
+    cache = make(tmp_path_factory.mktemp("cache"))
+    root = zarr.open_group(cache, mode="r")
+    values, dimensions, attributes = {}, {}, {"": root.attrs.asdict()}
+    for name in root.attrs["groups"]:  # type: ignore[union-attr]
+        group = root[str(name)]
+        assert isinstance(group, zarr.Group)
+        attributes[str(name)] = group.attrs.asdict()
+        for array_name, array in group.arrays():
+            path = f"{name}/{array_name}"
+            values[path] = np.asarray(array[:])
+            dimensions[path] = list(array.metadata.dimension_names)  # type: ignore[union-attr,arg-type]
+            attributes[path] = array.attrs.asdict()
+    reader = SigmaCache(cache)
+    seen = 0
+    for key in reader.keys():
+        for name in reader.attributes["groups"]:
+            rows = [bytes(row).rstrip(b"\0").decode() for row in values[f"{name}/key"]]
+            for stride in reader.strides if key in rows else ():
+                np.testing.assert_array_equal(
+                    values[f"{name}/{level_name(stride)}"][rows.index(key)], reader.read(key, stride)
+                )
+                seen += 1
+    assert seen == len(reader.keys()) * len(reader.strides)
+    return Stored(cache, values, dimensions, attributes)
+
+
+def equal(got: NDArray[Any], expected: NDArray[Any]) -> None:
+    """Assert the same dtype, shape and values, bit for bit but for which NaN it is."""
+    assert got.dtype == expected.dtype
+    np.testing.assert_array_equal(got, expected)
+
+
+@pytest.mark.parametrize("reader", ["tensorstore", "zarrs", "xarray"])
+def test_a_python_reader_sees_the_same(stored: Stored, reader: str, tmp_path: Path) -> None:
+    out = tmp_path / "out.npz"
+    command = [sys.executable, READERS / "read.py", reader, stored.cache, out, *stored.values]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=240)
+    assert ran.returncode == 0, ran.stderr
+    assert json.loads(ran.stdout) == stored.dimensions
+    with np.load(out) as got:
+        assert set(got.files) == set(stored.values)
+        for path, expected in stored.values.items():
+            equal(got[path], expected)
+
+
+def test_dimensions_are_named_by_level(stored: Stored) -> None:
+    for path, names in stored.dimensions.items():
+        name = path.rpartition("/")[2]
+        suffix = name.removeprefix("sigma_Z2") if name.startswith("sigma_Z2") else ""
+        if name == "depth" or name.startswith("sigma_Z2"):
+            assert names == ["frame", f"y{suffix}", f"x{suffix}"]
+
+
+@pytest.fixture(scope="session")
+def zarrita(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with zarrita installed by npm; without Node a failure in CI (CI=true), and a skip elsewhere."""
+    if not (shutil.which("node") and shutil.which("npm")):
+        message = "zarrita was not tried: it needs node and npm"
+        if os.environ.get("CI") == "true":
+            pytest.fail(message)
+        pytest.skip(message)
+    folder = tmp_path_factory.mktemp("zarrita")
+    for name in ("package.json", "package-lock.json", "read.mjs"):
+        shutil.copy(READERS / name, folder)
+    command = ["npm", "ci", "--no-audit", "--no-fund", "--prefer-offline", "--ignore-scripts"]
+    ran = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=240)
+    assert ran.returncode == 0, ran.stderr
+    return folder
+
+
+def test_zarrita_sees_the_same(stored: Stored, zarrita: Path, tmp_path: Path) -> None:
+    paths = list(stored.attributes)
+    command = ["node", zarrita / "read.mjs", stored.cache, tmp_path, *paths]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=240)
+    assert ran.returncode == 0, ran.stderr
+    found = json.loads(ran.stdout)
+    assert {path: facts["attributes"] for path, facts in found.items()} == stored.attributes
+    for number, path in enumerate(paths):
+        if path not in stored.values:
+            continue
+        expected, facts = stored.values[path], found[path]
+        assert facts["dimension_names"] == stored.dimensions[path]
+        got = np.fromfile(tmp_path / str(number), dtype=np.dtype(facts["dtype"]).newbyteorder("<"))
+        equal(got.reshape(facts["shape"]), expected)
+
+
+def test_the_lock_file_names_no_registry() -> None:
+    packages = json.loads((READERS / "package-lock.json").read_text())["packages"]
+    assert all("integrity" in package and "resolved" not in package for name, package in packages.items() if name)
