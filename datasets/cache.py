@@ -12,7 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from .errors import CacheError, FrameNotFoundError, ParameterError
 from .format import FAILED, NOT_DONE, GroupLayout, check_root, decode_keys, level_name, level_shape
-from .shard import open_level
+from .shard import open_level, read_row
+
+READ_ATTEMPTS = 10  # of a frame that runs compute again and again meanwhile
 
 
 @dataclass
@@ -22,6 +24,7 @@ class _Group:
     node: Any
     layout: GroupLayout
     rows: dict[str, int]
+    digests: Any  # the open array, and what it held
     digest: NDArray[np.uint8]
     intrinsics: NDArray[np.float64]
     levels: dict[int, Any] = field(default_factory=dict)
@@ -167,19 +170,25 @@ class SigmaCache:
         from .sample import sample  # loads numba, which reading does not need
 
         name = self.relative_key(key)
-        group, row = self._find(name)
-        return sample(
-            lambda stride: self._read(group, row, name, stride),
-            self.strides,
-            group.intrinsics[row],
-            (group.layout.height, group.layout.width),
-            intrinsics,
-            (int(size[0]), int(size[1])),
-            resize,
-            flip,
-            self._open()["parameters"]["window"],
-            valid,
-        )
+        for _ in range(READ_ATTEMPTS):
+            group, row = self._find(name)
+            view = sample(
+                lambda stride: self._read(group, row, name, stride),  # noqa: B023 - called within this round
+                self.strides,
+                group.intrinsics[row],
+                (group.layout.height, group.layout.width),
+                intrinsics,
+                (int(size[0]), int(size[1])),
+                resize,
+                flip,
+                self._open()["parameters"]["window"],
+                valid,
+            )
+            # A run that computes a frame again takes its digest back first: while it stands, all levels are of one map.
+            if read_row(group.digests, row) == group.digest[row].tobytes():
+                return view
+            self._groups.clear()
+        raise CacheError(f"{self.path}: {key}: changes while it is read; wait until the run that writes it has ended")
 
     def annotate(
         self,
@@ -239,7 +248,8 @@ class SigmaCache:
                     self._groups[name] = None
                     return None
                 _, layout = GroupLayout.from_attributes(node.attrs.asdict(), where)
-                digest = node["digest"][:]
+                digests = node["digest"]
+                digest = digests[:]
                 keys = decode_keys(node["key"][: len(digest)])
                 intrinsics = node["intrinsics"][: len(digest)]
                 done = digest.any(1) & (digest != FAILED[0]).any(1)
@@ -250,7 +260,7 @@ class SigmaCache:
             except Exception as error:
                 raise CacheError(_damaged(where, error)) from error
             rows = {key: row for row, key in enumerate(keys) if key}
-            self._groups[name] = _Group(node, layout, rows, digest, intrinsics)
+            self._groups[name] = _Group(node, layout, rows, digests, digest, intrinsics)
         return self._groups[name]
 
     def _read(self, group: _Group, row: int, key: str, stride: int) -> NDArray[np.float32]:

@@ -341,7 +341,7 @@ def test_skipped_frames_are_listed_and_computed_when_mended(tiny: TinyData) -> N
     (tiny.root / key).write_bytes(b"broken")
     result = run(tiny, "--on-error", "skip")
     assert result.exit_code == 4
-    assert re.search(rf"failed frames \(mend the files and run again\):\n  {key}: .*{key}", result.stdout)
+    assert re.search(rf"failed frames \(mend what each says, then run again\):\n  {key}: .*{key}", result.stdout)
     facts = facts_of(run(tiny, "--on-error", "skip", "--json"), exit_code=4)
     assert ([frame["key"] for frame in facts["failed"]], facts["unchanged"]) == ([key], 7)
     age(tiny.root)
