@@ -171,8 +171,8 @@ def mode(path: Path, bits: int) -> Iterator[None]:
 
 def test_an_output_that_may_not_be_written(data: Data, tmp_path: Path) -> None:
     with mode(tmp_path, 0o555):
-        data.check_fails(tmp_path / "x.zarr", "x.zarr.lock: cannot create the lock: Permission denied; pass a writable --out",
-                         spoil=without_override)  # fmt: skip
+        message = "x.zarr.lock: cannot create the lock: Permission denied; pass a writable --out"
+        data.check_fails(tmp_path / "x.zarr", message, spoil=without_override)
     data.check_goes_on(tmp_path / "x.zarr")
 
 
@@ -184,7 +184,7 @@ def test_a_part_of_a_cache_that_may_not_be_written(data: Data, tmp_path: Path) -
     data.check_goes_on(cache)
 
 
-@pytest.mark.parametrize("what", ["zarr.json", "P5/zarr.json", "P0/digest/c/0/0", "P0/sigma_Z2/zarr.json"])
+@pytest.mark.parametrize("what", ["zarr.json", "P0/digest/c/0/0"])
 def test_a_part_of_a_cache_that_may_not_be_read(data: Data, tmp_path: Path, what: str) -> None:
     cache = tmp_path / "x.zarr"
     assert data.run(cache, "--limit", "4").returncode == 0
@@ -203,7 +203,8 @@ def test_a_source_that_may_not_be_read(data: Data, tmp_path: Path) -> None:
         skipping = data.run(cache, "--on-error", "skip", spoil=without_override)
     assert skipping.returncode == 4
     assert re.search(r"1 failed, of 30;.*\n  P5/depth/001\.npy: .*Permission denied", skipping.stdout, re.DOTALL)
-    data.check_goes_on(cache)
+    assert data.run(cache).returncode == 0  # its row is not that of an undisturbed run: it was placed last
+    assert validate(str(cache), data.tiny.source(), full=True).findings == []
 
 
 READ_ONLY = """
@@ -231,10 +232,13 @@ def test_a_read_only_file_system(data: Data, tmp_path: Path) -> None:
 # No more open files
 
 
-@pytest.mark.parametrize("limit", [7, 8, 9])
+@pytest.mark.parametrize("limit", [5, 7, 9])
 def test_too_few_file_handles(data: Data, tmp_path: Path, limit: int) -> None:
     cache = tmp_path / "x.zarr"
-    data.check_fails(cache, "Too many open files", spoil=lambda: limited(resource.RLIMIT_NOFILE, limit))
+    process = data.run(cache, spoil=lambda: limited(resource.RLIMIT_NOFILE, limit))
+    assert (process.returncode, process.stdout) == (1, "")
+    assert re.findall("^error: .*Too many open files.*", process.stderr, re.MULTILINE)  # asyncio may complain below it
+    data.check_nothing_half_written_counts(cache)
     data.check_goes_on(cache)
 
 

@@ -1,4 +1,4 @@
-"""Readers never see a torn frame: what they read while runs write is the map of one state of the source, or an error."""
+"""Readers never see a torn frame: while runs write, they get the map of one state of the source, or an error."""
 
 from pathlib import Path
 
