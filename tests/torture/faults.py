@@ -60,16 +60,16 @@ def start(data: Data, cache: Path, *options: str) -> subprocess.Popen[str]:
 
 
 def signalled_workers(data: Data, folder: Path, times: int, sign: signal.Signals, *options: str) -> dict[str, Any]:
-    """Send a signal to a worker, once a run: exit 0 or 4, the list is what is not done, and a second run does that."""
+    """Send a signal to both workers of a run: exit 0 or 4, all that is not done is listed, a second run does it."""
     dice, codes, sent, listed, seconds = random.Random(0), Counter[int](), 0, 0, 0.0
     keys = set(data.tiny.source().keys())
     while sent < times:
         cache = folder / f"{sign.name}{sum(codes.values())}.zarr"
         run = start(data, cache, *options)
-        time.sleep(dice.uniform(0, 0.3))
-        if workers := workers_of(run):
+        for worker in workers_of(run):
+            time.sleep(dice.uniform(0, 0.3))
             with suppress(psutil.NoSuchProcess):
-                dice.choice(workers).send_signal(sign)
+                worker.send_signal(sign)
                 sent += 1
         began = time.monotonic()
         stdout, stderr = run.communicate(timeout=300)
