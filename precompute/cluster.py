@@ -23,6 +23,7 @@ from .worker import Job, TaskResult, run_task
 log = logging.getLogger("depthvar")
 
 WORKERS_SECONDS = 60.0  # for a first worker, or a next one, to come
+POLL_SECONDS = 0.05  # between two looks whether tasks have ended, once a run stops
 LOOK_SECONDS = 1.0  # between two looks at which workers there are
 ANSWER_SECONDS = 10.0  # a scheduler that takes longer is asked again
 
@@ -146,9 +147,10 @@ class Dispatcher:
         try:
             while self._given and not self._broken():
                 self._look()
-                with suppress(Exception):  # the first error is the one to tell
-                    for _ in (*self._results(), *self._overdue()):
-                        pass
+                for future in [future for future in self._given if future.status != "pending"]:
+                    del self._given[future]  # asked, not told: Ctrl-C may have swallowed what the queue said
+                list(self._overdue())
+                time.sleep(POLL_SECONDS)
         finally:
             for given in self._given.values():
                 self._kill(given.worker)
