@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -45,6 +46,8 @@ def run(job: Job, executor: execute.Execute) -> tuple[dict[str, str], int]:
 
 def is_mended_by_a_second_run(tiny: TinyData, job: Job, lost: set[str], tmp_path: Path) -> None:
     """What was lost is not done; a run without the fault computes it, and the bytes are those of one run."""
+    attempts = Counter((tiny.root / "attempts").read_text().split())
+    assert attempts == Counter(key for key in job.source.keys() if attempts[key])  # nobody tried anything twice
     cache = SigmaCache(job.cache)
     assert {key for key in job.source.keys() if key not in cache.keys()} == lost
     for key in lost:
