@@ -30,13 +30,13 @@ Spoil = Callable[[], None]
 
 
 class Data:
-    """Ten shards of three frames and some 50 kB each, and the cache of a run that nothing disturbed."""
+    """Ten shards, by default of some 50 kB, and the cache of a run that nothing disturbed."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, frames: int = 3, height: int = 96, width: int = 128) -> None:
         self.tiny, self.whole = TinyData(folder / "tiny"), folder / "whole.zarr"
         for sequence in range(10):
-            for frame in range(3):
-                self.tiny.write(f"P{sequence}", f"{frame:03}", make_depth(96, 128, 3 * sequence + frame))
+            for frame in range(frames):
+                self.tiny.write(f"P{sequence}", f"{frame:03}", make_depth(height, width, frames * sequence + frame))
         for path in self.tiny.root.rglob("*"):  # so that their stat is trusted
             os.utime(path, (path.stat().st_mtime - 10,) * 2)
         assert self.run(self.whole).returncode == 0
