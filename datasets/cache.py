@@ -23,7 +23,9 @@ from .format import (
     level_name,
     level_shape,
 )
-from .shard import open_level
+from .shard import open_level, read_row
+
+READ_ATTEMPTS = 10  # of a frame that runs compute again and again meanwhile
 
 
 @dataclass
@@ -33,6 +35,7 @@ class _Group:
     node: Any
     layout: GroupLayout
     rows: dict[str, int]
+    digests: Any  # the open array, and what it held
     digest: NDArray[np.uint8]
     intrinsics: NDArray[np.float64]
     levels: dict[int, Any] = field(default_factory=dict)
@@ -182,19 +185,25 @@ class SigmaCache:
         from .sample import sample  # loads numba, which reading does not need
 
         name = self.relative_key(key)
-        group, row = self._find(name)
-        return sample(
-            lambda stride, rows: self._read(group, row, name, stride, rows),
-            self.strides,
-            group.intrinsics[row].tolist(),
-            (group.layout.height, group.layout.width),
-            intrinsics,
-            (int(size[0]), int(size[1])),
-            resize,
-            flip,
-            self._open()["parameters"]["window"],
-            valid,
-        )
+        for _ in range(READ_ATTEMPTS):
+            group, row = self._find(name)
+            view = sample(
+                lambda stride, rows: self._read(group, row, name, stride, rows),  # noqa: B023 - called within this round
+                self.strides,
+                group.intrinsics[row].tolist(),
+                (group.layout.height, group.layout.width),
+                intrinsics,
+                (int(size[0]), int(size[1])),
+                resize,
+                flip,
+                self._open()["parameters"]["window"],
+                valid,
+            )
+            # A run that computes a frame again takes its digest back first: while it stands, all levels are of one map.
+            if read_row(group.digests, row) == group.digest[row].tobytes():
+                return view
+            self._groups.clear()
+        raise CacheError(f"{self.path}: {key}: changes while it is read; wait until the run that writes it has ended")
 
     def annotate(
         self,
@@ -262,7 +271,8 @@ class SigmaCache:
                     self._groups[name] = None
                     return None
                 _, layout = GroupLayout.from_attributes(node.attrs.asdict(), where)
-                digest = checked_array(node, "digest", layout)[:]
+                digests = checked_array(node, "digest", layout)
+                digest = digests[:]
                 keys = decode_keys(checked_array(node, "key", layout)[: len(digest)])
                 intrinsics = checked_array(node, "intrinsics", layout)[: len(digest)]
                 done = digest.any(1) & (digest != FAILED[0]).any(1)
@@ -275,7 +285,7 @@ class SigmaCache:
             except Exception as error:
                 raise CacheError(_damaged(where, error)) from error
             rows = {key: row for row, key in enumerate(keys) if key}
-            self._groups[name] = _Group(node, layout, rows, digest, intrinsics)
+            self._groups[name] = _Group(node, layout, rows, digests, digest, intrinsics)
         return self._groups[name]
 
     def _read(self, group: _Group, row: int, key: str, stride: int, rows: slice = slice(None)) -> NDArray[np.float32]:

@@ -3,6 +3,7 @@
 Heavy imports are inside the commands, so that ``precompute --help`` answers at once.
 """
 
+import errno
 import json
 import logging
 import os
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from .worker import Job, TaskResult
 
 DEFAULT_STRIDES = "1,2,3,4,6,8"
+TIMEOUT_HELP = "For a shard in a worker process, after which it is given up.  [default: 600]"
 
 
 class _Formatter(logging.Formatter):
@@ -34,7 +36,7 @@ class _Formatter(logging.Formatter):
 
 
 class _Commands(click.Group):
-    """Turns an error of ours into one line and an exit code; anything else is a bug and shows its traceback."""
+    """Turns an error of ours, or of the machine, into one line and an exit code; a bug shows its traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -46,6 +48,12 @@ class _Commands(click.Group):
         except DepthVarError as error:
             click.echo(f"error: {error}", err=True)
             ctx.exit(2 if isinstance(error, ParameterError) else 1)
+        except OSError as error:  # no space, no permission, no more open files: where nobody could say more
+            if error.errno in (None, errno.EPIPE):  # a pipe that is closed ends a command quietly: click
+                raise
+            where = f"{error.filename}: " if error.filename else ""
+            click.echo(f"error: {where}{error.strerror}; mend that and run the same command again", err=True)
+            ctx.exit(1)
         except KeyboardInterrupt:
             click.echo("interrupted: what is done is kept; the same command goes on from there", err=True)
             ctx.exit(130)
@@ -85,6 +93,7 @@ def main() -> None:
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", help="auto is the CPU engine.")
 @click.option("--workers", type=click.IntRange(1), help="Dask worker processes; else threads, one per core.")
 @click.option("--scheduler", help="Address of a running Dask scheduler.")
+@click.option("--timeout", type=click.FloatRange(0, min_open=True), metavar="SECONDS", help=TIMEOUT_HELP)
 @click.option("--shard", help="I/N: only every N-th shard, beginning with the I-th (from 1), for N separate jobs.")
 @click.option("--limit", type=click.IntRange(1), help="Stop after this many frames, rounded up to whole shards.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and write nothing.")
@@ -107,6 +116,8 @@ def run(ctx: click.Context, /, dry_run: bool, as_json: bool, overwrite: bool, **
 
     if options["workers"] and options["scheduler"]:
         raise ParameterError("--workers and --scheduler: expected one of them, got both; workers are the cluster's")
+    if options["timeout"] and not (options["workers"] or options["scheduler"]):
+        raise ParameterError("--timeout: expected --workers or --scheduler with it: a thread cannot be given up")
     part = parse_part(options["shard"])
     job = make_job(options, dry_run)
     if dry_run:
@@ -224,10 +235,10 @@ def _failures(failed: Iterable[tuple[str, str]]) -> list[dict[str, str]]:
 
 
 def _executor(options: dict[str, Any]) -> "Execute":
-    from .execute import in_threads, on_dask
+    from .execute import TIMEOUT, in_threads, on_dask
 
     if options["workers"] or options["scheduler"]:
-        return on_dask(options["workers"], options["scheduler"])
+        return on_dask(options["workers"], options["scheduler"], options["timeout"] or TIMEOUT)
     return in_threads(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
 

@@ -58,7 +58,7 @@ def _failures(failed: Sequence[Mapping[str, str]]) -> list[str]:
     if not failed:
         return []
     frames = (f"  {frame['key']}: {frame['error']}" for frame in failed)
-    return ["failed frames (mend the files and run again):", *frames]
+    return ["failed frames (mend what each says, then run again):", *frames]
 
 
 def cache_info(cache: str) -> dict[str, Any]:

@@ -342,7 +342,7 @@ def test_skipped_frames_are_listed_and_computed_when_mended(tiny: TinyData) -> N
     age(tiny.root)
     result = run(tiny, "--on-error", "skip")
     assert result.exit_code == 4
-    assert re.search(rf"failed frames \(mend the files and run again\):\n  {key}: .*{key}", result.stdout)
+    assert re.search(rf"failed frames \(mend what each says, then run again\):\n  {key}: .*{key}", result.stdout)
     facts = facts_of(run(tiny, "--on-error", "skip", "--json"), exit_code=4)
     assert ([frame["key"] for frame in facts["failed"]], facts["unchanged"]) == ([key], 7)
     age(tiny.root)
@@ -598,6 +598,8 @@ BAD: list[tuple[str, Callable[[TinyData], None], str, int, str]] = [
     ("part of a sign", nothing, "--shard ²/3", 2, "--shard: expected I/N"),
     ("limit of 0", nothing, "--limit 0", 2, "--limit"),
     ("two executors", nothing, "--workers 2 --scheduler tcp://x:1", 2, "--workers and --scheduler: expected one"),
+    ("a timeout of threads", nothing, "--timeout 5", 2, "--timeout: expected --workers or --scheduler with it"),
+    ("timeout of 0", nothing, "--workers 2 --timeout 0", 2, "--timeout"),
     ("no such option", nothing, "--colour 3", 2, "No such option.*--colour"),
     ("no such compat", nothing, "--compat pi4", 2, "pi3"),
     ("output below a file", nothing, "--out {root}/tiny.toml/x.zarr", 1, "tiny.toml/x.zarr.*cannot create the lock"),

@@ -1,0 +1,34 @@
+"""A source whose frames do to the process that reads them what their names say; worker processes import it by name."""
+
+import os
+import signal
+import time
+from typing import Any
+
+from depthvar.datasets.frame import Frame
+from depthvar.datasets.source import DepthSource
+
+
+class FaultySource(DepthSource):
+    """Reading ``kill.npy`` kills the process, ``stop.npy`` stops it, ``hang.npy`` does not end, ``slow.npy`` takes 3 s.
+
+    Every attempt is noted in a file beside the data, ``attempts``; a folder named ``mended`` there ends all that.
+    """
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return FaultySource, (self.name, self.description, self.root)
+
+    def read(self, key: str) -> Frame:
+        name = "" if (self.root / "mended").exists() else os.path.basename(key)
+        if name:
+            with open(self.root / "attempts", "a") as attempts:
+                attempts.write(f"{key}\n")
+        if name == "kill.npy":
+            os.kill(os.getpid(), signal.SIGKILL)
+        elif name == "stop.npy":
+            os.kill(os.getpid(), signal.SIGSTOP)
+        elif name == "hang.npy":
+            time.sleep(1000)
+        elif name == "slow.npy":
+            time.sleep(3)
+        return super().read(key)
