@@ -41,7 +41,8 @@ def save_faults(groups: Groups, path: Path) -> None:
     least = min(steps for _, steps in groups)
     truths = [truth for truth in TRUTHS if (truth, least) in groups]
     names = [arm for arm in COMPARED if arm != BASELINE]
-    figure = Figure(figsize=(1.2 + 0.65 * len(truths) * len(PRIMARY), 1.4 + 0.4 * len(names)), layout="constrained")
+    width = max(1.6, 0.5 * len(truths))
+    figure = Figure(figsize=(2.2 + width * len(PRIMARY), 1.6 + 0.4 * len(names)), layout="constrained")
     axes = figure.subplots(1, len(PRIMARY), sharey=True)
     for axis, measure in zip(axes, PRIMARY, strict=True):
         better = np.full((len(names), len(truths)), np.nan)
@@ -54,12 +55,17 @@ def save_faults(groups: Groups, path: Path) -> None:
                     percent = 100 * one.change / base
                     better[y, x] = percent if measure in LARGER_IS_BETTER else -percent
                     weight = "bold" if one.verdict else "normal"
-                    axis.text(x, y, f"{percent:+.0f}", ha="center", va="center", fontsize=8, weight=weight)
+                    colour = "white" if abs(percent) > WIDEST / 2 else "black"
+                    axis.text(
+                        x, y, f"{percent:+.0f}", ha="center", va="center", fontsize=8, weight=weight, color=colour
+                    )
         axis.imshow(better, cmap="RdBu", vmin=-WIDEST, vmax=WIDEST, aspect="auto")
-        axis.set_title(f"{measure}, % of plain L1", fontsize=9)
-        axis.set_xticks(range(len(truths)), truths, rotation=45, fontsize=8)
+        axis.set_title(measure.replace("_interior", "\ninterior").replace("_beyond", "\nbeyond"), fontsize=9)
+        axis.set_xticks(range(len(truths)), truths, rotation=90, fontsize=8)
         axis.set_yticks(range(len(names)), names)
-    figure.supxlabel(f"{least} steps; blue is better; bold: the interval leaves 0 out", fontsize=8)
+    figure.supxlabel(
+        f"difference from plain L1 in %, {least} steps; blue is better; bold: interval leaves 0 out", fontsize=8
+    )
     save(figure, path)
 
 

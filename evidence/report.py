@@ -20,6 +20,7 @@ from measures import PRIMARY, SECONDARY
 from train import ALL_FAULTS, BASELINE, RESULTS, VARIED, Rates, chosen_rates, read
 
 DOCS = RESULTS.parents[1] / "docs"
+DEPTH = "inverse_depth"  # what needs no σ
 OTHERS = (*SECONDARY, "gradient_mean", "gradient_max")
 
 Rows = list[dict[str, Any]]
@@ -83,20 +84,25 @@ def count(groups: Groups, baseline: str = BASELINE) -> str:
     )
 
 
+def parts(rows: Rows, rates: Rates) -> list[tuple[str, str, Groups, str]]:
+    """Return each part of the study: its name, its title, its runs, and what they are compared with."""
+    tuned = at_tuned_rates(rows, rates)
+    return [
+        ("tuned", "Tuned rates, against plain L1", tuned, BASELINE),
+        ("depth", "The same, against inverse depth", tuned, DEPTH),
+        ("one-rate", "All at the rate of plain L1, against plain L1", at_one_rate(rows, rates), BASELINE),
+        ("knobs", "Knobs of 1/σ, against the default ones", knobs(rows, rates), VARIED),
+    ]
+
+
 def markdown(rows: Rows, rates: Rates) -> str:
     """Return the page: primary and other measures of every ground truth and budget, one rate, knobs."""
     text = (
         "Written by `python evidence/report.py`. Means over seeds; in brackets the 95 % bootstrap interval of the "
-        "difference from plain L1 (knobs: from the default ones), paired by seed. Bold: better; ↓: worse; otherwise "
-        "the interval holds 0 or there are fewer than three pairs. Nothing is corrected for the number of "
-        "comparisons.\n"
+        "difference from what the part compares with, paired by seed. Bold: better; ↓: worse; otherwise the interval "
+        "holds 0 or there are fewer than three pairs. Nothing is corrected for the number of comparisons.\n"
     )
-    parts = (
-        ("Tuned rates", at_tuned_rates(rows, rates), BASELINE),
-        ("All at the rate of plain L1", at_one_rate(rows, rates), BASELINE),
-        ("Knobs of 1/σ", knobs(rows, rates), VARIED),
-    )
-    for title, groups, baseline in parts:
+    for _, title, groups, baseline in parts(rows, rates):
         text += f"\n## {title}\n\n{count(groups, baseline)}\n"
         for (truth, steps), group in sorted(groups.items(), key=lambda item: (item[0][1], item[0][0])):
             text += f"\n### Ground truth {truth}, {steps} steps\n\n{table(group, PRIMARY, baseline)}\n"
@@ -106,9 +112,8 @@ def markdown(rows: Rows, rates: Rates) -> str:
 
 def blocks(rows: Rows, rates: Rates) -> dict[str, str]:
     """Return the tables of docs/evidence.md by the names of their markers."""
-    tuned, same, varied = at_tuned_rates(rows, rates), at_one_rate(rows, rates), knobs(rows, rates)
     found = {}
-    for name, groups, baseline in (("tuned", tuned, BASELINE), ("one-rate", same, BASELINE), ("knobs", varied, VARIED)):
+    for name, _, groups, baseline in parts(rows, rates):
         for (_, steps), group in ((key, group) for key, group in groups.items() if key[0] == ALL_FAULTS):
             found[f"{name}-{steps}"] = table(group, PRIMARY, baseline, brief)
         found[f"{name}-count"] = count(groups, baseline)

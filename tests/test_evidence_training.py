@@ -17,6 +17,7 @@ import report
 import rooms
 import run
 import train
+import weight_shares
 from arms import ARMS, SENSITIVITY, weighted_error, weights
 from comparison import difference, grouped, interval
 from ground_truth import TRUTHS, ground_truth, shift
@@ -176,6 +177,22 @@ def test_every_knob_moves_the_weights(name: str, views: dict[str, rooms.Views]) 
 def weighted_map(sigma_z2: torch.Tensor) -> torch.Tensor:
     """Return the weights of weighted_l1, as the loss of an error of 1."""
     return weighted_l1(torch.ones_like(sigma_z2), torch.zeros_like(sigma_z2), sigma_z2, reduction="none")
+
+
+def test_shares_of_weight_are_those_of_pixels_for_plain_l1_and_follow_the_weights(
+    views: dict[str, rooms.Views],
+) -> None:
+    given = ground_truth("all", views["train"])
+    valid = np.isfinite(given.depth)
+    pixels = [(where & valid).sum() / valid.sum() for where in (given.depth < 3, given.depth > 10)]
+    edge, near, far, effective, largest = weight_shares.shares(ARMS["l1"], given, views["train"])
+    assert [near, far, effective, largest] == pytest.approx([*pixels, 1, 1])
+    weight = weights(ARMS["inverse_sigma_raw"], given).numpy().astype(np.float64)
+    other = weight_shares.shares(ARMS["inverse_sigma_raw"], given, views["train"])
+    assert other[1] == pytest.approx(weight[given.depth < 3].sum() / weight.sum())
+    assert other[3] == pytest.approx(weight.sum() ** 2 / (valid.sum() * (weight**2).sum()))
+    assert other[4] == pytest.approx(weight.max() / weight[valid].mean())
+    assert other[0] < 0.5 * edge
 
 
 def test_invalid_pixels_add_nothing_to_the_loss() -> None:
