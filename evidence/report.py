@@ -7,6 +7,7 @@ are compared with plain L1, knobs with the default ones, at the same ground trut
 bootstrap intervals of the mean difference over seeds.
 """
 
+import csv
 import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -17,7 +18,7 @@ from arms import ARMS, SENSITIVITY
 from comparison import Difference, Group, Key, difference, grouped, verdicts
 from figures import save_differences, save_faults
 from measures import PRIMARY, SECONDARY
-from train import ALL_FAULTS, BASELINE, RESULTS, VARIED, Rates, chosen_rates, read
+from train import ALL_FAULTS, BASELINE, COMPARED, RESULTS, VARIED, Rates, chosen_rates, read
 
 DOCS = RESULTS.parents[1] / "docs"
 DEPTH = "inverse_depth"  # what needs no σ
@@ -120,15 +121,24 @@ def blocks(rows: Rows, rates: Rates) -> dict[str, str]:
     return found
 
 
+def weight_table(path: Path) -> str:
+    """Return where the weight of the compared losses lies, from results/weights.csv, as a Markdown table."""
+    with path.open(encoding="utf-8") as file:
+        head, *rows = csv.reader(file)
+    lines = [head, ["---"] * len(head)]
+    lines += [[name, *(f"{float(x):.2g}" for x in values)] for name, *values in rows if name in COMPARED]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
 def with_blocks(page: str, found: Mapping[str, str]) -> str:
-    """Return a page with each block that it has a marker for: ``<!-- name -->``, then all until ``<!-- end -->``."""
+    """Return a page with each block between the markers of its name, ``<!-- name -->`` and ``<!-- /name -->``."""
 
     def put(match: re.Match[str]) -> str:
         if match[1] not in found:
             raise click.ClickException(f"docs/evidence.md: no table {match[1]!r}; expected one of {', '.join(found)}")
-        return f"<!-- {match[1]} -->\n\n{found[match[1]]}\n\n<!-- end -->"
+        return f"<!-- {match[1]} -->\n{found[match[1]]}\n<!-- /{match[1]} -->"
 
-    return re.sub(r"<!-- (\S+) -->\n.*?<!-- end -->", put, page, flags=re.DOTALL)
+    return re.sub(r"<!-- (\S+) -->\n.*?<!-- /\1 -->", put, page, flags=re.DOTALL)
 
 
 @click.command(context_settings={"show_default": True})
@@ -142,7 +152,8 @@ def main(results: Path, docs: Path) -> None:
     (results / "training.md").write_text(markdown(rows, rates), encoding="utf-8")
     page = docs / "evidence.md"
     if page.exists():
-        page.write_text(with_blocks(page.read_text(encoding="utf-8"), blocks(rows, rates)), encoding="utf-8")
+        found = blocks(rows, rates) | {"weights": weight_table(results / "weights.csv")}
+        page.write_text(with_blocks(page.read_text(encoding="utf-8"), found), encoding="utf-8")
     groups = at_tuned_rates(rows, rates)
     save_differences(groups, docs / "images" / "evidence_training.png")
     save_faults(groups, docs / "images" / "evidence_faults.png")

@@ -402,11 +402,15 @@ def test_each_table_has_the_runs_of_its_rates() -> None:
 def test_tables_of_the_page_are_those_of_the_committed_runs() -> None:
     rows, rates = train.read(train.RESULTS / "training.csv"), train.chosen_rates(train.read(train.RESULTS / "lr.csv"))
     page = (report.DOCS / "evidence.md").read_text(encoding="utf-8")
-    assert report.with_blocks(page, report.blocks(rows, rates)) == page, "run: python evidence/report.py"
+    found = report.blocks(rows, rates) | {"weights": report.weight_table(train.RESULTS / "weights.csv")}
+    assert report.with_blocks(page, found) == page, "run: python evidence/report.py"
     assert (train.RESULTS / "training.md").read_text(encoding="utf-8") == report.markdown(rows, rates)
-    assert page.count("<!-- end -->") >= 3
+    assert page.count("<!-- /") >= 3
     with pytest.raises(ClickException, match=r"docs/evidence.md: no table 'lost'; expected one of tuned-3"):
-        report.with_blocks("<!-- lost -->\n<!-- end -->", {"tuned-3": ""})
+        report.with_blocks("<!-- lost -->\n<!-- /lost -->", {"tuned-3": ""})
+    assert (
+        report.with_blocks("a\n<!-- b -->\nold\n<!-- /b -->\nc", {"b": "new"}) == "a\n<!-- b -->\nnew\n<!-- /b -->\nc"
+    )
 
 
 def test_an_interrupted_study_has_pairs() -> None:
