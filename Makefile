@@ -29,8 +29,15 @@ bench: ## every figure of the README, as JSON in benchmarks/results/
 docs: ## write docs/cli.md and the pictures again
 	python docs/generate.py
 
-evidence: ## does σ mean what it says (docs/evidence.md), into evidence/results/
+evidence: ## does σ mean what it says, does it help (docs/evidence.md): hours; done runs are kept
 	python evidence/physics.py
+	python evidence/weight_shares.py
+	python evidence/train.py all
+	python evidence/report.py
 
-evidence-smoke: ## a slice of it, in seconds; writes nothing
+evidence-smoke: ## a slice of it, in seconds; writes nothing that stays
 	python evidence/physics.py --smoke
+	python evidence/weight_shares.py --smoke
+	folder=$$(mktemp -d) && trap "rm -r $$folder" EXIT && \
+	python evidence/train.py all --smoke --arms l1,inverse_sigma --truths all,clean --out $$folder && \
+	python evidence/report.py --results $$folder --docs $$folder

@@ -15,7 +15,8 @@ from ground_truth import GroundTruth
 from rooms import INTRINSICS
 from torch import Tensor
 
-from depthvar.loss.functional import inverse_depth_weight
+from depthvar.loss.functional import Weighting, inverse_depth_weight, mean_one, sigma_weight
+from depthvar.precompute import KernelParams, sigma_z2
 
 Weight = Callable[[Tensor, Tensor, Tensor], Tensor]
 EDGE = 0.03  # relative range in 3×3 from which a hard mask drops a pixel
@@ -27,18 +28,19 @@ class Arm:
 
     Attributes:
         weight: (σ in m, depth in m, valid), each (N, H, W), to a weight at least 0; called with finite σ and depth.
-        sigma: where σ comes from: the kernel, ``"online"`` or ``"cached"``, or one of ``estimators.ESTIMATORS``.
+        sigma: where σ comes from: the kernel, ``"online"`` or ``"cached"`` or with other parameters, or one of
+            ``estimators.ESTIMATORS``.
         normalized: weights of mean 1 in every image.
     """
 
     weight: Weight
-    sigma: str = "online"
+    sigma: str | KernelParams = "online"
     normalized: bool = True
 
 
-def relative(c: float) -> Weight:
-    """Return the weight ``1 / sqrt(1 + (σ / (c Z))²)``: 1 on what is flat, like c Z / σ at edges."""
-    return lambda sigma, depth, valid: 1 / (1 + (sigma / (c * depth)).square()).sqrt()
+def form(weighting: Weighting, c: float = 1.0, floor: float = 0.0) -> Weight:
+    """Return a weighting of ``weighted_l1`` with its ``relative_sigma`` c, and σ at least ``floor`` in metres."""
+    return lambda sigma, depth, valid: sigma_weight(sigma.clamp_min(floor), depth, valid, weighting, c)
 
 
 def without_edges(sigma: Tensor, depth: Tensor, valid: Tensor) -> Tensor:
@@ -47,9 +49,8 @@ def without_edges(sigma: Tensor, depth: Tensor, valid: Tensor) -> Tensor:
     return (far <= (1 + EDGE) * -near).to(depth.dtype)
 
 
-def times_inverse_depth(weight: Weight) -> Weight:
-    """Return a weight times that of the loss ``inverse_depth_l1``."""
-    return lambda sigma, depth, valid: weight(sigma, depth, valid) * inverse_depth_weight(depth, valid)
+def inverse_depth(sigma: Tensor, depth: Tensor, valid: Tensor) -> Tensor:
+    return inverse_depth_weight(depth, valid)
 
 
 def one(sigma: Tensor, depth: Tensor, valid: Tensor) -> Tensor:
@@ -58,27 +59,39 @@ def one(sigma: Tensor, depth: Tensor, valid: Tensor) -> Tensor:
 
 ARMS = {
     "l1": Arm(one),
-    "inverse_depth": Arm(times_inverse_depth(one)),
+    "inverse_depth": Arm(inverse_depth),
     "edge_mask": Arm(without_edges),
-    "inverse_sigma_raw": Arm(lambda sigma, depth, valid: 1 / sigma, normalized=False),
-    "inverse_sigma": Arm(lambda sigma, depth, valid: 1 / sigma),
-    "inverse_sigma_cached": Arm(lambda sigma, depth, valid: 1 / sigma, sigma="cached"),
-    "laplace_nll": Arm(lambda sigma, depth, valid: 2**0.5 / sigma, normalized=False),
-    "floor_0.1": Arm(lambda sigma, depth, valid: 1 / sigma.clamp_min(0.1)),
-    "inverse_sqrt_sigma": Arm(lambda sigma, depth, valid: sigma.rsqrt()),
-    "relative_0.01": Arm(relative(0.01)),
-    "relative_0.03": Arm(relative(0.03)),
-    "relative_0.1": Arm(relative(0.1)),
-    "difference_0.01": Arm(relative(0.01), sigma="difference"),
-    "difference_0.03": Arm(relative(0.03), sigma="difference"),
-    "planarity_0.01": Arm(relative(0.01), sigma="planarity"),
-    "planarity_0.03": Arm(relative(0.03), sigma="planarity"),
-    "planarity_0.03_inverse_depth": Arm(times_inverse_depth(relative(0.03)), sigma="planarity"),
+    "inverse_sigma_raw": Arm(form("inverse_sigma"), normalized=False),
+    "inverse_sigma": Arm(form("inverse_sigma")),
+    "inverse_sigma_cached": Arm(form("inverse_sigma"), sigma="cached"),
+    "inverse_sigma_difference": Arm(form("inverse_sigma"), sigma="difference"),
+    "laplace_nll": Arm(lambda *maps: 2**0.5 * form("inverse_sigma")(*maps), normalized=False),
+    "floor_0.1": Arm(form("inverse_sigma", floor=0.1)),
+    "inverse_sqrt_sigma": Arm(form("inverse_sqrt_sigma")),
+    "relative_0.01": Arm(form("relative", 0.01)),
+    "relative_0.03": Arm(form("relative", 0.03)),
+    "relative_0.1": Arm(form("relative", 0.1)),
+    "difference_0.01": Arm(form("relative", 0.01), sigma="difference"),
+    "difference_0.03": Arm(form("relative", 0.03), sigma="difference"),
+    "planarity_0.03": Arm(form("relative", 0.03), sigma="planarity"),
+    "sigma_and_depth_0.03": Arm(form("inverse_sigma_and_depth", 0.03)),
+    "difference_and_depth_0.01": Arm(form("inverse_sigma_and_depth", 0.01), sigma="difference"),
+    "difference_and_depth_0.03": Arm(form("inverse_sigma_and_depth", 0.03), sigma="difference"),
+    "difference_and_depth_0.1": Arm(form("inverse_sigma_and_depth", 0.1), sigma="difference"),
+    "planarity_and_depth_0.03": Arm(form("inverse_sigma_and_depth", 0.03), sigma="planarity"),
+}
+
+SENSITIVITY = {  # 1/σ, mean-normalised, with one knob of the kernel changed; the defaults are 0.5, 0.3 and 5
+    f"inverse_sigma_{name}_{value}": Arm(form("inverse_sigma"), sigma=KernelParams(**{name: value}))
+    for name, values in {"lambda_prior": (0.1, 1.0, 2.0), "alpha_clamp": (0.1, 0.5), "window": (3, 7)}.items()
+    for value in values
 }
 
 
-def sigma_of(source: str, given: GroundTruth) -> Tensor:
+def sigma_of(source: str | KernelParams, given: GroundTruth) -> Tensor:
     """Return the σ of an arm in metres, (N, H, W) float32; see :class:`Arm`."""
+    if isinstance(source, KernelParams):
+        return torch.from_numpy(sigma_z2(given.depth, INTRINSICS, source)).sqrt()
     if source in ("online", "cached"):
         return torch.from_numpy(getattr(given, source)).sqrt()
     estimate, camera = ESTIMATORS[source], np.array(INTRINSICS)
@@ -92,12 +105,12 @@ def weights(arm: Arm, given: GroundTruth) -> Tensor:
     known = depth.isfinite() & sigma.isfinite()
     weight = arm.weight(torch.where(known, sigma, 1.0), torch.where(known, depth, 1.0), known)
     weight = torch.where(known, weight, 0.0)
-    if arm.normalized:
-        count, total = known.sum((-2, -1), keepdim=True), weight.sum((-2, -1), keepdim=True)
-        weight = torch.where(total > 0, weight * count / total, 0.0)
-    return weight
+    return mean_one(weight, known) if arm.normalized else weight
 
 
-def weighted_error(pred: Tensor, target: Tensor, weight: Tensor, valid: Tensor) -> Tensor:
-    """Return the mean over the valid pixels of a batch of ``weight · |pred - target|``; (B, H, W) each."""
-    return torch.where(valid, (pred - target).abs() * weight, 0.0).sum() / valid.sum().clamp_min(1)
+def weighted_error(pred: Tensor, target: Tensor, weight: Tensor, count: Tensor) -> Tensor:
+    """Return the sum of ``weight · |pred - target|`` over (B, H, W) by the number of valid pixels of each image, (B,).
+
+    Target and weight are 0 at invalid pixels.
+    """
+    return ((pred - target).abs() * weight).sum() / count.sum().clamp_min(1)

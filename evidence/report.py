@@ -1,132 +1,163 @@
-"""The table and the figure of the training study, from results/training.csv.
+"""The tables and figures of the training study, from results/lr.csv and results/training.csv.
 
     python evidence/report.py
 
-writes results/training.md and docs/images/evidence_training.png. Every loss is compared with plain L1 at the same
-ground truth, budget and seed; intervals are 95 % bootstrap intervals of the mean difference over seeds.
+writes results/training.md, the tables of docs/evidence.md between its markers, and docs/images/evidence_*.png. Losses
+are compared with plain L1, knobs with the default ones, at the same ground truth, budget and seed; intervals are 95 %
+bootstrap intervals of the mean difference over seeds.
 """
 
-from collections import defaultdict
-from collections.abc import Iterable
+import csv
+import re
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import click
-import numpy as np
-from arms import ARMS
-from matplotlib.figure import Figure
-from measures import LARGER_IS_BETTER, PRIMARY, SECONDARY
-from numpy.typing import ArrayLike
-from train import RESULTS, read
+from arms import ARMS, SENSITIVITY
+from comparison import Difference, Group, Key, difference, grouped, verdicts
+from figures import save_differences, save_faults
+from measures import PRIMARY, SECONDARY
+from train import ALL_FAULTS, BASELINE, COMPARED, RESULTS, VARIED, Rates, chosen_rates, read
 
-BASELINE = "l1"
-SAMPLES = 10_000
-IMAGE = RESULTS.parents[1] / "docs" / "images" / "evidence_training.png"
+DOCS = RESULTS.parents[1] / "docs"
+DEPTH = "inverse_depth"  # what needs no σ
+OTHERS = (*SECONDARY, "gradient_mean", "gradient_max")
 
-Rows = Iterable[dict[str, Any]]
-Group = dict[str, dict[int, dict[str, Any]]]
-
-
-def interval(differences: ArrayLike) -> tuple[float, float]:
-    """Return the 95 % bootstrap interval of the mean of (n,) differences; the same for the same differences.
-
-    With few seeds it is too narrow, by the bootstrap's own nature; nothing is corrected for multiple comparisons.
-    """
-    values = np.asarray(differences, np.float64)
-    picks = np.random.default_rng(0).integers(values.size, size=(SAMPLES, values.size))
-    low, high = np.percentile(values[picks].mean(1), (2.5, 97.5))
-    return float(low), float(high)
+Rows = list[dict[str, Any]]
+Groups = Mapping[Key, Group]
 
 
-def grouped(rows: Rows) -> dict[tuple[str, int], Group]:
-    """Return (ground truth, steps) → arm → seed → row."""
-    groups: dict[tuple[str, int], Group] = defaultdict(lambda: defaultdict(dict))
-    for row in rows:
-        groups[row["truth"], row["steps"]][row["arm"]][row["seed"]] = row
-    return groups
+def at_tuned_rates(rows: Rows, rates: Rates) -> Groups:
+    """Return the runs of each arm at the rate that was chosen for it."""
+    return grouped(row for row in rows if row["arm"] in ARMS and row["lr"] == rates.get(row["arm"]))
 
 
-def paired(group: Group, arm: str, measure: str) -> np.ndarray[Any, Any]:
-    """Return arm minus plain L1, of every seed that both have; a seed without the measure is left out."""
-    base = group.get(BASELINE, {})
-    both = sorted(group[arm].keys() & base.keys())
-    difference = np.array([group[arm][seed][measure] - base[seed][measure] for seed in both], np.float64)
-    return difference[np.isfinite(difference)]
+def at_one_rate(rows: Rows, rates: Rates) -> Groups:
+    """Return the runs of each arm at the rate of plain L1, all faults."""
+    same = (row for row in rows if row["truth"] == ALL_FAULTS and row["lr"] == rates.get(BASELINE))
+    return grouped(row for row in same if row["arm"] in ARMS)
 
 
-def cell(group: Group, arm: str, measure: str) -> str:
-    """Return the mean over seeds, and how it differs from plain L1: bold where better, ↓ where worse, else plain.
-
-    Better and worse are said where the interval of at least three pairs leaves 0 out.
-    """
-    mean = np.mean([row[measure] for row in group[arm].values()])
-    difference = paired(group, arm, measure)
-    if arm == BASELINE or difference.size == 0:
-        return f"{mean:.4g}"
-    low, high = interval(difference)
-    text = f"{mean:.4g} ({low:+.2g} to {high:+.2g})"
-    if difference.size < 3 or low <= 0 <= high:
-        return text
-    return f"**{text}**" if (low > 0) == (measure in LARGER_IS_BETTER) else f"{text} ↓"
+def knobs(rows: Rows, rates: Rates) -> Groups:
+    """Return the runs of 1/σ with other knobs, beside those with the default ones."""
+    varied = [row for row in rows if row["arm"] in SENSITIVITY]
+    of = {(row["truth"], row["steps"]) for row in varied}
+    default = [row for row in rows if row["arm"] == VARIED and (row["truth"], row["steps"]) in of]
+    return grouped(row for row in varied + default if row["lr"] == rates.get(VARIED))
 
 
-def table(group: Group, measures: Iterable[str]) -> str:
+def full(one: Difference) -> str:
+    """Return the mean, and the interval of the difference: bold where better, ↓ where worse."""
+    if not one.pairs:
+        return f"{one.mean:.4g}"
+    return marked(f"{one.mean:.4g} ({one.low:+.2g} to {one.high:+.2g})", one.verdict)
+
+
+def brief(one: Difference) -> str:
+    """Return the mean alone, marked likewise."""
+    return marked(f"{one.mean:.3f}", one.verdict)
+
+
+def marked(text: str, verdict: int) -> str:
+    return (f"{text} ↓", text, f"**{text}**")[verdict + 1]
+
+
+def table(
+    group: Group, measures: Iterable[str], baseline: str = BASELINE, cell: Callable[[Difference], str] = full
+) -> str:
     """Return a Markdown table: a row for each arm, a column for each measure."""
     names = list(measures)
     lines = ["| loss | seeds | " + " | ".join(names) + " |", "|---" * (2 + len(names)) + "|"]
-    for arm in (each for each in ARMS if each in group):
-        cells = " | ".join(cell(group, arm, name) for name in names)
+    for arm in (each for each in (*ARMS, *SENSITIVITY) if each in group):
+        cells = " | ".join(cell(difference(group, arm, name, baseline)) for name in names)
         lines.append(f"| {arm} | {len(group[arm])} | {cells} |")
     return "\n".join(lines)
 
 
-def markdown(rows: Rows) -> str:
-    """Return the page: primary measures of every ground truth and budget, then the others."""
+def count(groups: Groups, baseline: str = BASELINE) -> str:
+    """Return how many comparisons there are in the primary measures, and how they came out."""
+    found = [verdict for group in groups.values() for verdict in verdicts(group, PRIMARY, baseline)]
+    return (
+        f"{len(found)} comparisons in the primary measures: {found.count(1)} better, {found.count(-1)} worse, "
+        f"{found.count(0)} undecided; intervals of that level would decide about {len(found) / 20:.0f} where nothing "
+        "differs, and more with so few seeds."
+    )
+
+
+def parts(rows: Rows, rates: Rates) -> list[tuple[str, str, Groups, str]]:
+    """Return each part of the study: its name, its title, its runs, and what they are compared with."""
+    tuned = at_tuned_rates(rows, rates)
+    return [
+        ("tuned", "Tuned rates, against plain L1", tuned, BASELINE),
+        ("depth", "The same, against inverse depth", tuned, DEPTH),
+        ("one-rate", "All at the rate of plain L1, against plain L1", at_one_rate(rows, rates), BASELINE),
+        ("knobs", "Knobs of 1/σ, against the default ones", knobs(rows, rates), VARIED),
+    ]
+
+
+def markdown(rows: Rows, rates: Rates) -> str:
+    """Return the page: primary and other measures of every ground truth and budget, one rate, knobs."""
     text = (
         "Written by `python evidence/report.py`. Means over seeds; in brackets the 95 % bootstrap interval of the "
-        "difference from plain L1, paired by seed. Bold: better than plain L1; ↓: worse; otherwise the interval holds "
-        "0 or there are fewer than three pairs. Nothing is corrected for the number of comparisons.\n"
+        "difference from what the part compares with, paired by seed. Bold: better; ↓: worse; otherwise the interval "
+        "holds 0 or there are fewer than three pairs. Nothing is corrected for the number of comparisons.\n"
     )
-    for (truth, steps), group in sorted(grouped(rows).items(), key=lambda item: (-item[0][1], item[0][0])):
-        text += f"\n## Ground truth {truth}, {steps} steps\n\nPrimary measures:\n\n{table(group, PRIMARY)}\n"
-        text += f"\nOthers:\n\n{table(group, (*SECONDARY, 'gradient_mean', 'gradient_max', 'seconds'))}\n"
+    for _, title, groups, baseline in parts(rows, rates):
+        text += f"\n## {title}\n\n{count(groups, baseline)}\n"
+        for (truth, steps), group in sorted(groups.items(), key=lambda item: (item[0][1], item[0][0])):
+            text += f"\n### Ground truth {truth}, {steps} steps\n\n{table(group, PRIMARY, baseline)}\n"
+            text += f"\n{table(group, OTHERS, baseline)}\n"
     return text
 
 
-def save_figure(rows: Rows, path: Path, truth: str = "all") -> None:
-    """Save how the primary measures of each arm differ from plain L1 with one ground truth, with intervals."""
-    groups = {steps: group for (kind, steps), group in sorted(grouped(rows).items()) if kind == truth}
-    names = [arm for arm in ARMS if arm != BASELINE and any(arm in group for group in groups.values())]
-    figure = Figure(figsize=(3 * len(PRIMARY), 1.2 + 0.3 * len(names)), layout="constrained")
-    axes = figure.subplots(1, len(PRIMARY), sharey=True)
-    for axis, measure in zip(axes, PRIMARY, strict=True):
-        axis.axvline(0, color="0.6", linewidth=1)
-        for k, (steps, group) in enumerate(groups.items()):
-            shown = [(y, paired(group, arm, measure)) for y, arm in enumerate(names) if arm in group]
-            for y, difference in ((y, each) for y, each in shown if each.size):
-                place, colour = y + 0.2 * (k - (len(groups) - 1) / 2), f"C{k}"
-                axis.plot(interval(difference), (place, place), color=colour)
-                label = f"{steps} steps" if y == shown[0][0] else None
-                axis.plot(difference.mean(), place, "o", color=colour, markersize=4, label=label)
-        axis.set_title(f"{measure}\n{'right' if measure in LARGER_IS_BETTER else 'left'} is better", fontsize=9)
-        axis.set_yticks(range(len(names)), names)
-    axis.invert_yaxis()
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(groups), fontsize=8)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=120)
+def blocks(rows: Rows, rates: Rates) -> dict[str, str]:
+    """Return the tables of docs/evidence.md by the names of their markers."""
+    found = {}
+    for name, _, groups, baseline in parts(rows, rates):
+        for (_, steps), group in ((key, group) for key, group in groups.items() if key[0] == ALL_FAULTS):
+            found[f"{name}-{steps}"] = table(group, PRIMARY, baseline, brief)
+        found[f"{name}-count"] = count(groups, baseline)
+    return found
+
+
+def weight_table(path: Path) -> str:
+    """Return where the weight of the compared losses lies, from results/weights.csv, as a Markdown table."""
+    with path.open(encoding="utf-8") as file:
+        head, *rows = csv.reader(file)
+    lines = [head, ["---"] * len(head)]
+    lines += [[name, *(f"{float(x):.2g}" for x in values)] for name, *values in rows if name in COMPARED]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def with_blocks(page: str, found: Mapping[str, str]) -> str:
+    """Return a page with each block between the markers of its name, ``<!-- name -->`` and ``<!-- /name -->``."""
+
+    def put(match: re.Match[str]) -> str:
+        if match[1] not in found:
+            raise click.ClickException(f"docs/evidence.md: no table {match[1]!r}; expected one of {', '.join(found)}")
+        return f"<!-- {match[1]} -->\n{found[match[1]]}\n<!-- /{match[1]} -->"
+
+    return re.sub(r"<!-- (\S+) -->\n.*?<!-- /\1 -->", put, page, flags=re.DOTALL)
 
 
 @click.command(context_settings={"show_default": True})
-@click.option("--results", type=click.Path(path_type=Path), default=RESULTS, help="Folder of training.csv.")
-@click.option("--image", type=click.Path(path_type=Path), default=IMAGE, help="The figure.")
-def main(results: Path, image: Path) -> None:
-    """Write the table and the figure of the training study."""
-    rows = read(results / "training.csv")
+@click.option("--results", type=click.Path(path_type=Path), default=RESULTS, help="Folder of lr.csv and training.csv.")
+@click.option("--docs", type=click.Path(path_type=Path), default=DOCS, help="Folder of evidence.md and images/.")
+def main(results: Path, docs: Path) -> None:
+    """Write the tables and the figures of the training study."""
+    rows, rates = read(results / "training.csv"), chosen_rates(read(results / "lr.csv"))
     if not rows:
         raise click.ClickException(f"{results / 'training.csv'}: no runs yet; run: python evidence/train.py all")
-    (results / "training.md").write_text(markdown(rows), encoding="utf-8")
-    save_figure(rows, image)
-    click.echo(f"{results / 'training.md'}, {image}: {len(rows)} runs")
+    (results / "training.md").write_text(markdown(rows, rates), encoding="utf-8")
+    page = docs / "evidence.md"
+    if page.exists():
+        found = blocks(rows, rates) | {"weights": weight_table(results / "weights.csv")}
+        page.write_text(with_blocks(page.read_text(encoding="utf-8"), found), encoding="utf-8")
+    groups = at_tuned_rates(rows, rates)
+    save_differences(groups, docs / "images" / "evidence_training.png")
+    save_faults(groups, docs / "images" / "evidence_faults.png")
+    click.echo(f"{results / 'training.md'}, {page}, {docs / 'images'}: {len(rows)} runs")
 
 
 if __name__ == "__main__":

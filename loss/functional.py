@@ -13,11 +13,12 @@ What holds for all of them:
 """
 
 import math
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
+Weighting = Literal["inverse_sigma", "inverse_sqrt_sigma", "relative", "inverse_sigma_and_depth"]
 Normalize = Literal["mean", "none"]
 Reduction = Literal["mean", "sum", "none"]
 
@@ -29,16 +30,19 @@ def weighted_l1(
     valid: Tensor | None = None,
     *,
     scale: float | Tensor = 1.0,
+    weighting: Weighting = "inverse_sigma",
+    relative_sigma: float = 0.03,
     normalize: Normalize = "mean",
     eps: float = 0.0,
     sigma_min: float = 0.0,
     reduction: Reduction = "mean",
 ) -> Tensor:
-    """L1 of depth, weighted by the standard deviation of the target: ``|pred - target| / (σ + eps)``.
+    """L1 of depth, weighted by the standard deviation of the target: ``w |pred - target|``.
 
     Dividing depth and prediction by ``s`` and passing ``scale=s`` divides the loss by ``s``, like that of a
-    plain L1 (``normalize="none"``: leaves it as it is), if ``eps`` and ``sigma_min`` are 0 or divided too.
-    σ² = 1 everywhere with ``normalize="mean"`` is a plain masked L1.
+    plain L1, if ``eps`` and ``sigma_min`` are 0 or divided too (weights in 1/m with ``normalize="none"``: leaves
+    it as it is). σ² = 1 everywhere with ``normalize="mean"`` is a plain masked L1 for the weightings that do not
+    read the target.
 
     Args:
         pred: (..., H, W) predicted depth, in the units of ``target``.
@@ -47,8 +51,14 @@ def weighted_l1(
         valid: (..., H, W) bool, pixels to train on. None: all.
         scale: what the training divided its ground truth by, above 0; σ is divided by it. A float, or a
             tensor with a value per image or sample and as many dimensions as the maps, such as (B, 1, 1).
+        weighting: w, where σ stands for σ + ``eps`` and Z for the target. ``"inverse_sigma"``: 1 / σ.
+            ``"inverse_sqrt_sigma"``: 1 / √σ. With c = ``relative_sigma``, ``"inverse_sigma_and_depth"``:
+            1 / √(σ² + (c Z)²), like 1 / Z where σ is small and like 1 / σ where it is large; ``"relative"``: c Z
+            times that, so 1 where σ is small. For these two, a pixel whose target is not above 0 is invalid.
+            What each did to a small network is in docs/evidence.md.
+        relative_sigma: c, above 0, without a unit: the σ / Z from which σ decides.
         normalize: ``"mean"`` divides the weights of each image by their mean over its valid pixels, so the
-            loss keeps the size of a plain L1 and learning rates carry over; ``"none"`` leaves 1 / (σ + eps).
+            loss keeps the size of a plain L1 and learning rates carry over; ``"none"`` leaves them.
         eps: added to σ, at least 0, in the units of ``target``.
         sigma_min: lower bound of σ, at least 0, in the units of ``target``.
         reduction: ``"mean"`` over the valid pixels of the batch, ``"sum"``, or ``"none"`` for the map.
@@ -59,11 +69,22 @@ def weighted_l1(
     Raises:
         ValueError: an unknown option, one out of its range, another shape, or a mask that is not bool.
     """
-    check_options(normalize=normalize, reduction=reduction, eps=eps, sigma_min=sigma_min)
+    check_options(
+        weighting=weighting,
+        relative_sigma=relative_sigma,
+        normalize=normalize,
+        reduction=reduction,
+        eps=eps,
+        sigma_min=sigma_min,
+    )
     pred, target, sigma_z2 = _promote(pred, target, sigma_z2)
     valid = _usable(pred, target, valid, sigma_z2)
-    sigma = _sigma(sigma_z2, valid, scale, sigma_min)
-    weight = sigma_weight(sigma, valid, normalize=normalize, eps=eps)
+    if weighting in ("relative", "inverse_sigma_and_depth"):
+        valid = valid & (target > 0)
+    sigma = _sigma(sigma_z2, valid, scale, sigma_min) + eps
+    weight = sigma_weight(sigma, target, valid, weighting, relative_sigma)
+    if normalize == "mean":
+        weight = mean_one(weight, valid)
     return _reduce(_abs_error(pred, target, valid) * weight, valid, reduction)
 
 
@@ -133,17 +154,33 @@ def inverse_depth_l1(
     return _reduce(_abs_error(pred, target, valid) * weight, valid, reduction)
 
 
-def sigma_weight(sigma: Tensor, valid: Tensor, *, normalize: Normalize, eps: float) -> Tensor:
-    """Return the weight that σ gives to a pixel, 0 where invalid. The form of the weight lives here alone.
+def sigma_weight(
+    sigma: Tensor, target: Tensor, valid: Tensor, weighting: Weighting, relative_sigma: float = 0.03
+) -> Tensor:
+    """Return the weight that σ gives to a pixel, 0 where invalid. Its forms live here alone; see :func:`weighted_l1`.
 
     Args:
         sigma: (..., H, W) standard deviation in the units of the target, above 0 where valid.
+        target: (..., H, W) depth, above 0 where valid if the form reads it.
         valid: (..., H, W) bool.
-        normalize: ``"mean"`` or ``"none"``; see :func:`weighted_l1`.
-        eps: added to σ, in the units of the target.
+        weighting: the form.
+        relative_sigma: c, above 0.
     """
-    weight = torch.where(valid, 1.0 / (sigma + eps), 0.0)
-    return weight / _image_mean(weight, valid) if normalize == "mean" else weight
+    if weighting == "inverse_sigma":
+        weight = 1.0 / sigma
+    elif weighting == "inverse_sqrt_sigma":
+        weight = sigma.rsqrt()
+    else:
+        depth = relative_sigma * torch.where(valid, target, 1.0)
+        weight = 1.0 / torch.hypot(sigma, depth)
+        if weighting == "relative":
+            weight = weight * depth
+    return torch.where(valid, weight, 0.0)
+
+
+def mean_one(weight: Tensor, valid: Tensor) -> Tensor:
+    """Return weights (..., H, W), 0 where invalid, divided by their mean over the valid pixels of each image."""
+    return weight / _image_mean(weight, valid)
 
 
 def inverse_depth_weight(target: Tensor, valid: Tensor) -> Tensor:
@@ -158,9 +195,19 @@ def inverse_depth_weight(target: Tensor, valid: Tensor) -> Tensor:
 
 
 def check_options(
-    *, normalize: str = "mean", reduction: str = "mean", eps: float = 0.0, sigma_min: float = 0.0
+    *,
+    weighting: str = "inverse_sigma",
+    relative_sigma: float = 1.0,
+    normalize: str = "mean",
+    reduction: str = "mean",
+    eps: float = 0.0,
+    sigma_min: float = 0.0,
 ) -> None:
     """Raise ValueError for an option that is unknown or out of its range; see :func:`weighted_l1`."""
+    if weighting not in get_args(Weighting):
+        raise ValueError(f"weighting: expected one of {', '.join(get_args(Weighting))}; got {weighting!r}")
+    if not 0 < relative_sigma < math.inf:
+        raise ValueError(f"relative_sigma: expected a finite number > 0, got {relative_sigma}")
     if normalize not in ("mean", "none"):
         raise ValueError(f"normalize: expected 'mean' or 'none', got {normalize!r}")
     if reduction not in ("mean", "sum", "none"):

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from .functional import Normalize, Reduction, check_options, inverse_depth_l1, laplace_nll, weighted_l1
+from .functional import Normalize, Reduction, Weighting, check_options, inverse_depth_l1, laplace_nll, weighted_l1
 
 
 class WeightedL1(nn.Module):
@@ -11,13 +11,24 @@ class WeightedL1(nn.Module):
     def __init__(
         self,
         *,
+        weighting: Weighting = "inverse_sigma",
+        relative_sigma: float = 0.03,
         normalize: Normalize = "mean",
         eps: float = 0.0,
         sigma_min: float = 0.0,
         reduction: Reduction = "mean",
     ) -> None:
         super().__init__()
-        check_options(normalize=normalize, reduction=reduction, eps=eps, sigma_min=sigma_min)
+        check_options(
+            weighting=weighting,
+            relative_sigma=relative_sigma,
+            normalize=normalize,
+            reduction=reduction,
+            eps=eps,
+            sigma_min=sigma_min,
+        )
+        self.weighting: Weighting = weighting
+        self.relative_sigma = relative_sigma
         self.normalize: Normalize = normalize
         self.eps = eps
         self.sigma_min = sigma_min
@@ -39,6 +50,8 @@ class WeightedL1(nn.Module):
             sigma_z2,
             valid,
             scale=scale,
+            weighting=self.weighting,
+            relative_sigma=self.relative_sigma,
             normalize=self.normalize,
             eps=self.eps,
             sigma_min=self.sigma_min,
@@ -47,7 +60,10 @@ class WeightedL1(nn.Module):
 
     def extra_repr(self) -> str:
         """Return the options, for ``repr``."""
-        return f"normalize={self.normalize!r}, eps={self.eps}, sigma_min={self.sigma_min}, reduction={self.reduction!r}"
+        return (
+            f"weighting={self.weighting!r}, relative_sigma={self.relative_sigma}, normalize={self.normalize!r}, "
+            f"eps={self.eps}, sigma_min={self.sigma_min}, reduction={self.reduction!r}"
+        )
 
 
 class LaplaceNLL(nn.Module):

@@ -210,6 +210,7 @@ class Pi3LossMipNeRFVariance(_Pi3Loss):
             truth.sigma_z2,
             truth.valid,
             scale=truth.unit,
+            weighting="inverse_sigma",
             normalize="none" if nll else self.normalize_weight,
             sigma_min=self.sigma_min,
             reduction="none",
@@ -224,7 +225,13 @@ class Pi3LossMipNeRFVariance(_Pi3Loss):
         if self.loss_type == "laplace_nll":
             depth_loss = laplace_nll(*maps, scale=truth.unit, sigma_min=self.sigma_min)
         else:
-            depth_loss = weighted_l1(*maps, scale=truth.unit, normalize=self.normalize_weight, sigma_min=self.sigma_min)
+            depth_loss = weighted_l1(
+                *maps,
+                scale=truth.unit,
+                weighting="inverse_sigma",
+                normalize=self.normalize_weight,
+                sigma_min=self.sigma_min,
+            )
         xy_loss = geometry.masked_mean((points - truth.scene.points)[..., :2].abs().mean(-1), truth.valid)
         return depth_loss, xy_loss, depth_loss + xy_loss
 

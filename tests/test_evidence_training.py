@@ -1,23 +1,32 @@
 """The training study's parts by their laws: rooms, faults of the ground truth, weights, measures, runs, report."""
 
+import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from click import ClickException
 from click.testing import CliRunner
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "evidence"))
 
 import report
 import rooms
+import run
 import train
-from arms import ARMS, weighted_error, weights
+import weight_shares
+from arms import ARMS, SENSITIVITY, weighted_error, weights
+from comparison import difference, grouped, interval
 from ground_truth import TRUTHS, ground_truth, shift
 from measures import PRIMARY, SECONDARY, boundary_f1, measure
+from network import packed
 
 from depthvar.loss import inverse_depth_l1, laplace_nll, weighted_l1
+from depthvar.precompute import KernelParams
+from depthvar.precompute import sigma_z2 as sigma_z2_of
 
 FEW = {"train": 4, "validation": 1, "test": 1}
 
@@ -111,7 +120,9 @@ def test_weights_are_finite_and_zero_where_there_is_no_depth(name: str, views: d
         torch.testing.assert_close(mean, torch.ones_like(mean), rtol=0.02, atol=0)
 
 
-@pytest.mark.parametrize("name", ["l1", "inverse_depth", "inverse_sigma", "relative_0.03", "planarity_0.03"])
+@pytest.mark.parametrize(
+    "name", ["l1", "inverse_depth", "inverse_sigma", "relative_0.03", "difference_and_depth_0.03", "planarity_0.03"]
+)
 def test_normalized_weights_do_not_follow_the_unit_of_depth(name: str, views: dict[str, rooms.Views]) -> None:
     given = ground_truth("mixed", views["train"])
     scaled = type(given)(given.depth / 4, given.online / 16, given.cached / 16)
@@ -124,33 +135,85 @@ def test_normalized_weights_do_not_follow_the_unit_of_depth(name: str, views: di
 def test_arms_of_the_project_are_its_losses(views: dict[str, rooms.Views]) -> None:
     given = ground_truth("all", views["train"])
     target, sigma_z2 = torch.from_numpy(given.depth), torch.from_numpy(given.online)
+    difference = torch.from_numpy(sigma_z2_of(given.depth, rooms.INTRINSICS, KernelParams(estimator="difference")))
     valid = target.isfinite()
+    known = torch.where(valid, target, 0.0)
     generator = torch.Generator().manual_seed(0)
     pred = (torch.where(valid, target, 1.0) + torch.rand(target.shape, generator=generator)).requires_grad_()
 
     def ours(name: str) -> torch.Tensor:
-        return weighted_error(pred, target, weights(ARMS[name], given), valid)
+        return weighted_error(pred, known, weights(ARMS[name], given), valid.sum((1, 2)))
 
-    torch.testing.assert_close(ours("inverse_sigma"), weighted_l1(pred, target, sigma_z2))
-    torch.testing.assert_close(ours("inverse_sigma_raw"), weighted_l1(pred, target, sigma_z2, normalize="none"))
+    same = torch.testing.assert_close
+    same(ours("l1"), (pred - target)[valid].abs().mean())
+    same(ours("inverse_sigma"), weighted_l1(pred, target, sigma_z2))
+    same(ours("inverse_sigma_raw"), weighted_l1(pred, target, sigma_z2, normalize="none"))
+    same(ours("floor_0.1"), weighted_l1(pred, target, sigma_z2, sigma_min=0.1))
+    same(ours("inverse_sqrt_sigma"), weighted_l1(pred, target, sigma_z2, weighting="inverse_sqrt_sigma"))
+    same(ours("relative_0.03"), weighted_l1(pred, target, sigma_z2, weighting="relative", relative_sigma=0.03))
+    both = {"weighting": "inverse_sigma_and_depth", "relative_sigma": 0.1}
+    same(ours("difference_and_depth_0.1"), weighted_l1(pred, target, difference, **both))
     # Mean 1 is the arm's own; the loss's factor is one for every pixel of an image.
     (theirs,) = torch.autograd.grad(inverse_depth_l1(pred, target), pred)
     (mine,) = torch.autograd.grad(ours("inverse_depth"), pred)
     ratio = torch.where(valid, mine / torch.where(valid, theirs, 1.0), torch.nan).flatten(1)
-    torch.testing.assert_close(ratio.nan_to_num(0).amax(1), ratio.nan_to_num(1e9).amin(1), rtol=1e-3, atol=0)
+    same(ratio.nan_to_num(0).amax(1), ratio.nan_to_num(1e9).amin(1), rtol=1e-3, atol=0)
     (theirs,) = torch.autograd.grad(laplace_nll(pred, target, sigma_z2), pred)
     (mine,) = torch.autograd.grad(ours("laplace_nll"), pred)
-    torch.testing.assert_close(mine, theirs)
+    same(mine, theirs)
+
+
+@pytest.mark.parametrize("name", SENSITIVITY)
+def test_every_knob_moves_the_weights(name: str, views: dict[str, rooms.Views]) -> None:
+    given = ground_truth("all", views["train"])
+    default, varied = weights(ARMS["inverse_sigma"], given), weights(SENSITIVITY[name], given)
+    assert not torch.allclose(varied, default, rtol=0.02)
+    params = SENSITIVITY[name].sigma
+    assert isinstance(params, KernelParams)
+    expected = weighted_map(torch.from_numpy(sigma_z2_of(given.depth, rooms.INTRINSICS, params)))
+    torch.testing.assert_close(varied, expected)
+
+
+def weighted_map(sigma_z2: torch.Tensor) -> torch.Tensor:
+    """Return the weights of weighted_l1, as the loss of an error of 1."""
+    return weighted_l1(torch.ones_like(sigma_z2), torch.zeros_like(sigma_z2), sigma_z2, reduction="none")
+
+
+def test_shares_of_weight_are_those_of_pixels_for_plain_l1_and_follow_the_weights(
+    views: dict[str, rooms.Views],
+) -> None:
+    given = ground_truth("all", views["train"])
+    valid = np.isfinite(given.depth)
+    pixels = [(where & valid).sum() / valid.sum() for where in (given.depth < 3, given.depth > 10)]
+    edge, near, far, effective, largest = weight_shares.shares(ARMS["l1"], given, views["train"])
+    assert [near, far, effective, largest] == pytest.approx([*pixels, 1, 1])
+    weight = weights(ARMS["inverse_sigma_raw"], given).numpy().astype(np.float64)
+    other = weight_shares.shares(ARMS["inverse_sigma_raw"], given, views["train"])
+    assert other[1] == pytest.approx(weight[given.depth < 3].sum() / weight.sum())
+    assert other[3] == pytest.approx(weight.sum() ** 2 / (valid.sum() * (weight**2).sum()))
+    assert other[4] == pytest.approx(weight.max() / weight[valid].mean())
+    assert other[0] < 0.5 * edge
 
 
 def test_invalid_pixels_add_nothing_to_the_loss() -> None:
-    target = torch.tensor([[[1.0, torch.inf]]])
     pred = torch.tensor([[[3.0, 7.0]]], requires_grad=True)
-    loss = weighted_error(pred, target, torch.ones_like(target), target.isfinite())
+    loss = weighted_error(pred, torch.tensor([[[1.0, 0.0]]]), torch.tensor([[[1.0, 0.0]]]), torch.tensor([1]))
     loss.backward()
     assert loss.item() == 2
     assert pred.grad is not None
     assert pred.grad[0, 0].tolist() == [1, 0]
+    assert weighted_error(pred, pred, pred, torch.tensor([0])).item() == 0
+
+
+def test_a_mirrored_picture_is_seen_with_its_mirrored_depth() -> None:
+    picture = torch.rand(2, 3, 16, 32, generator=torch.Generator().manual_seed(0))
+    seen, depth = packed(run.with_mirrored(picture)), run.with_mirrored(picture[:, 0])
+    for k in range(2):
+        torch.testing.assert_close(seen[2 + k], packed(picture.flip(-1))[k])
+        torch.testing.assert_close(depth[2 + k], picture[k, 0].flip(-1))
+        # The first four channels are the first colour at the four places of each 2×2 block.
+        unpacked = torch.nn.functional.pixel_shuffle(seen[2 + k, :4], 2)[0]
+        torch.testing.assert_close((unpacked + 1) / 2, depth[2 + k])
 
 
 def two_planes() -> rooms.Views:
@@ -200,55 +263,58 @@ def test_boundary_f1() -> None:
 
 def test_a_study_is_done_once_and_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rooms, "CACHE", tmp_path)
+    monkeypatch.setattr(train, "SENSITIVITY", {"inverse_sigma_window_3": SENSITIVITY["inverse_sigma_window_3"]})
     arguments = ["all", "--smoke", "--arms", "l1,inverse_sigma", "--truths", "all", "--out", str(tmp_path)]
-    monkeypatch.setattr(train, "ProcessPoolExecutor", Here)
     first = CliRunner().invoke(train.main, arguments)
     assert first.exit_code == 0, first.output
     tables = {name: (tmp_path / name).read_bytes() for name in ("lr.csv", "training.csv")}
     assert len(train.read(tmp_path / "lr.csv")) == 2 * len(train.RATES)
     rows = train.read(tmp_path / "training.csv")
-    assert {row["arm"] for row in rows} == {"l1", "inverse_sigma"}
+    assert {row["arm"] for row in rows} == {"l1", "inverse_sigma", "inverse_sigma_window_3"}
     assert all(np.isfinite(row[name]) for row in rows for name in ("abs_rel_interior", "gradient_max"))
     second = CliRunner().invoke(train.main, arguments)
     assert second.exit_code == 0, second.output
-    assert second.output.count("0 runs to do") == 2
+    assert second.output.count(" 0 runs to do") == 4
     assert {name: (tmp_path / name).read_bytes() for name in tables} == tables
     # One row lost: that run alone is done again, with the same result.
     kept = tables["training.csv"].splitlines(keepends=True)
-    (tmp_path / "training.csv").write_bytes(b"".join(kept[:2]))
-    assert "1 rows, 1 runs to do" in CliRunner().invoke(train.main, arguments).output
-    again = train.read(tmp_path / "training.csv")[1]
-    np.testing.assert_equal(again | {"seconds": 0}, rows[1] | {"seconds": 0})  # NaN is NaN
-    written = CliRunner().invoke(report.main, ["--results", str(tmp_path), "--image", str(tmp_path / "figure.png")])
+    (tmp_path / "training.csv").write_bytes(b"".join(kept[:1] + kept[2:]))
+    assert f"{len(rows) - 1} rows, 1 runs to do" in CliRunner().invoke(train.main, arguments).output
+    again = train.read(tmp_path / "training.csv")[-1]
+    np.testing.assert_equal(again | {"seconds": 0}, rows[0] | {"seconds": 0})  # NaN is NaN
+    written = CliRunner().invoke(report.main, ["--results", str(tmp_path), "--docs", str(tmp_path)])
     assert written.exit_code == 0, written.output
     assert "| inverse_sigma | 1 |" in (tmp_path / "training.md").read_text(encoding="utf-8")
-    assert (tmp_path / "figure.png").stat().st_size > 1000
+    for name in ("training", "faults"):
+        assert (tmp_path / "images" / f"evidence_{name}.png").stat().st_size > 1000
 
 
-class Here(train.ProcessPoolExecutor):
-    """Runs in this process, one after the other: spawned ones would import torch again."""
+def test_runs_in_processes_are_those_here() -> None:
+    few = tuple(train.SMOKE_ROOMS.items())
+    rooms.load(train.SMOKE_ROOMS)  # where the processes look for them
+    runs = [train.Run("l1", "clean", 1e-3, seed, 2, "test") for seed in range(2)]
+    there = sorted(train.rows_of(runs, few, 2), key=lambda row: row["seed"])
+    for one, other in zip(there, train.rows_of(runs, few, 1), strict=True):
+        np.testing.assert_equal(one | {"seconds": 0}, other | {"seconds": 0})
 
-    def __init__(self, *_: object) -> None:
-        self.futures: list[object] = []
 
-    def submit(self, function, /, *args):  # type: ignore[no-untyped-def]
-        from concurrent.futures import Future
-
-        future: Future[object] = Future()
-        future.set_result(function(*args))
-        return future
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        pass
+def test_make_runs_a_slice_of_everything() -> None:
+    before = {path: path.stat().st_mtime_ns for path in train.RESULTS.iterdir()}
+    done = subprocess.run(["make", "evidence-smoke"], cwd=Path(__file__).parents[1], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "| estimator |" in done.stdout
+    assert ": 11 runs" in done.stdout  # of the report: two arms, two ground truths, seven knobs
+    assert before == {path: path.stat().st_mtime_ns for path in train.RESULTS.iterdir()}
 
 
 def test_wrong_use_is_said_in_a_line(tmp_path: Path) -> None:
     untuned = CliRunner().invoke(train.main, ["study", "--arms", "l1", "--out", str(tmp_path)])
     assert untuned.exit_code == 1
-    assert "l1: has no learning rate yet; run: python evidence/train.py tune --arms l1" in untuned.output
+    assert "lr.csv: no learning rate of l1 yet; run: python evidence/train.py tune --arms l1" in untuned.output
+    for steps in ("600,x", "0", ""):
+        refused = CliRunner().invoke(train.main, ["tune", "--steps", steps])
+        assert refused.exit_code == 2
+        assert f"expected whole numbers above 0 with commas between, got '{steps}'" in refused.output
     unknown = CliRunner().invoke(train.main, ["tune", "--arms", "l2", "--out", str(tmp_path)])
     assert unknown.exit_code == 2
     assert "got 'l2'" in unknown.output
@@ -258,53 +324,111 @@ def test_wrong_use_is_said_in_a_line(tmp_path: Path) -> None:
 
 
 def test_the_learning_rate_is_that_of_the_least_error() -> None:
-    rows = [{"arm": "l1", "lr": lr, "abs_rel": error} for lr, error in ((1e-3, 0.3), (3e-3, 0.1), (1e-2, float("nan")))]
-    assert train.chosen_rates(rows, ["l1"]) == {"l1": 3e-3}
+    tried = ((1e-3, 0.3), (3e-3, 0.1), (1e-2, float("nan")))
+    rows = [{"arm": "l1", "lr": lr, "abs_rel": error} for lr, error in tried]
+    assert train.chosen_rates(rows) == {"l1": 3e-3}
 
 
 def test_the_bootstrap_interval_holds_the_mean_and_shrinks() -> None:
     noise = np.random.default_rng(0).normal(1, 1, 400)
-    low, high = report.interval(noise)
+    low, high = interval(noise)
     assert low < noise.mean() < high
-    few_low, few_high = report.interval(noise[:10])
+    few_low, few_high = interval(noise[:10])
     assert high - low < few_high - few_low
     assert high - low == pytest.approx(2 * 1.96 * noise.std() / 20, rel=0.1)
-    assert report.interval([0.5, 0.5]) == (0.5, 0.5)
+    assert interval([0.5, 0.5]) == (0.5, 0.5)
+
+
+def rows_of(values: dict[tuple[str, int], float], **others: object) -> list[dict[str, Any]]:
+    """Return a row for each (arm, seed) whose every measure is the value."""
+    names = dict.fromkeys((*PRIMARY, *report.OTHERS), 0.0)
+    return [
+        {"truth": "all", "steps": 3, "lr": 0.1, "arm": arm, "seed": seed} | dict.fromkeys(names, value) | others
+        for (arm, seed), value in values.items()
+    ]
+
+
+def test_a_difference_is_of_the_seeds_that_both_have() -> None:
+    # A loss that is 0.25 below plain L1 on each of two seeds; a third seed has no pair and is only in the mean.
+    values = {("l1", 0): 1.0, ("l1", 1): 2.0, ("edge_mask", 0): 0.75, ("edge_mask", 1): 1.75, ("edge_mask", 2): 6.5}
+    (group,) = grouped(rows_of(values)).values()
+    for name in PRIMARY:
+        assert difference(group, "edge_mask", name, "l1") == (3.0, -0.25, -0.25, -0.25, 2, 0)  # two pairs prove nothing
+    assert "| edge_mask | 3 | 3 (-0.25 to -0.25) |" in report.table(group, PRIMARY)
+    assert "| l1 | 2 | 1.5 |" in report.table(group, PRIMARY)
 
 
 def test_a_table_marks_what_is_better_and_what_is_worse() -> None:
-    rows = [
-        {"truth": "all", "steps": 3, "arm": arm, "seed": seed, "abs_rel_edge": base + seed, "boundary_f1": base + seed}
-        for arm, base in (("l1", 1.0), ("inverse_sigma", 2.0))
-        for seed in range(3)
-    ]
-    (group,) = report.grouped(rows).values()
-    assert report.cell(group, "inverse_sigma", "abs_rel_edge").endswith("↓")
-    assert report.cell(group, "inverse_sigma", "boundary_f1").startswith("**")
-    assert report.cell(group, "l1", "boundary_f1") == "2"
+    values = {(arm, seed): base + seed for arm, base in (("l1", 1.0), ("inverse_sigma", 2.0)) for seed in range(3)}
+    (group,) = grouped(rows_of(values)).values()
+    cells = {name: difference(group, "inverse_sigma", name, "l1") for name in ("abs_rel_edge", "boundary_f1")}
+    assert {name: one.verdict for name, one in cells.items()} == {"abs_rel_edge": -1, "boundary_f1": 1}
+    assert report.full(cells["abs_rel_edge"]) == "3 (+1 to +1) ↓"
+    assert report.brief(cells["boundary_f1"]) == "**3.000**"
+    wavering = {("l1", k): 1.0 for k in range(4)} | {("edge_mask", k): 1 + 0.1 * (-1) ** k for k in range(4)}
+    (group,) = grouped(rows_of(wavering)).values()
+    assert difference(group, "edge_mask", "abs_rel_edge", "l1").verdict == 0
+    # 5 measures, one arm beside the baseline.
+    assert report.count(grouped(rows_of(values))).startswith("5 comparisons in the primary measures: 2 better, 3 worse")
 
 
-def test_the_table_follows_from_the_rows() -> None:
-    # A loss that is 0.25 below plain L1 on each of two seeds; a third seed has no pair and is only in the mean.
-    values = {("l1", 0): 1.0, ("l1", 1): 2.0, ("edge_mask", 0): 0.75, ("edge_mask", 1): 1.75, ("edge_mask", 2): 6.5}
+def test_each_table_has_the_runs_of_its_rates() -> None:
+    tuned = {"l1": 0.1, "edge_mask": 0.2, "inverse_sigma": 0.1}
     rows = [
-        {"truth": "all", "steps": 3, "arm": arm, "seed": seed} | dict.fromkeys((*PRIMARY, *SECONDARY), value)
-        for (arm, seed), value in values.items()
+        *rows_of({("l1", 0): 1.0}),
+        *rows_of({("edge_mask", 0): 2.0}),
+        *rows_of({("edge_mask", 0): 3.0}, lr=0.2),
+        *rows_of({("edge_mask", 0): 4.0}, lr=0.2, truth="clean"),
+        *rows_of({("inverse_sigma", 0): 5.0}, steps=6),
+        *rows_of({("inverse_sigma", 0): 6.0, ("inverse_sigma_window_3", 0): 7.0}),
+        *rows_of({("inverse_sigma_window_3", 0): 8.0}, lr=0.2),
     ]
-    (group,) = report.grouped(rows).values()
-    for name in PRIMARY:
-        np.testing.assert_allclose(report.paired(group, "edge_mask", name), [-0.25, -0.25])
-        assert report.cell(group, "edge_mask", name) == "3 (-0.25 to -0.25)"  # two pairs prove nothing
-    assert "| edge_mask | 3 | 3 (-0.25" in report.table(group, PRIMARY)
+
+    def of(groups: report.Groups) -> dict[tuple[str, int], dict[str, float]]:
+        return {key: {arm: row[0]["abs_rel"] for arm, row in group.items()} for key, group in groups.items()}
+
+    assert of(report.at_tuned_rates(rows, tuned)) == {
+        ("all", 3): {"l1": 1.0, "edge_mask": 3.0, "inverse_sigma": 6.0},
+        ("clean", 3): {"edge_mask": 4.0},
+        ("all", 6): {"inverse_sigma": 5.0},
+    }
+    assert of(report.at_one_rate(rows, tuned)) == {
+        ("all", 3): {"l1": 1.0, "edge_mask": 2.0, "inverse_sigma": 6.0},
+        ("all", 6): {"inverse_sigma": 5.0},
+    }
+    assert of(report.knobs(rows, tuned)) == {("all", 3): {"inverse_sigma": 6.0, "inverse_sigma_window_3": 7.0}}
+
+
+def test_tables_of_the_page_are_those_of_the_committed_runs() -> None:
+    rows, rates = train.read(train.RESULTS / "training.csv"), train.chosen_rates(train.read(train.RESULTS / "lr.csv"))
+    page = (report.DOCS / "evidence.md").read_text(encoding="utf-8")
+    found = report.blocks(rows, rates) | {"weights": report.weight_table(train.RESULTS / "weights.csv")}
+    assert report.with_blocks(page, found) == page, "run: python evidence/report.py"
+    assert (train.RESULTS / "training.md").read_text(encoding="utf-8") == report.markdown(rows, rates)
+    assert page.count("<!-- /") >= 3
+    with pytest.raises(ClickException, match=r"docs/evidence.md: no table 'lost'; expected one of tuned-3"):
+        report.with_blocks("<!-- lost -->\n<!-- /lost -->", {"tuned-3": ""})
+    assert (
+        report.with_blocks("a\n<!-- b -->\nold\n<!-- /b -->\nc", {"b": "new"}) == "a\n<!-- b -->\nnew\n<!-- /b -->\nc"
+    )
 
 
 def test_an_interrupted_study_has_pairs() -> None:
-    rates = dict.fromkeys(("l1", "inverse_depth", *train.COMPARED[1:]), 1e-3)
-    runs = train.study(rates, TRUTHS, 3, [600, 2400])
+    rates = dict.fromkeys(ARMS, 1e-3)
+    runs = train.study(ARMS, TRUTHS, 3, [600, 2400], rates)
     assert len(set(runs)) == len(runs)
     for end in range(len(runs)):
-        for truth, steps in {(run.truth, run.steps) for run in runs[:end]}:
+        for truth, steps in {(each.truth, each.steps) for each in runs[:end]}:
             count = {arm: sum((r.arm, r.truth, r.steps) == (arm, truth, steps) for r in runs[:end]) for arm in rates}
-            of_group = [count[arm] for arm in rates if truth == train.TUNED_TRUTH or arm in train.COMPARED]
+            of_group = [count[arm] for arm in train.arms_of(rates, truth, steps, [600, 2400])]
             assert max(of_group) - min(of_group) <= 1
-    assert {run.steps for run in runs if run.truth != train.TUNED_TRUTH} == {600}
+    assert {each.steps for each in runs if each.truth != train.ALL_FAULTS} == {600}
+    assert {each.arm for each in runs if each.steps == 2400} == set(train.COMPARED)
+
+
+def test_one_rate_is_that_of_plain_l1_and_knobs_have_that_of_the_arm_they_vary() -> None:
+    rates = {arm: 0.1 * k for k, arm in enumerate(ARMS)}
+    assert {each.lr for each in train.same_rate(ARMS, 2, [600, 2400], rates)} == {rates["l1"]}
+    varied = train.sensitivity(2, [600, 2400], rates)
+    assert {each.arm for each in varied} == set(SENSITIVITY)
+    assert {(each.lr, each.steps) for each in varied} == {(rates["inverse_sigma"], 600)}

@@ -5,6 +5,7 @@ import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -16,6 +17,8 @@ from torch import Tensor
 
 import depthvar.loss
 from depthvar.loss import InverseDepthL1, LaplaceNLL, WeightedL1, inverse_depth_l1, laplace_nll, weighted_l1
+from depthvar.loss.functional import Weighting
+from depthvar.loss.pi3 import Pi3LossMipNeRFVariance
 
 Loss = Callable[..., Tensor]
 
@@ -25,7 +28,19 @@ def unweighted_inverse_depth(pred: Tensor, target: Tensor, sigma_z2: Tensor, val
     return inverse_depth_l1(pred, target, valid)
 
 
-SIGMA_LOSSES: list[Loss] = [weighted_l1, laplace_nll]
+def weighted(weighting: str) -> Loss:
+    """Return weighted_l1 with another weighting."""
+
+    def loss(*args: Tensor, **options: object) -> Tensor:
+        return weighted_l1(*args, weighting=weighting, **options)  # type: ignore[arg-type]
+
+    loss.__name__ = weighting
+    return loss
+
+
+READS_TARGET = ("relative", "inverse_sigma_and_depth")
+WEIGHTED: list[Loss] = [weighted_l1, *(weighted(each) for each in get_args(Weighting)[1:])]
+SIGMA_LOSSES: list[Loss] = [*WEIGHTED, laplace_nll]
 LOSSES: list[Loss] = [*SIGMA_LOSSES, unweighted_inverse_depth]
 TOLERANCE = [(torch.float64, 1e-12), (torch.float32, 1e-5), (torch.bfloat16, 1e-2), (torch.float16, 2e-3)]
 NAN, INF = math.nan, math.inf
@@ -58,10 +73,11 @@ def slow_losses(
     sigma_z2: NDArray[np.float64],
     valid: NDArray[np.bool_],
 ) -> dict[str, float]:
-    """The three means (and weighted_l1 without normalisation), pixel by pixel, from their definitions."""
-    values: dict[str, list[float]] = {"mean": [], "none": [], "nll": [], "inverse": []}
+    """The means (and weighted_l1 without normalisation), pixel by pixel, from their definitions."""
+    values: dict[str, list[float]] = {name: [] for name in (*get_args(Weighting), "none", "nll", "inverse")}
     for image in np.ndindex(pred.shape[:-2]):
-        weights, errors, depths = [], [], []
+        weights: dict[str, list[float]] = {name: [] for name in get_args(Weighting)}
+        errors, depths = [], []
         for pixel in np.ndindex(pred.shape[-2:]):
             if valid[image + pixel]:
                 error = abs(pred[image + pixel] - target[image + pixel])
@@ -69,10 +85,15 @@ def slow_losses(
                 b = math.sqrt(sigma_z2[image + pixel] / 2)
                 values["none"].append(error / sigma)
                 values["nll"].append(error / b + math.log(b))
-                weights.append(1 / sigma)
+                depth = target[image + pixel]
+                weights["inverse_sigma"].append(1 / sigma)
+                weights["inverse_sqrt_sigma"].append(sigma**-0.5)
+                weights["relative"].append(1 / math.sqrt(1 + (sigma / (0.1 * depth)) ** 2))
+                weights["inverse_sigma_and_depth"].append(1 / math.sqrt(sigma**2 + (0.1 * depth) ** 2))
                 errors.append(error)
-                depths.append(target[image + pixel])
-        values["mean"] += [e * w * len(weights) / sum(weights) for e, w in zip(errors, weights, strict=True)]
+                depths.append(depth)
+        for name, each in weights.items():
+            values[name] += [e * w * len(each) / sum(each) for e, w in zip(errors, each, strict=True)]
         values["inverse"] += [
             e / (max(z, 0.1 * sum(depths) / len(depths)) + 1e-6) for e, z in zip(errors, depths, strict=True)
         ]
@@ -86,7 +107,9 @@ def test_value_is_that_of_the_definition(seed: int, leading: tuple[int, ...]) ->
     target[..., 0, 0] = 0.02  # below a tenth of the mean, where the inverse depth stops rising
     expected = slow_losses(pred.numpy(), target.numpy(), sigma_z2.numpy(), valid.numpy())
     got = {
-        "mean": weighted_l1(pred, target, sigma_z2, valid),
+        name: weighted_l1(pred, target, sigma_z2, valid, weighting=name, relative_sigma=0.1)
+        for name in get_args(Weighting)
+    } | {
         "none": weighted_l1(pred, target, sigma_z2, valid, normalize="none"),
         "nll": laplace_nll(pred, target, sigma_z2, valid),
         "inverse": inverse_depth_l1(pred, target, valid),
@@ -100,6 +123,13 @@ def test_floors_are_in_the_units_of_the_target() -> None:
     args = (4 * one, 2 * one, 9 * one)
     assert weighted_l1(*args, normalize="none", scale=10.0, eps=0.1).item() == pytest.approx(2 / 0.4)
     assert weighted_l1(*args, normalize="none", scale=10.0, sigma_min=0.5).item() == pytest.approx(2 / 0.5)
+    assert weighted("inverse_sqrt_sigma")(*args, normalize="none", scale=10.0, eps=0.1).item() == pytest.approx(
+        2 / 0.4**0.5
+    )
+    # c Z = 0.1 · 2, so 0.5 in quadrature with a σ of 0.4583.
+    both = {"normalize": "none", "scale": 10.0, "relative_sigma": 0.1, "eps": math.sqrt(0.21) - 0.3}
+    assert weighted("inverse_sigma_and_depth")(*args, **both).item() == pytest.approx(2 / 0.5)
+    assert weighted("relative")(*args, **both).item() == pytest.approx(2 * 0.2 / 0.5)
     assert laplace_nll(*args, scale=10.0, sigma_min=0.5).item() == pytest.approx(
         2 * math.sqrt(2) / 0.5 + math.log(0.5 / math.sqrt(2))
     )
@@ -137,7 +167,7 @@ def test_autocast_changes_nothing(loss: Loss, dtype: torch.dtype) -> None:
 # ---- laws ----
 
 
-@pytest.mark.parametrize("loss", [weighted_l1, unweighted_inverse_depth])
+@pytest.mark.parametrize("loss", [*WEIGHTED, unweighted_inverse_depth])
 def test_zero_at_perfect_prediction(loss: Loss) -> None:
     _, target, sigma_z2, valid = maps()
     assert loss(target, target, sigma_z2, valid).item() == 0
@@ -179,14 +209,15 @@ def test_scale_laws(scale: float, eps: float, sigma_min: float) -> None:
     pred, target, sigma_z2, valid = maps(dtype=torch.float64)
     small, small_target = pred / scale, target / scale
     floors, small_floors = {"sigma_min": sigma_min}, {"sigma_min": sigma_min / scale}
-    metric = weighted_l1(pred, target, sigma_z2, valid, eps=eps, **floors)
-    divided = weighted_l1(small, small_target, sigma_z2, valid, scale=scale, eps=eps / scale, **small_floors)
-    torch.testing.assert_close(divided, metric / scale, rtol=1e-10, atol=0)
-    metric = weighted_l1(pred, target, sigma_z2, valid, normalize="none", eps=eps, **floors)
-    divided = weighted_l1(
-        small, small_target, sigma_z2, valid, normalize="none", scale=scale, eps=eps / scale, **small_floors
-    )
-    torch.testing.assert_close(divided, metric, rtol=1e-10, atol=0)
+    power = {"inverse_sigma": 0.0, "inverse_sqrt_sigma": 0.5, "relative": 1.0, "inverse_sigma_and_depth": 0.0}
+    for weighting in get_args(Weighting):
+        for normalize, law in (("mean", 1.0), ("none", power[weighting])):
+            options = {"weighting": weighting, "normalize": normalize}
+            metric = weighted_l1(pred, target, sigma_z2, valid, eps=eps, **floors, **options)
+            divided = weighted_l1(
+                small, small_target, sigma_z2, valid, scale=scale, eps=eps / scale, **small_floors, **options
+            )
+            torch.testing.assert_close(divided, metric / scale**law, rtol=1e-10, atol=0)
     metric = laplace_nll(pred, target, sigma_z2, valid, **floors)
     divided = laplace_nll(small, small_target, sigma_z2, valid, scale=scale, **small_floors)
     torch.testing.assert_close(divided, metric - math.log(scale), rtol=1e-9, atol=1e-9)
@@ -211,18 +242,84 @@ def test_scale_may_differ_between_samples(loss: Loss) -> None:
     assert torch.equal(together, torch.stack(floats))
 
 
-@given(seed=st.integers(0, 2**31), constant=st.sampled_from([1.0, 0.04]))
+@given(
+    seed=st.integers(0, 2**31), constant=st.sampled_from([1.0, 0.04]), weighting=st.sampled_from(get_args(Weighting))
+)
 @settings(max_examples=20, deadline=None)
-def test_equal_sigma_everywhere_is_a_plain_masked_l1(seed: int, constant: float) -> None:
+def test_equal_sigma_everywhere_is_a_plain_masked_l1(seed: int, constant: float, weighting: str) -> None:
     pred, target, sigma_z2, valid = maps(seed)
-    got = weighted_l1(pred, target, torch.full_like(sigma_z2, constant), valid)
+    equal = torch.full_like(sigma_z2, constant)
+    if weighting == "relative":
+        equal = equal * target**2
+    elif weighting in READS_TARGET:
+        equal = torch.full_like(equal, 1e8)  # beside which the depth is nothing
+    got = weighted(weighting)(pred, target, equal, valid)
     torch.testing.assert_close(got, (pred - target)[valid].abs().mean(), rtol=1e-6, atol=0)
 
 
-def test_weights_of_each_image_have_mean_one_over_its_valid_pixels() -> None:
+@pytest.mark.parametrize("normalize", ["mean", "none"])
+def test_sigma_and_depth_lies_between_inverse_sigma_and_inverse_depth(normalize: str) -> None:
+    pred, target, sigma_z2, valid = maps(dtype=torch.float64)
+    options = {"normalize": normalize, "weighting": "inverse_sigma_and_depth"}
+    little = weighted_l1(pred, target, sigma_z2, valid, relative_sigma=1e-9, **options)
+    torch.testing.assert_close(little, weighted_l1(pred, target, sigma_z2, valid, normalize=normalize))
+    much = weighted_l1(pred, target, sigma_z2 * 1e-18, valid, relative_sigma=1.0, **options)
+    if normalize == "none":
+        torch.testing.assert_close(much, inverse_depth_l1(pred, target, valid), rtol=1e-5, atol=0)
+    ratio = weighted("relative")(pred, target, sigma_z2, valid, normalize="none", reduction="none") / weighted_l1(
+        pred, target, sigma_z2, valid, weighting="inverse_sigma_and_depth", normalize="none", reduction="none"
+    )
+    torch.testing.assert_close(ratio[valid], 0.03 * target[valid])
+
+
+def test_relative_is_one_on_what_is_flat_and_falls_like_one_over_sigma() -> None:
+    target = torch.full((1, 3), 2.0, dtype=torch.float64)
+    sigma_z2 = torch.tensor([[1e-12, 0.06**2, 60.0**2]], dtype=torch.float64)
+    weight = weighted("relative")(target + 1, target, sigma_z2, normalize="none", reduction="none")
+    torch.testing.assert_close(weight, torch.tensor([[1, 0.5**0.5, 0.001]], dtype=torch.float64), rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("weighting", get_args(Weighting))
+@pytest.mark.parametrize("unknown", [0.0, -1.0])
+def test_only_weightings_that_read_the_target_want_it_above_0(weighting: str, unknown: float) -> None:
+    pred, target, sigma_z2, hole = maps()
+    valid = ~hole if weighting in READS_TARGET else torch.ones_like(hole)
+    target = torch.where(hole, unknown, target)
+    got = weighted(weighting)(pred, target, sigma_z2)
+    assert torch.equal(got, weighted(weighting)(pred, target, sigma_z2, valid))
+    assert torch.equal(got, weighted(weighting)(pred, target, sigma_z2, ~hole)) == (weighting in READS_TARGET)
+
+
+def test_the_drop_in_keeps_inverse_sigma_whatever_the_default_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    target, sigma_z2 = (each[:1, :2] for each in maps()[1:3])
+    z = torch.stack((torch.zeros_like(target), torch.zeros_like(target), target), dim=-1)
+    pred = {"local_points": 1.1 * z, "camera_poses": torch.eye(4).expand(1, 2, 4, 4)}
+    views = [
+        {
+            "pts3d": z[:, i],
+            "valid_mask": z[:, i, ..., 2] > 0,
+            "camera_pose": torch.eye(4)[None],
+            "sigma_Z2": sigma_z2[:, i],
+        }
+        for i in range(2)
+    ]
+    loss = Pi3LossMipNeRFVariance(normalize_gt=False)
+    before = loss(pred, views)
+    for weighting in get_args(Weighting)[1:]:
+        assert weighted_l1.__kwdefaults__ is not None
+        monkeypatch.setitem(weighted_l1.__kwdefaults__, "weighting", weighting)
+        assert not torch.equal(weighted_l1(1.1 * target, target, sigma_z2), before[1]["depth_loss"])
+        after = loss(pred, views)
+        assert torch.equal(after[0], before[0])
+        assert after[1] == before[1]
+    torch.testing.assert_close(before[1]["depth_loss"], (0.1 * target / sigma_z2.sqrt()).mean())
+
+
+@pytest.mark.parametrize("loss", WEIGHTED)
+def test_weights_of_each_image_have_mean_one_over_its_valid_pixels(loss: Loss) -> None:
     _, target, sigma_z2, valid = maps(dtype=torch.float64)
     sigma_z2[1] *= 100  # another sensor: its images count as much as the others
-    weight = weighted_l1(target + 1, target, sigma_z2, valid, reduction="none")
+    weight = loss(target + 1, target, sigma_z2, valid, reduction="none")
     means = weight.sum((-2, -1)) / valid.sum((-2, -1))
     torch.testing.assert_close(means, torch.ones_like(means), rtol=1e-12, atol=0)
 
@@ -415,6 +512,7 @@ def test_inputs_are_left_alone() -> None:
     ("module", "function"),
     [
         (WeightedL1(normalize="none", eps=0.1, sigma_min=0.2, reduction="sum"), weighted_l1),
+        (WeightedL1(weighting="relative", relative_sigma=0.2, reduction="sum"), weighted_l1),
         (LaplaceNLL(sigma_min=0.2, reduction="sum"), laplace_nll),
         (InverseDepthL1(reduction="sum"), inverse_depth_l1),
     ],
@@ -450,6 +548,12 @@ def test_needs_torch_only() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        (
+            {"weighting": "inverse"},
+            "weighting: expected one of inverse_sigma, .*, inverse_sigma_and_depth; got 'inverse'",
+        ),
+        ({"relative_sigma": 0.0}, r"relative_sigma: expected a finite number > 0, got 0.0"),
+        ({"relative_sigma": INF}, r"relative_sigma: expected a finite number > 0, got inf"),
         ({"normalize": "sum"}, r"normalize: expected 'mean' or 'none', got 'sum'"),
         ({"reduction": "avg"}, r"reduction: expected 'mean', 'sum' or 'none', got 'avg'"),
         ({"eps": -1.0}, r"eps: expected a finite number >= 0, got -1.0"),
