@@ -55,8 +55,8 @@ def full(one: Difference) -> str:
 
 
 def brief(one: Difference) -> str:
-    """Return the mean alone, marked likewise."""
-    return marked(f"{one.mean:.3f}", one.verdict)
+    """Return the difference in per cent, marked likewise, and for the baseline the mean."""
+    return marked(f"{one.percent:+.0f} %", one.verdict) if one.pairs else f"{one.mean:.3f}"
 
 
 def marked(text: str, verdict: int) -> str:
