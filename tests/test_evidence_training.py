@@ -395,10 +395,8 @@ def test_each_table_has_the_runs_of_its_rates() -> None:
         ("clean", 3): {"edge_mask": 4.0},
         ("all", 6): {"inverse_sigma": 5.0},
     }
-    assert of(report.at_one_rate(rows, tuned)) == {
-        ("all", 3): {"l1": 1.0, "edge_mask": 2.0, "inverse_sigma": 6.0},
-        ("all", 6): {"inverse_sigma": 5.0},
-    }
+    assert of(report.at_one_rate(rows, 0.1)) == {("all", 3): {"l1": 1.0, "edge_mask": 2.0, "inverse_sigma": 6.0}}
+    assert of(report.at_one_rate(rows, 0.2)) == {}  # without plain L1 there is nothing to compare with
     assert of(report.knobs(rows, tuned)) == {("all", 3): {"inverse_sigma": 6.0, "inverse_sigma_window_3": 7.0}}
 
 
@@ -429,9 +427,12 @@ def test_an_interrupted_study_has_pairs() -> None:
     assert {each.arm for each in runs if each.steps == 2400} == set(train.COMPARED)
 
 
-def test_one_rate_is_that_of_plain_l1_and_knobs_have_that_of_the_arm_they_vary() -> None:
+def test_one_rate_is_one_and_knobs_have_that_of_the_arm_they_vary() -> None:
     rates = {arm: 0.1 * k for k, arm in enumerate(ARMS)}
-    assert {each.lr for each in train.same_rate(ARMS, 2, [600, 2400], rates)} == {rates["l1"]}
+    runs = train.one_rate(ARMS, 2, [600, 2400], 0.5)
+    assert {each.lr for each in runs} == {0.5}
+    assert {each.arm for each in runs if each.steps == 600} == set(ARMS)
+    assert {each.arm for each in runs if each.steps == 2400} == set(train.COMPARED)
     varied = train.sensitivity(2, [600, 2400], rates)
     assert {each.arm for each in varied} == set(SENSITIVITY)
     assert {(each.lr, each.steps) for each in varied} == {(rates["inverse_sigma"], 600)}
