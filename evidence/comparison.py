@@ -23,6 +23,7 @@ class Difference(NamedTuple):
         mean: of the arm, over its seeds.
         change: mean of the differences, arm minus baseline, over the seeds that both have; NaN without any.
         low, high: 95 % bootstrap interval of ``change``.
+        percent: ``change`` in per cent of the baseline's mean over those seeds.
         pairs: seeds that both have.
         verdict: 1 better, -1 worse; 0 where the interval holds 0 or there are fewer than ``FEWEST_PAIRS``.
     """
@@ -31,6 +32,7 @@ class Difference(NamedTuple):
     change: float
     low: float
     high: float
+    percent: float
     pairs: int
     verdict: int
 
@@ -58,15 +60,17 @@ def difference(group: Group, arm: str, measure: str, baseline: str) -> Differenc
     """Compare an arm with a baseline; a seed without the measure is left out."""
     base = group.get(baseline, {})
     both = sorted(group[arm].keys() & base.keys())
-    changes = np.array([group[arm][seed][measure] - base[seed][measure] for seed in both], np.float64)
-    changes = changes[np.isfinite(changes)]
+    pairs = np.array([(group[arm][seed][measure], base[seed][measure]) for seed in both], np.float64).reshape(-1, 2)
+    pairs = pairs[np.isfinite(pairs).all(1)]
     mean = float(np.mean([row[measure] for row in group[arm].values()]))
-    if arm == baseline or not changes.size:
-        return Difference(mean, np.nan, np.nan, np.nan, 0, 0)
-    low, high = interval(changes)
+    if arm == baseline or not len(pairs):
+        return Difference(mean, np.nan, np.nan, np.nan, np.nan, 0, 0)
+    changes = pairs[:, 0] - pairs[:, 1]
+    change, (low, high) = float(changes.mean()), interval(changes)
     better = (low > 0) == (measure in LARGER_IS_BETTER)
-    decided = changes.size >= FEWEST_PAIRS and not low <= 0 <= high
-    return Difference(mean, float(changes.mean()), low, high, changes.size, (1 if better else -1) if decided else 0)
+    decided = len(pairs) >= FEWEST_PAIRS and not low <= 0 <= high
+    verdict = (1 if better else -1) if decided else 0
+    return Difference(mean, change, low, high, float(100 * change / pairs[:, 1].mean()), len(pairs), verdict)
 
 
 def verdicts(group: Group, measures: Iterable[str], baseline: str) -> Iterator[int]:

@@ -51,13 +51,11 @@ def save_faults(groups: Groups, path: Path) -> None:
             for y, arm in enumerate(names):
                 if arm in group and BASELINE in group:
                     one = difference(group, arm, measure, BASELINE)
-                    base = difference(group, BASELINE, measure, BASELINE).mean
-                    percent = 100 * one.change / base
-                    better[y, x] = percent if measure in LARGER_IS_BETTER else -percent
+                    better[y, x] = one.percent if measure in LARGER_IS_BETTER else -one.percent
                     weight = "bold" if one.verdict else "normal"
-                    colour = "white" if abs(percent) > WIDEST / 2 else "black"
+                    colour = "white" if abs(one.percent) > WIDEST / 2 else "black"
                     axis.text(
-                        x, y, f"{percent:+.0f}", ha="center", va="center", fontsize=8, weight=weight, color=colour
+                        x, y, f"{one.percent:+.0f}", ha="center", va="center", fontsize=8, weight=weight, color=colour
                     )
         axis.imshow(better, cmap="RdBu", vmin=-WIDEST, vmax=WIDEST, aspect="auto")
         axis.set_title(measure.replace("_interior", "\ninterior").replace("_beyond", "\nbeyond"), fontsize=9)

@@ -18,7 +18,7 @@ from arms import ARMS, SENSITIVITY
 from comparison import Difference, Group, Key, difference, grouped, verdicts
 from figures import save_differences, save_faults
 from measures import PRIMARY, SECONDARY
-from train import ALL_FAULTS, BASELINE, COMPARED, RESULTS, VARIED, Rates, chosen_rates, read
+from train import ALL_FAULTS, BASELINE, COMPARED, FASTEST, RESULTS, VARIED, Rates, chosen_rates, read
 
 DOCS = RESULTS.parents[1] / "docs"
 DEPTH = "inverse_depth"  # what needs no σ
@@ -33,10 +33,10 @@ def at_tuned_rates(rows: Rows, rates: Rates) -> Groups:
     return grouped(row for row in rows if row["arm"] in ARMS and row["lr"] == rates.get(row["arm"]))
 
 
-def at_one_rate(rows: Rows, rates: Rates) -> Groups:
-    """Return the runs of each arm at the rate of plain L1, all faults."""
-    same = (row for row in rows if row["truth"] == ALL_FAULTS and row["lr"] == rates.get(BASELINE))
-    return grouped(row for row in same if row["arm"] in ARMS)
+def at_one_rate(rows: Rows, rate: float | None) -> Groups:
+    """Return the runs at one rate, all faults, of budgets where plain L1 has it too."""
+    groups = grouped(row for row in rows if (row["truth"], row["lr"]) == (ALL_FAULTS, rate) and row["arm"] in ARMS)
+    return {key: group for key, group in groups.items() if BASELINE in group}
 
 
 def knobs(rows: Rows, rates: Rates) -> Groups:
@@ -55,8 +55,8 @@ def full(one: Difference) -> str:
 
 
 def brief(one: Difference) -> str:
-    """Return the mean alone, marked likewise."""
-    return marked(f"{one.mean:.3f}", one.verdict)
+    """Return the difference in per cent, marked likewise, and for the baseline the mean."""
+    return marked(f"{one.percent:+.0f} %", one.verdict) if one.pairs else f"{one.mean:.3f}"
 
 
 def marked(text: str, verdict: int) -> str:
@@ -91,7 +91,8 @@ def parts(rows: Rows, rates: Rates) -> list[tuple[str, str, Groups, str]]:
     return [
         ("tuned", "Tuned rates, against plain L1", tuned, BASELINE),
         ("depth", "The same, against inverse depth", tuned, DEPTH),
-        ("one-rate", "All at the rate of plain L1, against plain L1", at_one_rate(rows, rates), BASELINE),
+        ("one-rate", "All at the rate of plain L1, against plain L1", at_one_rate(rows, rates.get(BASELINE)), BASELINE),
+        ("fast", f"All at the rate {FASTEST}, against plain L1", at_one_rate(rows, FASTEST), BASELINE),
         ("knobs", "Knobs of 1/σ, against the default ones", knobs(rows, rates), VARIED),
     ]
 

@@ -31,7 +31,7 @@ def weighted_l1(
     *,
     scale: float | Tensor = 1.0,
     weighting: Weighting = "inverse_sigma",
-    relative_sigma: float = 0.03,
+    relative_sigma: float = 0.1,
     normalize: Normalize = "mean",
     eps: float = 0.0,
     sigma_min: float = 0.0,
@@ -155,7 +155,7 @@ def inverse_depth_l1(
 
 
 def sigma_weight(
-    sigma: Tensor, target: Tensor, valid: Tensor, weighting: Weighting, relative_sigma: float = 0.03
+    sigma: Tensor, target: Tensor, valid: Tensor, weighting: Weighting, relative_sigma: float = 0.1
 ) -> Tensor:
     """Return the weight that σ gives to a pixel, 0 where invalid. Its forms live here alone; see :func:`weighted_l1`.
 

@@ -12,7 +12,7 @@ class WeightedL1(nn.Module):
         self,
         *,
         weighting: Weighting = "inverse_sigma",
-        relative_sigma: float = 0.03,
+        relative_sigma: float = 0.1,
         normalize: Normalize = "mean",
         eps: float = 0.0,
         sigma_min: float = 0.0,

@@ -353,7 +353,9 @@ def test_a_difference_is_of_the_seeds_that_both_have() -> None:
     values = {("l1", 0): 1.0, ("l1", 1): 2.0, ("edge_mask", 0): 0.75, ("edge_mask", 1): 1.75, ("edge_mask", 2): 6.5}
     (group,) = grouped(rows_of(values)).values()
     for name in PRIMARY:
-        assert difference(group, "edge_mask", name, "l1") == (3.0, -0.25, -0.25, -0.25, 2, 0)  # two pairs prove nothing
+        one = difference(group, "edge_mask", name, "l1")
+        assert one == (3.0, -0.25, -0.25, -0.25, pytest.approx(-100 / 6), 2, 0)  # two pairs prove nothing
+        assert report.brief(one) == "-17 %"
     assert "| edge_mask | 3 | 3 (-0.25 to -0.25) |" in report.table(group, PRIMARY)
     assert "| l1 | 2 | 1.5 |" in report.table(group, PRIMARY)
 
@@ -364,7 +366,8 @@ def test_a_table_marks_what_is_better_and_what_is_worse() -> None:
     cells = {name: difference(group, "inverse_sigma", name, "l1") for name in ("abs_rel_edge", "boundary_f1")}
     assert {name: one.verdict for name, one in cells.items()} == {"abs_rel_edge": -1, "boundary_f1": 1}
     assert report.full(cells["abs_rel_edge"]) == "3 (+1 to +1) ↓"
-    assert report.brief(cells["boundary_f1"]) == "**3.000**"
+    assert report.brief(cells["boundary_f1"]) == "**+50 %**"
+    assert report.brief(difference(group, "l1", "boundary_f1", "l1")) == "2.000"
     wavering = {("l1", k): 1.0 for k in range(4)} | {("edge_mask", k): 1 + 0.1 * (-1) ** k for k in range(4)}
     (group,) = grouped(rows_of(wavering)).values()
     assert difference(group, "edge_mask", "abs_rel_edge", "l1").verdict == 0
@@ -392,10 +395,8 @@ def test_each_table_has_the_runs_of_its_rates() -> None:
         ("clean", 3): {"edge_mask": 4.0},
         ("all", 6): {"inverse_sigma": 5.0},
     }
-    assert of(report.at_one_rate(rows, tuned)) == {
-        ("all", 3): {"l1": 1.0, "edge_mask": 2.0, "inverse_sigma": 6.0},
-        ("all", 6): {"inverse_sigma": 5.0},
-    }
+    assert of(report.at_one_rate(rows, 0.1)) == {("all", 3): {"l1": 1.0, "edge_mask": 2.0, "inverse_sigma": 6.0}}
+    assert of(report.at_one_rate(rows, 0.2)) == {}  # without plain L1 there is nothing to compare with
     assert of(report.knobs(rows, tuned)) == {("all", 3): {"inverse_sigma": 6.0, "inverse_sigma_window_3": 7.0}}
 
 
@@ -426,9 +427,12 @@ def test_an_interrupted_study_has_pairs() -> None:
     assert {each.arm for each in runs if each.steps == 2400} == set(train.COMPARED)
 
 
-def test_one_rate_is_that_of_plain_l1_and_knobs_have_that_of_the_arm_they_vary() -> None:
+def test_one_rate_is_one_and_knobs_have_that_of_the_arm_they_vary() -> None:
     rates = {arm: 0.1 * k for k, arm in enumerate(ARMS)}
-    assert {each.lr for each in train.same_rate(ARMS, 2, [600, 2400], rates)} == {rates["l1"]}
+    runs = train.one_rate(ARMS, 2, [600, 2400], 0.5)
+    assert {each.lr for each in runs} == {0.5}
+    assert {each.arm for each in runs if each.steps == 600} == set(ARMS)
+    assert {each.arm for each in runs if each.steps == 2400} == set(train.COMPARED)
     varied = train.sensitivity(2, [600, 2400], rates)
     assert {each.arm for each in varied} == set(SENSITIVITY)
     assert {(each.lr, each.steps) for each in varied} == {(rates["inverse_sigma"], 600)}

@@ -269,12 +269,12 @@ def test_sigma_and_depth_lies_between_inverse_sigma_and_inverse_depth(normalize:
     ratio = weighted("relative")(pred, target, sigma_z2, valid, normalize="none", reduction="none") / weighted_l1(
         pred, target, sigma_z2, valid, weighting="inverse_sigma_and_depth", normalize="none", reduction="none"
     )
-    torch.testing.assert_close(ratio[valid], 0.03 * target[valid])
+    torch.testing.assert_close(ratio[valid], 0.1 * target[valid])
 
 
 def test_relative_is_one_on_what_is_flat_and_falls_like_one_over_sigma() -> None:
     target = torch.full((1, 3), 2.0, dtype=torch.float64)
-    sigma_z2 = torch.tensor([[1e-12, 0.06**2, 60.0**2]], dtype=torch.float64)
+    sigma_z2 = torch.tensor([[1e-12, 0.2**2, 200.0**2]], dtype=torch.float64)
     weight = weighted("relative")(target + 1, target, sigma_z2, normalize="none", reduction="none")
     torch.testing.assert_close(weight, torch.tensor([[1, 0.5**0.5, 0.001]], dtype=torch.float64), rtol=1e-5, atol=0)
 
