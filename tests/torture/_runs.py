@@ -132,6 +132,12 @@ def _killer(cache: Path, die_at: int) -> Callable[[str, tuple[Any, ...]], None]:
     return hook
 
 
+def wait(process: BaseProcess, until: float) -> None:
+    """Wait until a run ends, or ``time.perf_counter()`` says ``until`` (``join`` does not see what was exec'ed)."""
+    while process.is_alive() and (left := until - time.perf_counter()) > 0:
+        time.sleep(min(left, 0.001))
+
+
 def kill(process: BaseProcess) -> bool:
     """Kill a run's process group, and wait until all of it is gone. Returns whether it was alive."""
     assert process.pid is not None

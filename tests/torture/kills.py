@@ -4,7 +4,7 @@
 
 A kill is SIGKILL to the process group of a run, and counts only if it met the run alive. Moments are of three kinds,
 counted apart: uniformly random over the run's length; random after a first shard's write was seen on the disk; and,
-one after the other, just before the changes that a run makes to the file system. Then the source changes, or not, the
+one after the other, just before every change that a run makes to the file system. Then the source changes, or not, the
 run is resumed (and in a quarter of the trials killed again), and the cache is compared with the float64 oracle.
 """
 
@@ -35,6 +35,7 @@ from _runs import (
     forked_run,
     kill,
     start,
+    wait,
 )
 
 sys.path.append(str(Path(__file__).resolve().parents[2] / "benchmarks"))
@@ -48,7 +49,7 @@ Shard = tuple[str, int]  # group, number in it
 UNIFORM = {"serial": 43, "threads": 43, "command line": 6, "worker processes": 8}  # half on a fresh cache
 DURING_WRITES = {"worker processes": 6, "command line": 2}
 OVERWRITES = 30
-SWEEPS = {"fresh": 3, "touched": 1, "grown": 1, "overwrite": 3}  # one change in so many; odd: opening and renaming both
+SWEEPS = ("fresh", "touched", "grown", "overwrite")
 OTHER = {"overwrite": True, "params": KernelParams(window=3)}
 AGAIN = 0.25  # of the resumed runs are killed too
 UNCHANGED = 0.35  # of the trials leave the source as it is
@@ -79,15 +80,17 @@ def contents(cache: Path) -> dict[str, bytes]:
     return {str(path.relative_to(cache)): path.read_bytes() for path in cache.rglob("*") if path.is_file()}
 
 
-def shards_of(cache: Path, keys: set[str]) -> set[Shard]:
-    """Return the shards that hold a row of one of these keys."""
-    root: Any = zarr.open_group(cache, mode="r")
-    return {
-        (name, row // root[name].attrs["shard_frames"])
-        for name in root.attrs["groups"]
-        for row, key in enumerate(decode_keys(root[name]["key"][:]))
-        if key in keys
-    }
+def shard_keys(cache: Path) -> dict[Shard, list[str]]:
+    """Return the keys that every shard holds."""
+    keys: dict[Shard, list[str]] = {}
+    if (cache / "zarr.json").exists():
+        root: Any = zarr.open_group(cache, mode="r")
+        for name in root.attrs["groups"]:
+            if f"{name}/digest" in root:  # created last
+                frames = root[name].attrs["shard_frames"]
+                for row, key in enumerate(decode_keys(root[name]["key"][:])):
+                    keys.setdefault((name, row // frames), []).extend([key] * bool(key))
+    return keys
 
 
 class Torture:
@@ -165,7 +168,7 @@ class Torture:
         live = not unchanged and bool(random.random() < 0.6)
         if unchanged:
             data.settle()
-        wanted = self.uninterrupted()[0] if unchanged else {}
+        wanted = self.uninterrupted(mode if mode in FORKED else "command line")[0] if unchanged else {}
         if (mode, finished) not in self.seconds:
             self.seconds[mode, finished] = self.uninterrupted(mode)[1]
         before, half = digest_chunks(data.cache), half_written(data.cache)
@@ -181,12 +184,12 @@ class Torture:
             until = random.uniform(0, self.seconds[mode, finished] + slower)
         edits = np.sort(random.uniform(0, until, random.integers(1, 16))) if live else []
         for moment in edits:
-            process.join(max(0, began + moment - time.perf_counter()))
+            wait(process, began + moment)
             if (key := being_read(self.log)) in data.frames and random.random() < 0.7:
                 data.change(str(random.choice(["edit", "intrinsics"])), key)
             else:
                 data.change()
-        process.join(max(0, began + until - time.perf_counter()))
+        wait(process, began + until)
         alive = kill(process)
         ended = self._after_kill(what_number, what if alive else "the run had ended", mode, process, before, half)
         if not unchanged:
@@ -196,17 +199,17 @@ class Torture:
             for _ in range(random.integers(1, 3)):
                 self.counts[f"between: {data.change()}"] += 1
         ended |= self._resume(what_number, mode, self.seconds[mode, finished])
-        self._check_work(what_number, ended - shards_of(data.cache, data.changed), exact=unchanged)
+        self._check_work(what_number, ended, exact=unchanged)
         self.note(RESUMED, what_number, data.wrong_cache(data.cache))
-        if unchanged and (finished or mode in FORKED):  # the command line makes larger shards, on a fresh cache
+        if unchanged:
             self.compare(what_number, wanted)
         print(f"{what_number}: {'alive' if alive else 'had ended'}", file=sys.stderr, flush=True)
         return alive
 
     def _after_kill(
         self, what: str, kind: str, mode: str, process: BaseProcess, before: dict[Shard, bytes], half: set[Shard]
-    ) -> set[Shard]:
-        """Check what counts as done, count where the kill landed, and return the shards that the run had ended."""
+    ) -> dict[Shard, list[str]]:
+        """Check what counts as done, count where the kill landed, and return the shards that were ended: their keys."""
         writing = half_written(self.data.cache) - half if "overwrite" not in kind else set()  # that removes all digests
         self.counts[f"{kind}: kills"] += 1
         self.counts[f"{kind}: kills inside a shard's write"] += bool(writing)
@@ -216,31 +219,33 @@ class Torture:
         if process.exitcode not in (0, 1, -9):
             self.note("exit", what, [f"the run ended with {process.exitcode}: {self.log.read_text()[-500:]}"])
         self.note(KILLED, what, self.data.wrong_rows(self.data.cache))
-        after = digest_chunks(self.data.cache)
-        return {shard for shard, chunk in after.items() if chunk != before.get(shard)}
+        after, keys = digest_chunks(self.data.cache), shard_keys(self.data.cache)
+        return {shard: keys[shard] for shard, chunk in after.items() if chunk != before.get(shard)}
 
-    def _resume(self, what: str, mode: str, seconds: float) -> set[Shard]:
-        """Run to the end, perhaps after further kills; returns the shards that killed ones had ended."""
-        ended: set[Shard] = set()
+    def _resume(self, what: str, mode: str, seconds: float) -> dict[Shard, list[str]]:
+        """Run to the end, perhaps after further kills; returns the shards that those had ended: their keys."""
+        ended: dict[Shard, list[str]] = {}
         while mode in FORKED and self.random.random() < AGAIN:
             before, half = digest_chunks(self.data.cache), half_written(self.data.cache)
             process = self.start(mode)
-            process.join(self.random.uniform(0, seconds))
+            wait(process, time.perf_counter() + self.random.uniform(0, seconds))
             if kill(process):
                 ended |= self._after_kill(what, "uniform, resuming", mode, process, before, half)
-        self.finish(what, mode if mode != "worker processes" else "serial")
+        self.finish(what, mode if mode in FORKED else "command line")
         return ended
 
-    def _check_work(self, what: str, ended: set[Shard], exact: bool) -> None:
-        """Check that the run that has ended computed no shard that a killed one had ended."""
+    def _check_work(self, what: str, ended: dict[Shard, list[str]], exact: bool) -> None:
+        """Check that the run that has ended computed no shard that a killed one had ended, and nothing has changed."""
+        keys = shard_keys(self.data.cache)
+        done = {shard for shard in ended if keys.get(shard) == ended[shard] and not self.data.changed & {*ended[shard]}}
         shards, frames = computed(self.log, self.data.cache)
-        self.note("work", what, [f"{shard}: computed again, though it was done" for shard in shards & ended])
+        self.note("work", what, [f"{shard}: computed again, though it was done" for shard in shards & done])
         if frames is not None and exact:
-            chunks = [chunk for shard, chunk in digest_chunks(self.data.cache).items() if shard in ended]
-            done = sum(int(np.frombuffer(chunk, np.uint8).reshape(-1, 32).any(axis=1).sum()) for chunk in chunks)
-            if frames > len(self.data.frames) - done:
+            chunks = [chunk for shard, chunk in digest_chunks(self.data.cache).items() if shard in done]
+            rows = sum(int(np.frombuffer(chunk, np.uint8).reshape(-1, 32).any(axis=1).sum()) for chunk in chunks)
+            if frames > len(self.data.frames) - rows:
                 self.note(
-                    "work", what, [f"{frames} frames computed again, {done} of {len(self.data.frames)} were done"]
+                    "work", what, [f"{frames} frames computed again, {rows} of {len(self.data.frames)} were done"]
                 )
         self.counts["shards computed by resumed runs"] += len(shards)
 
@@ -303,7 +308,7 @@ class Torture:
                 self._restore(saved, frames)
                 before, half = digest_chunks(self.data.cache), half_written(self.data.cache)
                 process = self.start(mode, **OTHER)
-                process.join(self.random.uniform(0, seconds))
+                wait(process, time.perf_counter() + self.random.uniform(0, seconds))
                 if kill(process):
                     number = f"{what}, kill {self.counts[f'{what}: kills'] + 1}"
                     self._after_kill(number, what, mode, process, before, half)
@@ -366,9 +371,9 @@ def main() -> None:
                 while landed < max(2, round(kills * arguments.scale)):
                     landed += torture.trial(mode, finished=landed % 2 == 1, kind=kind)
         runs = [torture]
-        for scenario, step in SWEEPS.items():
+        for scenario in SWEEPS:
             runs.append(Torture(Path(folder) / scenario, arguments.seed, sequences=2, frames=3))
-            runs[-1].sweep(scenario, max(step, round(1 / arguments.scale)))
+            runs[-1].sweep(scenario, max(1, round(1 / arguments.scale)))
         runs.append(Torture(Path(folder) / "overwrites", arguments.seed))
         runs[-1].overwrites(max(2, round(OVERWRITES * arguments.scale)))
         for run in runs:
