@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 sys.path.append(str(Path(__file__).parent / "torture"))
-import kills
-from _runs import MUTANTS
+from _mutants import MUTANTS
+from _torture import KILLED, Torture
 
 from depthvar.precompute.kernel_numba import warm_up
 
@@ -18,7 +18,7 @@ def _warm() -> None:
 
 
 def test_killed_at_random_times_with_changes_between(tmp_path: Path) -> None:
-    torture = kills.Torture(tmp_path, 1, sequences=2, frames=6)
+    torture = Torture(tmp_path, 1, sequences=2, frames=6)
     for number in range(6):
         torture.trial(["serial", "threads"][number % 2], finished=number > 1)
     assert torture.violations == []
@@ -27,7 +27,7 @@ def test_killed_at_random_times_with_changes_between(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("scenario", "step"), [("fresh", 41), ("touched", 5), ("grown", 17), ("overwrite", 47)])
 def test_killed_before_a_change_to_the_file_system(tmp_path: Path, scenario: str, step: int) -> None:
-    torture = kills.Torture(tmp_path, 0, sequences=2, frames=3)
+    torture = Torture(tmp_path, 0, sequences=2, frames=3)
     torture.sweep(scenario, step)
     assert torture.violations == []
     assert torture.counts[f"every change, {scenario}: kills"] >= 3
@@ -35,6 +35,6 @@ def test_killed_before_a_change_to_the_file_system(tmp_path: Path, scenario: str
 
 @pytest.mark.parametrize("name", ["no_zeroing", "digest_first"])
 def test_a_mutant_is_found(tmp_path: Path, name: str) -> None:
-    torture = kills.Torture(tmp_path, 0, MUTANTS[name], sequences=1, frames=3)
+    torture = Torture(tmp_path, 0, MUTANTS[name], sequences=1, frames=3)
     torture.sweep("grown", step=11)
-    assert any(moment == kills.KILLED and "not what its digest names" in text for moment, text in torture.violations)
+    assert any(moment == KILLED and "not what its digest names" in text for moment, text in torture.violations)

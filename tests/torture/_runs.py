@@ -12,14 +12,14 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import psutil
 from _changing_data import ChangingData
+from _mutants import Mutant
 
 from depthvar.datasets import format
 from depthvar.datasets.errors import DepthVarError
 from depthvar.datasets.source import DepthSource
-from depthvar.precompute import execute, pipeline, store, worker
+from depthvar.precompute import execute, pipeline
 from depthvar.precompute.kernel import KernelParams
 from depthvar.precompute.worker import TaskResult
 
@@ -28,39 +28,6 @@ SLOW_READ = 0.02  # seconds between a frame's bytes and the next step, where fil
 COMMAND = Path(sys.executable).with_name("precompute")
 FORKED = {"serial": execute.serial, "threads": execute.in_threads(4)}
 WORKERS = {"serial": 1, "threads": 4, "command line": os.cpu_count() or 1, "worker processes": 2}
-
-Mutant = Callable[[], None]
-
-
-def no_zeroing() -> None:
-    """Digests are not taken back before a shard's maps are written."""
-    worker.zero_digests = lambda *_: None
-
-
-def digest_first() -> None:
-    """A shard's digests are written before its maps."""
-    real = store.write_shard
-
-    def write_shard(group: Any, start: int, maps: Any, keys: Any, intrinsics: Any, stat: Any, digests: Any) -> None:
-        store._write_rows(group, "digest", start, np.frombuffer(b"".join(digests), np.uint8).reshape(-1, 32))
-        real(group, start, maps, keys, intrinsics, stat, digests)
-
-    worker.write_shard = write_shard
-
-
-def stat_after_read() -> None:
-    """A file's size and time are taken after it was read."""
-
-    def read_steady(source: DepthSource, key: str) -> Any:
-        frame = source.read(key)
-        stat = source.stat(key)
-        young = time.time_ns() - stat.newest_mtime_ns < worker.YOUNG_NS
-        return frame, (0, 0) if young else (stat.total_size, stat.hash63)
-
-    worker._read_steady = read_steady
-
-
-MUTANTS: dict[str, Mutant] = {mutant.__name__: mutant for mutant in (no_zeroing, digest_first, stat_after_read)}
 
 
 def start(log: Path, work: Callable[..., None], *arguments: Any) -> BaseProcess:
@@ -130,6 +97,12 @@ def _killer(cache: Path, die_at: int) -> Callable[[str, tuple[Any, ...]], None]:
                 os.kill(os.getpid(), signal.SIGKILL)
 
     return hook
+
+
+def wait(process: BaseProcess, until: float) -> None:
+    """Wait until a run ends, or ``time.perf_counter()`` says ``until`` (``join`` does not see what was exec'ed)."""
+    while process.is_alive() and (left := until - time.perf_counter()) > 0:
+        time.sleep(min(left, 0.001))
 
 
 def kill(process: BaseProcess) -> bool:

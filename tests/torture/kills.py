@@ -4,330 +4,32 @@
 
 A kill is SIGKILL to the process group of a run, and counts only if it met the run alive. Moments are of three kinds,
 counted apart: uniformly random over the run's length; random after a first shard's write was seen on the disk; and,
-one after the other, just before the changes that a run makes to the file system. Then the source changes, or not, the
+one after the other, just before every change that a run makes to the file system. Then the source changes, or not, the
 run is resumed (and in a quarter of the trials killed again), and the cache is compared with the float64 oracle.
 """
 
 import argparse
 import json
-import shutil
 import sys
 import tempfile
 import time
 from collections import Counter
-from itertools import count
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import zarr
-from _changing_data import ChangingData, Version
-from _runs import (
-    FORKED,
-    MUTANTS,
-    SLOW_READ,
-    WORKERS,
-    Mutant,
-    being_read,
-    command_run,
-    computed,
-    forked_run,
-    kill,
-    start,
-)
+from _mutants import MUTANTS, Mutant
+from _torture import KILLED, RESUMED, Torture
 
 sys.path.append(str(Path(__file__).resolve().parents[2] / "benchmarks"))
 from machine import machine
 
-from depthvar.datasets.format import decode_keys
-from depthvar.precompute.kernel import KernelParams
 from depthvar.precompute.kernel_numba import warm_up
 
-Shard = tuple[str, int]  # group, number in it
 UNIFORM = {"serial": 43, "threads": 43, "command line": 6, "worker processes": 8}  # half on a fresh cache
 DURING_WRITES = {"worker processes": 6, "command line": 2}
 OVERWRITES = 30
-SWEEPS = {"fresh": 3, "touched": 1, "grown": 1, "overwrite": 3}  # one change in so many; odd: opening and renaming both
-OTHER = {"overwrite": True, "params": KernelParams(window=3)}
-AGAIN = 0.25  # of the resumed runs are killed too
-UNCHANGED = 0.35  # of the trials leave the source as it is
-KILLED, RESUMED = "after the kill", "after the resume"
+SWEEPS = ("fresh", "touched", "grown", "overwrite")
 MOST_KILLS = 200  # for a mutant to show
-
-
-def digest_chunks(cache: Path) -> dict[Shard, bytes]:
-    """Return the stored digests of every shard that has some."""
-    return {
-        (str(path.relative_to(cache)).partition("/digest/")[0], int(path.parent.name)): chunk
-        for path in cache.glob("**/digest/c/*/0")
-        if any(chunk := path.read_bytes()[:-4])  # without CRC32C
-    }
-
-
-def half_written(cache: Path) -> set[Shard]:
-    """Return the shards that have values but no digest: those in a write, but for one that has only begun."""
-    level = {
-        (str(path.relative_to(cache)).partition("/sigma_Z2/")[0], int(path.parents[1].name))
-        for path in cache.glob("**/sigma_Z2/c/*/0/0")
-    }
-    return level - digest_chunks(cache).keys()
-
-
-def contents(cache: Path) -> dict[str, bytes]:
-    """Return every file of a cache."""
-    return {str(path.relative_to(cache)): path.read_bytes() for path in cache.rglob("*") if path.is_file()}
-
-
-def shards_of(cache: Path, keys: set[str]) -> set[Shard]:
-    """Return the shards that hold a row of one of these keys."""
-    root: Any = zarr.open_group(cache, mode="r")
-    return {
-        (name, row // root[name].attrs["shard_frames"])
-        for name in root.attrs["groups"]
-        for row, key in enumerate(decode_keys(root[name]["key"][:]))
-        if key in keys
-    }
-
-
-class Torture:
-    """One data set, its cache, and what was counted and found.
-
-    Attributes:
-        violations: what is wrong; of a right product, nothing.
-        counts: kills by kind and mode, and what came of them.
-    """
-
-    def __init__(
-        self, folder: Path, seed: int, mutant: Mutant | None = None, sequences: int = 4, frames: int = 20
-    ) -> None:
-        self.random = np.random.default_rng(seed)
-        self.data = ChangingData(folder / "data", self.random, sequences, frames)
-        self.folder, self.mutant = folder, mutant
-        self.log = folder / "log"
-        self.seconds: dict[tuple[str, bool], float] = {}
-        self.counts: Counter[str] = Counter()
-        self.violations: list[tuple[str, str]] = []
-
-    def note(self, moment: str, what: str, found: list[str]) -> None:
-        """Keep violations, and say so. ``moment``: when they show."""
-        for violation in found:
-            self.violations.append((moment, f"{what}: {violation}"))
-            if self.mutant is None:
-                print(f"VIOLATION {moment}: {what}: {violation}", file=sys.stderr, flush=True)
-
-    def start(self, mode: str, *, slow: bool = False, die_at: int = 0, **options: Any) -> BaseProcess:
-        """Start a run."""
-        if mode in FORKED:
-            return start(self.log, forked_run, self.data, mode, self.mutant, slow, die_at, options)
-        return start(self.log, command_run, self.data, mode)
-
-    def finish(self, what: str, mode: str = "serial", **options: Any) -> None:
-        """Let a run end, which it must do well."""
-        process = self.start(mode, **options)
-        process.join()
-        if process.exitcode != 0:
-            self.note("exit", what, [f"the run ended with {process.exitcode}: {self.log.read_text()[-500:]}"])
-            shutil.rmtree(self.data.cache, ignore_errors=True)  # so that the next trial begins well
-            self.start("serial").join()
-
-    def uninterrupted(self, mode: str = "serial", **options: Any) -> tuple[dict[str, bytes], float]:
-        """Return the bytes that a run would give if it were not killed, and its seconds, by running it on a copy."""
-        root, twin = self.data.root, self.folder / "twin"
-        shutil.rmtree(twin, ignore_errors=True)
-        shutil.copytree(root, twin)
-        self.data.move(twin)
-        began = time.perf_counter()
-        self.finish("uninterrupted", mode, **options)
-        seconds, result = time.perf_counter() - began, contents(self.data.cache)
-        self.data.move(root)
-        return result, seconds
-
-    def compare(self, what: str, wanted: dict[str, bytes]) -> None:
-        """Note every file of the cache that is not what an uninterrupted run writes."""
-        got = contents(self.data.cache)
-        differ = sorted(name for name in {*got, *wanted} if got.get(name) != wanted.get(name))
-        self.note("bytes", what, [f"{name}: not the bytes of an uninterrupted run" for name in differ])
-        self.counts["unchanged source: compared with the bytes of an uninterrupted run"] += 1
-
-    def trial(self, mode: str, finished: bool, kind: str = "uniform") -> bool:
-        """Kill a run once, change the source or not, resume, check. Returns whether the run was alive."""
-        data, random = self.data, self.random
-        what = f"{kind}, {mode}, {'finished' if finished else 'fresh'} cache"
-        what_number = f"{what}, kill {self.counts[f'{what}: kills'] + 1}"
-        as_it_was = dict(data.frames)
-        if finished:
-            for _ in range(random.integers(5, 20)):
-                data.change()
-        else:
-            shutil.rmtree(data.cache, ignore_errors=True)
-        unchanged = bool(random.random() < UNCHANGED)
-        live = not unchanged and bool(random.random() < 0.6)
-        if unchanged:
-            data.settle()
-        wanted = self.uninterrupted()[0] if unchanged else {}
-        if (mode, finished) not in self.seconds:
-            self.seconds[mode, finished] = self.uninterrupted(mode)[1]
-        before, half = digest_chunks(data.cache), half_written(data.cache)
-        data.changed.clear()
-
-        process, began = self.start(mode, slow=live), time.perf_counter()
-        if kind == "during writes":
-            while process.is_alive() and not half_written(data.cache) - half:
-                time.sleep(0.001)
-            until = time.perf_counter() - began + random.uniform(0, 0.1)
-        else:
-            slower = SLOW_READ * len(data.frames) / WORKERS[mode] if live and mode in FORKED else 0
-            until = random.uniform(0, self.seconds[mode, finished] + slower)
-        edits = np.sort(random.uniform(0, until, random.integers(1, 16))) if live else []
-        for moment in edits:
-            process.join(max(0, began + moment - time.perf_counter()))
-            if (key := being_read(self.log)) in data.frames and random.random() < 0.7:
-                data.change(str(random.choice(["edit", "intrinsics"])), key)
-            else:
-                data.change()
-        process.join(max(0, began + until - time.perf_counter()))
-        alive = kill(process)
-        ended = self._after_kill(what_number, what if alive else "the run had ended", mode, process, before, half)
-        if not unchanged:
-            if finished and random.random() < 0.3:
-                data.revert_to(as_it_was)
-                self.counts["between: every edit reverted"] += 1
-            for _ in range(random.integers(1, 3)):
-                self.counts[f"between: {data.change()}"] += 1
-        ended |= self._resume(what_number, mode, self.seconds[mode, finished])
-        self._check_work(what_number, ended - shards_of(data.cache, data.changed), exact=unchanged)
-        self.note(RESUMED, what_number, data.wrong_cache(data.cache))
-        if unchanged and (finished or mode in FORKED):  # the command line makes larger shards, on a fresh cache
-            self.compare(what_number, wanted)
-        print(f"{what_number}: {'alive' if alive else 'had ended'}", file=sys.stderr, flush=True)
-        return alive
-
-    def _after_kill(
-        self, what: str, kind: str, mode: str, process: BaseProcess, before: dict[Shard, bytes], half: set[Shard]
-    ) -> set[Shard]:
-        """Check what counts as done, count where the kill landed, and return the shards that the run had ended."""
-        writing = half_written(self.data.cache) - half if "overwrite" not in kind else set()  # that removes all digests
-        self.counts[f"{kind}: kills"] += 1
-        self.counts[f"{kind}: kills inside a shard's write"] += bool(writing)
-        self.counts[f"{kind}: shards in flight"] += len(writing)
-        if len(writing) > WORKERS[mode]:
-            self.note("work", what, [f"{len(writing)} shards in flight, by {WORKERS[mode]} workers"])
-        if process.exitcode not in (0, 1, -9):
-            self.note("exit", what, [f"the run ended with {process.exitcode}: {self.log.read_text()[-500:]}"])
-        self.note(KILLED, what, self.data.wrong_rows(self.data.cache))
-        after = digest_chunks(self.data.cache)
-        return {shard for shard, chunk in after.items() if chunk != before.get(shard)}
-
-    def _resume(self, what: str, mode: str, seconds: float) -> set[Shard]:
-        """Run to the end, perhaps after further kills; returns the shards that killed ones had ended."""
-        ended: set[Shard] = set()
-        while mode in FORKED and self.random.random() < AGAIN:
-            before, half = digest_chunks(self.data.cache), half_written(self.data.cache)
-            process = self.start(mode)
-            process.join(self.random.uniform(0, seconds))
-            if kill(process):
-                ended |= self._after_kill(what, "uniform, resuming", mode, process, before, half)
-        self.finish(what, mode if mode != "worker processes" else "serial")
-        return ended
-
-    def _check_work(self, what: str, ended: set[Shard], exact: bool) -> None:
-        """Check that the run that has ended computed no shard that a killed one had ended."""
-        shards, frames = computed(self.log, self.data.cache)
-        self.note("work", what, [f"{shard}: computed again, though it was done" for shard in shards & ended])
-        if frames is not None and exact:
-            chunks = [chunk for shard, chunk in digest_chunks(self.data.cache).items() if shard in ended]
-            done = sum(int(np.frombuffer(chunk, np.uint8).reshape(-1, 32).any(axis=1).sum()) for chunk in chunks)
-            if frames > len(self.data.frames) - done:
-                self.note(
-                    "work", what, [f"{frames} frames computed again, {done} of {len(self.data.frames)} were done"]
-                )
-        self.counts["shards computed by resumed runs"] += len(shards)
-
-    def sweep(self, scenario: str, step: int = 1) -> None:
-        """Kill a run just before every (or every ``step``-th) change that it makes to the file system."""
-        options = self._prepare(scenario)
-        saved, frames = self.folder / "saved", dict(self.data.frames)
-        shutil.copytree(self.data.root, saved)
-        wanted, _ = self.uninterrupted(**options)
-        before, half = digest_chunks(self.data.cache), half_written(self.data.cache)
-        for number in count(1, step):
-            self._restore(saved, frames)
-            process = self.start("serial", die_at=number, **options)
-            process.join()
-            if process.exitcode == 0:
-                break
-            what = f"{scenario}, before change {number}"
-            self._after_kill(what, f"every change, {scenario}", "serial", process, before, half)
-            if scenario == "overwrite":
-                self._after_overwrite(what, wanted)
-                continue
-            if number // step % 2:
-                self.finish(what)
-                self.compare(what, wanted)
-            else:
-                for _ in range(self.random.integers(1, 4)):
-                    self.data.change()
-                self.finish(what)
-            self.note(RESUMED, what, self.data.wrong_cache(self.data.cache))
-        print(f"{scenario}: killed before one in {step} of {number - 1} changes", file=sys.stderr, flush=True)
-
-    def _prepare(self, scenario: str) -> dict[str, Any]:
-        if scenario == "fresh":
-            self.data.settle()
-            return {}
-        self.finish("first run")
-        if scenario == "overwrite":
-            self.data.settle()
-            return OTHER
-        changes = {"touched": ["touch"] * 3, "grown": ["edit", "insert", "insert", "insert", "remove", "intrinsics"]}
-        for kind in changes[scenario]:
-            self.data.change(kind)
-        self.data.settle()
-        return {}
-
-    def _restore(self, saved: Path, frames: dict[str, Version]) -> None:
-        shutil.rmtree(self.data.root)
-        shutil.copytree(saved, self.data.root)
-        self.data.frames = dict(frames)
-
-    def overwrites(self, kills: int) -> None:
-        """Kill runs with ``--overwrite`` and other parameters at uniformly random times."""
-        self._prepare("overwrite")
-        saved, frames = self.folder / "saved", dict(self.data.frames)
-        shutil.copytree(self.data.root, saved)
-        for mode in FORKED:
-            wanted, seconds = self.uninterrupted(mode, **OTHER)
-            what = f"overwrite, {mode}"
-            while self.counts[f"{what}: kills"] < kills // len(FORKED):
-                self._restore(saved, frames)
-                before, half = digest_chunks(self.data.cache), half_written(self.data.cache)
-                process = self.start(mode, **OTHER)
-                process.join(self.random.uniform(0, seconds))
-                if kill(process):
-                    number = f"{what}, kill {self.counts[f'{what}: kills'] + 1}"
-                    self._after_kill(number, what, mode, process, before, half)
-                    self._after_overwrite(number, wanted)
-                    print(number, file=sys.stderr, flush=True)
-
-    def _after_overwrite(self, what: str, wanted: dict[str, bytes]) -> None:
-        """Go on with --overwrite, or without it and the old or the new parameters: that ends well or is refused."""
-        choice = self.random.choice(["again", "old", "new"])
-        options = {} if choice == "old" else OTHER if choice == "again" else {"params": OTHER["params"]}
-        process = self.start("serial", **options)
-        process.join()
-        if process.exitcode == 0:
-            self.counts[f"after a killed overwrite, {choice} parameters: finished"] += 1
-        elif choice != "again" and "computed with other parameters" in self.log.read_text():
-            self.counts[f"after a killed overwrite, {choice} parameters: refused"] += 1
-            self.note(KILLED, f"{what}, refused", self.data.wrong_rows(self.data.cache))
-            self.finish(f"{what}, overwritten after all", **OTHER)
-        else:
-            self.note("exit", what, [f"the next run ended with {process.exitcode}: {self.log.read_text()[-500:]}"])
-            self.finish(f"{what}, overwritten after all", **OTHER)
-        self.note(RESUMED, what, self.data.wrong_cache(self.data.cache))
-        if choice != "old" or process.exitcode != 0:
-            self.compare(what, wanted)
 
 
 def hunt(folder: Path, mutant: Mutant, seed: int) -> dict[str, Any]:
@@ -366,9 +68,9 @@ def main() -> None:
                 while landed < max(2, round(kills * arguments.scale)):
                     landed += torture.trial(mode, finished=landed % 2 == 1, kind=kind)
         runs = [torture]
-        for scenario, step in SWEEPS.items():
+        for scenario in SWEEPS:
             runs.append(Torture(Path(folder) / scenario, arguments.seed, sequences=2, frames=3))
-            runs[-1].sweep(scenario, max(step, round(1 / arguments.scale)))
+            runs[-1].sweep(scenario, max(1, round(1 / arguments.scale)))
         runs.append(Torture(Path(folder) / "overwrites", arguments.seed))
         runs[-1].overwrites(max(2, round(OVERWRITES * arguments.scale)))
         for run in runs:

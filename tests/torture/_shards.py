@@ -1,0 +1,46 @@
+"""What the files of a cache say of its shards after a kill: which are done, or half written, and what they hold."""
+
+from pathlib import Path
+from typing import Any
+
+import zarr
+
+from depthvar.datasets.format import decode_keys
+
+Shard = tuple[str, int]  # group, number in it
+
+
+def digest_chunks(cache: Path) -> dict[Shard, bytes]:
+    """Return the stored digests of every shard that has some."""
+    return {
+        (str(path.relative_to(cache)).partition("/digest/")[0], int(path.parent.name)): chunk
+        for path in cache.glob("**/digest/c/*/0")
+        if any(chunk := path.read_bytes()[:-4])  # without CRC32C
+    }
+
+
+def half_written(cache: Path) -> set[Shard]:
+    """Return the shards that have values but no digest: those in a write, but for one that has only begun."""
+    level = {
+        (str(path.relative_to(cache)).partition("/sigma_Z2/")[0], int(path.parents[1].name))
+        for path in cache.glob("**/sigma_Z2/c/*/0/0")
+    }
+    return level - digest_chunks(cache).keys()
+
+
+def contents(cache: Path) -> dict[str, bytes]:
+    """Return every file of a cache."""
+    return {str(path.relative_to(cache)): path.read_bytes() for path in cache.rglob("*") if path.is_file()}
+
+
+def shard_keys(cache: Path) -> dict[Shard, list[str]]:
+    """Return the keys that every shard holds."""
+    keys: dict[Shard, list[str]] = {}
+    if (cache / "zarr.json").exists():
+        root: Any = zarr.open_group(cache, mode="r")
+        for name in root.attrs["groups"]:
+            if f"{name}/digest" in root:  # created last
+                frames = root[name].attrs["shard_frames"]
+                for row, key in enumerate(decode_keys(root[name]["key"][:])):
+                    keys.setdefault((name, row // frames), []).extend([key] * bool(key))
+    return keys
