@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,9 +52,9 @@ def write_state(folder: Path, state: str, cache: Path) -> int:
     with suppress(FileNotFoundError):
         (folder / "data").unlink()
     (folder / "data").symlink_to(folder / state)
-    format.MAX_SHARD_FRAMES = 2
     job = Job(str(cache), open_source(str(folder / "data/tiny.toml")), strides=STRIDES)
-    _, *results = pipeline.run(job, execute.in_threads(2))
+    with mock.patch.object(format, "MAX_SHARD_FRAMES", 2):
+        _, *results = pipeline.run(job, execute.in_threads(2))
     return sum(result.computed for result in results)  # type: ignore[union-attr]
 
 

@@ -36,14 +36,18 @@ def test_there_are_golden_frames() -> None:
 
 
 @FRAMES
-@pytest.mark.parametrize(("engine", "rtol"), [("numba", 1e-3), ("torch", 1e-4)])
-def test_compatibility_mode_reproduces_every_map(name: str, engine: Any, rtol: float) -> None:
+@ENGINES
+def test_compatibility_mode_reproduces_every_map(name: str, engine: Any) -> None:
     golden = load(name)
     got: Components = sigma_z2(
         golden["Z_gt"], golden["intrinsics"], params_of(golden, compat="pi3"), engine=engine, return_components=True
     )
+    # Torch's float32 root is of MKL, and rounds as the original's did on some processors only. Where the distance t is
+    # one ulp off, the range of a flat window, a small difference of equal t, is off by what float32 costs: 4e-4.
+    same_roots = engine == "torch" and np.array_equal(got.t_mu, golden["t_mu"])
+    assert relative(got.t_mu, golden["t_mu"]).max() <= 5e-7
     for ours, theirs in NAMES.items():
-        assert relative(getattr(got, ours), golden[theirs]).max() <= rtol, ours
+        assert relative(getattr(got, ours), golden[theirs]).max() <= (1e-4 if same_roots else 1e-3), ours
 
 
 def away_from_border_and_holes(z: NDArray[np.float32]) -> NDArray[np.bool_]:

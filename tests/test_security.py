@@ -16,7 +16,7 @@ from tiny_data import TinyData
 
 from depthvar.datasets.cache import SigmaCache
 from depthvar.datasets.errors import CacheError, DepthVarError, FrameNotFoundError, SourceError, hide_credentials
-from depthvar.precompute import execute, pipeline
+from depthvar.precompute import cluster, execute, pipeline
 from depthvar.precompute.cli import main
 from depthvar.precompute.kernel import KernelParams
 
@@ -81,7 +81,7 @@ def test_no_command_shows_or_stores_the_credentials_of_the_cache(tiny: TinyData,
     }  # fmt: skip
     result = CliRunner().invoke(main, ["validate", url])
     assert result.exit_code == 2
-    assert "--root: expected the folder of the depth, as the cache is behind a URL" in result.stderr
+    assert "a cache behind a URL does not say where its depth is: pass --root DIR, or --sample 0" in result.stderr
     assert_no_secret(result.stderr)
     for code, typed in commands.items():
         for words in typed:
@@ -132,7 +132,7 @@ def test_the_log_of_the_command_line_hides_them(tiny: TinyData, url: str) -> Non
 def test_dask_of_our_own_listens_on_this_machine_only() -> None:
     me = psutil.Process()
     before = {connection.laddr for connection in me.net_connections() if connection.status == psutil.CONN_LISTEN}
-    with execute._client(2, None) as client:
+    with cluster.connected(2, None) as client:
         client.wait_for_workers(2)
         listening: list[Any] = []
         for process in (me, *me.children(recursive=True)):

@@ -43,7 +43,7 @@ def test_a_reader_without_checksums_is_caught(lab: Laboratory, monkeypatch: pyte
     monkeypatch.setattr("depthvar.datasets.shard._checked", lambda data, what: data)
     counts = corruption.Counts()
     level = LocalLevel(str(lab.cache / "b/sigma_Z2"), (4, 24, 32), SHARD_FRAMES)
-    assert level[0].shape == (24, 32)
+    assert level[0, slice(None)].shape == (24, 32)
     for place in places(lab, "map", "bit flipped"):
         corruption.try_place(lab, place, counts)
         lab.restore()
