@@ -1,5 +1,6 @@
 """A frame of ground-truth depth, and the pinhole intrinsics that go with it."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,11 +33,6 @@ class Frame:
         return (self.depth > 0) & np.isfinite(self.depth) & (self.depth <= limit)
 
 
-# Of the nine entries of a pinhole matrix, row by row: those that must be 0 0 0 0 1, and fx, fy, cx, cy.
-_FIXED, _FIXED_VALUES = np.array([1, 3, 6, 7, 8]), np.array([0.0, 0, 0, 0, 1])
-_FREE = np.array([0, 4, 2, 5])
-
-
 def as_intrinsics(intrinsics: ArrayLike) -> NDArray[np.float64]:
     """Return intrinsics as (..., 4) float64 fx, fy, cx, cy.
 
@@ -49,19 +45,23 @@ def as_intrinsics(intrinsics: ArrayLike) -> NDArray[np.float64]:
     """
     given = np.asarray(intrinsics, dtype=np.float64)
     if given.shape[-2:] == (3, 3):
-        flat = given.reshape(*given.shape[:-2], 9)
-        if (flat[..., _FIXED] != _FIXED_VALUES).any():
-            raise ParameterError(
-                f"intrinsics: expected a pinhole matrix [[fx, 0, cx], [0, fy, cy], [0, 0, 1]], got {given.tolist()}; "
-                "skewed, turned or distorted cameras are not supported: rectify the depth first"
-            )
-        given = flat[..., _FREE]
-    elif given.shape[-1:] != (4,):
+        matrices = given.reshape(-1, 9).tolist()  # Python's numbers: for one camera NumPy takes three times as long
+        for _, skew, _, turn, _, _, *last in matrices:
+            if skew or turn or last != [0, 0, 1]:
+                raise ParameterError(
+                    f"intrinsics: expected a pinhole matrix [[fx, 0, cx], [0, fy, cy], [0, 0, 1]], got {given.tolist()}; "
+                    "skewed, turned or distorted cameras are not supported: rectify the depth first"
+                )
+        cameras = [[fx, fy, cx, cy] for fx, _, cx, _, fy, cy, *_ in matrices]
+    elif given.shape[-1:] == (4,):
+        cameras = given.reshape(-1, 4).tolist()
+    else:
         raise ParameterError(
             f"intrinsics: expected shape (..., 3, 3), or (..., 4) as fx, fy, cx, cy; got shape {given.shape}"
         )
-    if not (np.isfinite(given).all() and (given[..., :2] > 0).all()):
-        raise ParameterError(
-            f"intrinsics: expected finite fx, fy, cx, cy in pixels with fx, fy > 0, got {given.tolist()}"
-        )
-    return given
+    for fx, fy, cx, cy in cameras:
+        if not (0 < fx < math.inf and 0 < fy < math.inf and math.isfinite(cx) and math.isfinite(cy)):
+            raise ParameterError(
+                f"intrinsics: expected finite fx, fy, cx, cy in pixels with fx, fy > 0, got {[fx, fy, cx, cy]}"
+            )
+    return given if given.shape[-1:] == (4,) else np.array(cameras).reshape(*given.shape[:-2], 4)

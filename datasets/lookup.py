@@ -88,11 +88,16 @@ def _look_up_one(
     shift: float,
     wanted: NDArray[np.bool_] | None,
 ) -> NDArray[np.float32]:
-    """Look up one level, its σ² times ``growth``; 1: positions on samples take what is stored there, holes too."""
+    """Look up one level, its σ² times ``growth``.
+
+    A growth of 1, which goes without a shift, says that positions on samples take what is stored there, holes too.
+    """
     top, bottom = _reach(v, scale if stride == 1 else shift, stride)  # at stride 1 the rows too that holes may need
     level = read_level(stride, slice(top, bottom))
-    on_rows, on_columns = v % stride == 0, u % stride == 0
-    on_all = shift == 0 and bool(on_rows.all() and on_columns.all())
+    on_all = False
+    if shift == 0:
+        on_rows, on_columns = v % stride == 0, u % stride == 0
+        on_all = bool(on_rows.all() and on_columns.all())
     if on_all or growth == 1:
         rows, columns = (v[on_rows] // stride).astype(np.intp) - top, (u[on_columns] // stride).astype(np.intp)
         stored: NDArray[np.float32] = level.take(rows, axis=0).take(columns, axis=1)

@@ -17,6 +17,7 @@ from .frame import as_intrinsics
 from .lookup import ReadLevel, look_up
 
 Resize = Literal["nearest", "linear"]
+RESIZES = get_args(Resize)
 
 # What is this close to a stride or to a native pixel is meant to be there: loaders return float32 intrinsics.
 SNAP = 1e-3
@@ -71,7 +72,7 @@ def sample(
             ``size``, ``resize`` or the shape of ``valid`` is not one of those allowed.
     """
     height, width = _check_size(size)
-    if resize not in get_args(Resize):
+    if resize not in RESIZES:
         raise ParameterError(f"resize: expected 'nearest' or 'linear', got {resize!r}")
     if valid is not None and valid.shape != (height, width):
         raise ParameterError(f"valid: expected shape {(height, width)} as size says, got {valid.shape}")
@@ -118,6 +119,8 @@ def _positions(length: int, scale: float, out_c: float, c: float, resize: Resize
 
 def _inside(position: NDArray[np.float64], length: int) -> slice:
     """Return which of the ascending positions are on the frame: at least -0.5 and below ``length - 0.5``."""
+    if position[0] >= -0.5 and position[-1] < length - 0.5:
+        return slice(0, position.size)
     return slice(*np.searchsorted(position, (-0.5, length - 0.5)).tolist())
 
 
