@@ -49,8 +49,8 @@ def as_intrinsics(intrinsics: ArrayLike) -> NDArray[np.float64]:
         for _, skew, _, turn, _, _, *last in matrices:
             if skew or turn or last != [0, 0, 1]:
                 raise ParameterError(
-                    f"intrinsics: expected a pinhole matrix [[fx, 0, cx], [0, fy, cy], [0, 0, 1]], got {given.tolist()}; "
-                    "skewed, turned or distorted cameras are not supported: rectify the depth first"
+                    "intrinsics: expected a pinhole matrix [[fx, 0, cx], [0, fy, cy], [0, 0, 1]], got "
+                    f"{given.tolist()}; skewed, turned or distorted cameras are not supported: rectify the depth first"
                 )
         cameras = [[fx, fy, cx, cy] for fx, _, cx, _, fy, cy, *_ in matrices]
     elif given.shape[-1:] == (4,):
