@@ -83,7 +83,7 @@ ARMS = {
 
 SENSITIVITY = {  # 1/σ, mean-normalised, with one knob of the kernel changed; the defaults are 0.5, 0.3 and 5
     f"inverse_sigma_{name}_{value}": Arm(form("inverse_sigma"), sigma=KernelParams(**{name: value}))
-    for name, values in {"lambda_prior": (0.1, 1.0, 2.0), "alpha_clamp": (0.1, 0.5), "window": (3, 7)}.items()
+    for name, values in {"lambda_prior": (0.0, 0.1, 1.0, 2.0), "alpha_clamp": (0.1, 0.5), "window": (3, 7)}.items()
     for value in values
 }
 

@@ -109,9 +109,9 @@ def append(path: Path, row: dict[str, Any]) -> None:
         os.fsync(file.fileno())
 
 
-def arms_of(arms: Iterable[str], truth: str, steps: int, budgets: Sequence[int]) -> list[str]:
-    """Return the arms that are run: all on the ground truth with all faults at the least budget, else ``COMPARED``."""
-    return [arm for arm in arms if arm in COMPARED or (truth == ALL_FAULTS and steps == min(budgets))]
+def arms_of(arms: Iterable[str], truth: str) -> list[str]:
+    """Return the arms that are run: all on the ground truth with all faults, else ``COMPARED``."""
+    return [arm for arm in arms if arm in COMPARED or truth == ALL_FAULTS]
 
 
 def tuning(arms: Iterable[str], steps: int) -> list[Run]:
@@ -128,7 +128,7 @@ def study(arms: Iterable[str], truths: Iterable[str], seeds: int, budgets: Seque
         Run(arm, truth, rates[arm], seed, steps, "test")
         for steps, seed, truth in itertools.product(budgets, range(seeds), truths)
         if truth == ALL_FAULTS or steps == min(budgets)
-        for arm in arms_of(arms, truth, steps, budgets)
+        for arm in arms_of(arms, truth)
     ]
 
 
@@ -139,11 +139,12 @@ def sensitivity(seeds: int, budgets: Sequence[int], rates: Rates) -> list[Run]:
 
 
 def one_rate(arms: Iterable[str], seeds: int, budgets: Sequence[int], rate: float) -> list[Run]:
-    """Return the runs of :func:`study` with all faults, all at one rate: is it the loss, or is it the rate?"""
+    """Return runs with all faults, all at one rate: is it the loss, or the rate? Long ones of ``COMPARED`` only."""
     return [
         Run(arm, ALL_FAULTS, rate, seed, steps, "test")
         for steps, seed in itertools.product(budgets, range(seeds))
-        for arm in arms_of(arms, ALL_FAULTS, steps, budgets)
+        for arm in arms
+        if arm in COMPARED or steps == min(budgets)
     ]
 
 

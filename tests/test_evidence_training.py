@@ -421,10 +421,10 @@ def test_an_interrupted_study_has_pairs() -> None:
     for end in range(len(runs)):
         for truth, steps in {(each.truth, each.steps) for each in runs[:end]}:
             count = {arm: sum((r.arm, r.truth, r.steps) == (arm, truth, steps) for r in runs[:end]) for arm in rates}
-            of_group = [count[arm] for arm in train.arms_of(rates, truth, steps, [600, 2400])]
+            of_group = [count[arm] for arm in train.arms_of(rates, truth)]
             assert max(of_group) - min(of_group) <= 1
     assert {each.steps for each in runs if each.truth != train.ALL_FAULTS} == {600}
-    assert {each.arm for each in runs if each.steps == 2400} == set(train.COMPARED)
+    assert {each.arm for each in runs if each.steps == 2400} == set(ARMS)
 
 
 def test_one_rate_is_one_and_knobs_have_that_of_the_arm_they_vary() -> None:
