@@ -26,7 +26,9 @@ from depthvar.datasets.frame import Frame
 from depthvar.datasets.source import DepthSource
 from depthvar.precompute.cli import main
 
-COMMAND = [sys.executable, "-c", "from depthvar.precompute.cli import main; main()"]
+# Started by a job in the background, a process ignores Ctrl-C unless it says otherwise.
+HEEDING = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+COMMAND = [sys.executable, "-c", HEEDING + "from depthvar.precompute.cli import main; main()"]
 LOG = logging.getLogger("depthvar")
 
 

@@ -60,6 +60,7 @@ def test_an_error_is_one_line_that_steers_no_terminal(kind: type[DepthVarError])
 @pytest.fixture
 def url() -> Iterator[str]:
     """A cache in fsspec's memory, behind a URL with a user and a password."""
+    fsspec.filesystem("memory").store.clear()  # what other tests have left
     yield "memory://AKIAEXAMPLE:se/cr+et@bucket/cache.zarr"
     fsspec.filesystem("memory").store.clear()
 
