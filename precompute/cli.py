@@ -74,6 +74,7 @@ def main() -> None:
     logger = logging.getLogger("depthvar")
     logger.handlers, logger.propagate = [handler], False
     logger.setLevel(logging.INFO)
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # what Zarr writes beside a write that fails, and is raised
 
 
 @main.command()

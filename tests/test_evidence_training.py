@@ -303,7 +303,7 @@ def test_make_runs_a_slice_of_everything() -> None:
     done = subprocess.run(["make", "evidence-smoke"], cwd=Path(__file__).parents[1], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "| estimator |" in done.stdout
-    assert ": 11 runs" in done.stdout  # of the report: two arms, two ground truths, seven knobs
+    assert ": 12 runs" in done.stdout  # of the report: two arms, two ground truths, eight knobs
     assert before == {path: path.stat().st_mtime_ns for path in train.RESULTS.iterdir()}
 
 

@@ -127,6 +127,31 @@ def test_a_full_disk(data: Data, tmp_path: Path, size: str, some: bool) -> None:
     assert contents(kept / "x.zarr") == contents(data.whole)
 
 
+AN_ARRAY_FAILS_AND_ITS_PARENT_IS_LATE = """
+import errno, threading, time, zarr.storage._local as local
+from zarr.core.sync import loop
+failed, late, put = threading.Event(), threading.Event(), local._put
+def fail(path, value, exclusive=False):
+    if exclusive and failed.wait(0.05):
+        late.wait()  # until Zarr's loop is about to end, without another turn in which it could look at the outcome
+    if path.parent.name == "digest":
+        failed.set()
+        raise OSError(errno.ENOSPC, "No space left on device")
+    return put(path, value, exclusive)
+local._put = fail
+threading._register_atexit(lambda: loop[0].call_soon_threadsafe(lambda: (late.set(), time.sleep(0.1))))
+from depthvar.precompute.cli import main; main()
+"""
+
+
+def test_what_zarr_writes_beside_a_failed_write_says_nothing(data: Data, tmp_path: Path) -> None:
+    """Zarr writes an array's metadata and its parents' at once; when one fails, nobody waits for the others."""
+    command = [sys.executable, "-c", AN_ARRAY_FAILS_AND_ITS_PARENT_IS_LATE, *data.command(tmp_path / "x")[len(COMMAND) :]]
+    process = subprocess.run(command, capture_output=True, text=True, check=False, timeout=200)
+    assert process.returncode == 1, process.stderr
+    check_error(process.stderr, "cannot write: No space left on device")
+
+
 def test_a_limit_of_file_sizes(data: Data, tmp_path: Path) -> None:
     """A quota, where nothing can be mounted: the maps are larger than what a file may hold."""
     cache = tmp_path / "x.zarr"
