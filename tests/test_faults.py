@@ -127,7 +127,7 @@ def test_a_full_disk(data: Data, tmp_path: Path, size: str, some: bool) -> None:
     assert contents(kept / "x.zarr") == contents(data.whole)
 
 
-AN_ARRAY_FAILS_AND_ITS_PARENT_IS_LATE = """
+A_PARENT_IS_LATE = """
 import errno, threading, time, zarr.storage._local as local
 from zarr.core.sync import loop
 failed, late, put = threading.Event(), threading.Event(), local._put
@@ -146,7 +146,8 @@ from depthvar.precompute.cli import main; main()
 
 def test_what_zarr_writes_beside_a_failed_write_says_nothing(data: Data, tmp_path: Path) -> None:
     """Zarr writes an array's metadata and its parents' at once; when one fails, nobody waits for the others."""
-    command = [sys.executable, "-c", AN_ARRAY_FAILS_AND_ITS_PARENT_IS_LATE, *data.command(tmp_path / "x")[len(COMMAND) :]]
+    options = data.command(tmp_path / "x.zarr")[len(COMMAND) :]
+    command = [sys.executable, "-c", A_PARENT_IS_LATE, *options]
     process = subprocess.run(command, capture_output=True, text=True, check=False, timeout=200)
     assert process.returncode == 1, process.stderr
     check_error(process.stderr, "cannot write: No space left on device")
