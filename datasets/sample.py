@@ -88,12 +88,12 @@ def sample(
     u = _positions(width, scale_x, out_cx, cx, resize)
     rows, columns = _inside(v, native_size[0]), _inside(u, native_size[1])
     v, u = v[rows], u[columns]
-    sigma_z2: NDArray[np.float32] = np.full((v.size, u.size), np.inf, dtype=np.float32)
-    if sigma_z2.size:
-        scale = _snap_scale(math.sqrt(scale_x * scale_y), strides)
-        if valid is not None:
-            valid = (valid[:, ::-1] if mirrored else valid)[rows, columns]
-        sigma_z2 = look_up(read_level, strides, scale, v, u, window, valid)
+    if not v.size or not u.size:
+        return np.full((height, width), np.inf, dtype=np.float32)
+    if valid is not None:
+        valid = (valid[:, ::-1] if mirrored else valid)[rows, columns]
+    scale = _snap_scale(math.sqrt(scale_x * scale_y), strides)
+    sigma_z2 = look_up(read_level, strides, scale, v, u, window, valid)
     if sigma_z2.shape != (height, width):  # part of the output lies outside the frame
         inside, sigma_z2 = sigma_z2, np.full((height, width), np.inf, dtype=np.float32)
         sigma_z2[rows, columns] = inside

@@ -163,7 +163,8 @@ def validate_text(facts: Mapping[str, Any]) -> str:
         f"{facts['cache']}: {facts['frames']} frames, {facts['chunks']} chunks decoded, "
         f"{facts['recomputed']} frames computed again: "
     )
-    lines = [head + ("nothing wrong" if not findings else f"{len(findings)} findings")]
+    many = "1 finding" if len(findings) == 1 else f"{len(findings)} findings"
+    lines = [head + (many if findings else "nothing wrong")]
     lines += [
         f"  {level}{finding['check']}: {finding['where']}: expected {finding['expected']}, got {finding['got']}; "
         f"repair: {finding['repair']}"

@@ -91,7 +91,7 @@ def test_faults_change_what_they_say_only(views: dict[str, rooms.Views]) -> None
     noisy = ground_truth("noise", some).depth
     known = np.isfinite(clean)
     np.testing.assert_array_equal(np.isfinite(noisy), known)
-    error = ((noisy - clean)[known] / clean[known] ** 2).astype(np.float64)
+    error = ((noisy[known] - clean[known]) / clean[known] ** 2).astype(np.float64)
     assert error.std() == pytest.approx(0.003, rel=0.05)
     for before, after in zip(clean, ground_truth("misaligned", some).depth, strict=True):
         moves = [shift(before, dv, du) for dv in (-1, 0, 1) for du in (-1, 0, 1)]
