@@ -19,7 +19,7 @@ import click
 
 from depthvar.datasets.errors import DepthVarError, ParameterError, hide_credentials, one_line
 
-from .options import make_job, parse_part, write_sample
+from .options import make_job, parse_cache, parse_part, write_sample
 
 if TYPE_CHECKING:
     from .execute import Execute
@@ -137,15 +137,23 @@ def run(ctx: click.Context, /, dry_run: bool, as_json: bool, overwrite: bool, **
 
 
 @main.command()
-@click.argument("cache")
+@click.argument("cache", callback=lambda context, parameter, text: parse_cache(text))
 @click.option("--root", type=click.Path(path_type=Path), help="Folder of the depth; else the one that holds CACHE.")
 @click.option("--sample", type=click.IntRange(0), default=8, help="Frames to compute again; 0: no look at the depth.")
+@click.option("--seed", type=int, help="Which frames those are.  [default: other ones every time]")
 @click.option("--full", is_flag=True, help="Hash and compute again every frame.")
 @click.option("--clear", is_flag=True, help="Make the next run compute the shards with findings again.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_context
 def validate(
-    ctx: click.Context, cache: str, root: Path | None, sample: int, full: bool, clear: bool, as_json: bool
+    ctx: click.Context,
+    cache: str,
+    root: Path | None,
+    sample: int,
+    seed: int | None,
+    full: bool,
+    clear: bool,
+    as_json: bool,
 ) -> None:
     """Check a cache: structure, checksums of every chunk, values, staleness, and a sample computed again.
 
@@ -160,14 +168,14 @@ def validate(
     from . import report, validate
 
     depth = validate.depth_folder(cache, root) if sample or full else None
-    result = validate.validate(cache, depth, sample=sample, full=full, clear=clear)
+    result = validate.validate(cache, depth, sample=sample, seed=seed, full=full, clear=clear)
     _print(as_json, asdict(result), report.validate_text)
     if result.findings:
         ctx.exit(3)
 
 
 @main.command()
-@click.argument("cache")
+@click.argument("cache", callback=lambda context, parameter, text: parse_cache(text))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def info(cache: str, as_json: bool) -> None:
     """Show what a cache holds: data set, parameters, progress, sizes.

@@ -1,5 +1,6 @@
 """What validation reports: a finding, and the repairs that it names."""
 
+import errno
 from dataclasses import dataclass
 
 from depthvar.datasets.errors import CacheError
@@ -8,8 +9,11 @@ from depthvar.datasets.format import FAILED, NOT_DONE
 from .plan import StoredGroup
 
 RUN_AGAIN = "`precompute run` with the options of the cache"
+SEE_WHY = f"{RUN_AGAIN} and --on-error fail, which says why; mend the file"
+RESTORE = f"restore the file; if it is to be another one from now on, then {RUN_AGAIN}"
 CLEAR = f"`precompute validate --clear`, then {RUN_AGAIN}"
 OVERWRITE = f"{RUN_AGAIN} and --overwrite"
+MACHINE_FAULTS = {getattr(errno, name) for name in ("EACCES", "EPERM", "EMFILE", "ENFILE", "ENOMEM", "EIO", "ESTALE")}
 EXPECTED = "σ² ≥ 0 in the limits of the parameters, finite exactly where the depth is valid"
 
 
@@ -23,7 +27,8 @@ class Finding:
         expected: what should be there.
         got: what is there.
         repair: what to type next.
-        shard: (group, first row) of the shard that ``--clear`` makes the next run compute again.
+        shard: (group, first row) of the shard that ``--clear`` makes the next run compute again; without a row the
+            whole group, or the metadata of a folder of groups.
     """
 
     check: str
@@ -31,12 +36,18 @@ class Finding:
     expected: str
     got: str
     repair: str
-    shard: tuple[str, int] | None = None
+    shard: tuple[str, int | None] | None = None
 
 
 def is_done(group: StoredGroup, row: int) -> bool:
     """Return whether the row of a group exists and holds a computed frame."""
     return row < len(group.keys) and group.digest[row].tobytes() not in (NOT_DONE, FAILED)
+
+
+def refuse_machine_fault(error: Exception, where: str) -> None:
+    """Raise CacheError where an error says that the machine could not read: that is no finding, nothing is damaged."""
+    if isinstance(error, OSError) and error.errno in MACHINE_FAULTS:
+        raise CacheError(f"{where}: cannot be read: {error.strerror}; mend that and validate again") from error
 
 
 def text_of(error: Exception) -> str:

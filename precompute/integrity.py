@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from depthvar.datasets.format import FAILED, NOT_DONE, level_name
 
-from .finding import CLEAR, EXPECTED, RUN_AGAIN, Finding, is_done, text_of
+from .finding import CLEAR, EXPECTED, RUN_AGAIN, SEE_WHY, Finding, is_done, refuse_machine_fault, text_of
 from .meaning import impossible, unlike_depth
 from .plan import StoredGroup
 
@@ -94,7 +94,8 @@ def _rows(array: Any, start: int, count: int) -> Iterator[tuple[int, NDArray[np.
     """Yield the rows of a shard; where it cannot be decoded as a whole, one by one, to name the frames."""
     try:
         values = array[start : start + count]
-    except Exception:
+    except Exception as whole:
+        refuse_machine_fault(whole, str(array.store_path))
         for row in range(start, start + count):
             try:
                 yield row, array[row]
@@ -109,6 +110,16 @@ def check_done(group: StoredGroup) -> Iterator[Finding]:
     for row, key in enumerate(group.keys):
         digest = group.digest[row].tobytes()
         if digest == FAILED:
-            yield Finding("completeness", key, "a computed frame", "one whose file could not be read", RUN_AGAIN)
+            yield Finding("completeness", key, "a computed frame", "one whose file could not be read", SEE_WHY)
         elif digest == NOT_DONE and key and group.intrinsics[row].any():
             yield Finding("completeness", key, "a computed frame", "one that is not done", RUN_AGAIN)
+
+
+def check_reached(group: StoredGroup) -> Iterator[Finding]:
+    """Completeness, where there is no source to compare with: a run has reached every shard and written its keys."""
+    step = group.layout.shard_frames
+    for start in range(0, len(group.keys), step):
+        keys = group.keys[start : start + step]
+        if not any(keys) and not group.digest[start : start + step].any():
+            where = f"{group.name}, rows {start} to {start + len(keys) - 1}"
+            yield Finding("completeness", where, "computed frames", "rows that no run has reached", RUN_AGAIN)

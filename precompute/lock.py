@@ -1,13 +1,15 @@
 """One writer per cache: locks of the operating system, which a dead run does not keep.
 
 A whole run holds ``<cache>.lock`` alone. The parts of a run (``--shard I/N``) share it, and each holds
-``<cache>.lock.I-of-N`` alone, in which it writes what it plans: only parts of one plan may share a cache.
+``<cache>.lock.I-of-N`` alone, in which it writes what it plans: only parts of one plan may share a cache. The lock lies
+beside the folder that the cache really is, however it is spelled.
 """
 
 import fcntl
+import glob
 import os
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from depthvar.datasets.errors import CacheError
@@ -25,7 +27,7 @@ def writer_lock(cache: str, part: tuple[int, int] | None = None) -> Iterator[Cal
     if "://" in cache:
         yield lambda _: None
         return
-    path = Path(f"{cache}.lock")
+    path = _path(cache)
     with ExitStack() as stack:
         whole = fcntl.LOCK_EX if part is None else fcntl.LOCK_SH
         stack.enter_context(_held(path, whole, f"{cache}: another run is writing it"))
@@ -40,7 +42,7 @@ def writer_lock(cache: str, part: tuple[int, int] | None = None) -> Iterator[Cal
         def claim(identity: str) -> None:
             text = f"{part[1]} parts, plan {identity}"
             os.pwrite(file, text.encode(), 0)  # written before the others are read: one of two always sees the other
-            for other in path.parent.glob(f"{path.name}.*-of-*"):
+            for other in path.parent.glob(f"{glob.escape(path.name)}.*-of-*"):
                 if other != own and (claimed := _claimed(other)) not in ("", text):
                     raise CacheError(
                         f"{cache}: {other.name} belongs to a run of another plan ({claimed[:40]}…, this one "
@@ -56,8 +58,31 @@ def creating(cache: str, part: tuple[int, int] | None = None) -> Iterator[None]:
     if part is None or "://" in cache:
         yield
         return
-    with _held(Path(f"{cache}.lock.create"), fcntl.LOCK_EX):
+    path = _path(cache)
+    with _held(path.with_name(f"{path.name}.create"), fcntl.LOCK_EX):
         yield
+
+
+def is_written(cache: str) -> bool:
+    """Return whether a run holds the lock of a local cache now."""
+    if "://" in cache:
+        return False
+    try:
+        file = os.open(_path(cache), os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:  # another one: a file system that has no locks
+        return isinstance(error, BlockingIOError)
+    finally:
+        os.close(file)
+    return False
+
+
+def _path(cache: str) -> Path:
+    """Return the lock of a cache: one for all spellings of its path, and for links to it."""
+    return Path(f"{os.path.realpath(cache)}.lock")
 
 
 @contextmanager
@@ -85,11 +110,9 @@ def _held(path: Path, kind: int, message: str | None = None) -> Iterator[int]:
     try:
         yield file
     finally:
-        try:
+        with suppress(OSError):  # other parts still share it, or the folder has become read-only: a lock no one holds
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             path.unlink(missing_ok=True)
-        except BlockingIOError:
-            pass  # other parts still share it
         os.close(file)
 
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
 
 import click
 
@@ -16,6 +17,13 @@ if TYPE_CHECKING:
     from .worker import Job
 
 SAMPLE_ROOT = Path("data/hospital-sample")
+
+
+def parse_cache(text: str) -> str:
+    """Return a cache as it is opened: a ``file://`` URL as the path that it is, a folder without a slash at its end."""
+    if text.startswith("file://"):
+        text = unquote(urlsplit(text).path)
+    return text if "://" in text else text.rstrip("/") or "/"
 
 
 def make_job(options: Mapping[str, Any], dry_run: bool) -> "Job":
@@ -36,7 +44,7 @@ def make_job(options: Mapping[str, Any], dry_run: bool) -> "Job":
         raise ParameterError(f"--strides: expected whole numbers of 1 or more, got {options['strides']}")
     device = _device(options["device"])
     source = _source(options, dry_run)
-    out = options["out"] or os.path.relpath(source.root / CACHE_NAME)
+    out = parse_cache(options["out"] or os.path.relpath(source.root / CACHE_NAME))
     if options["scheduler"] and "://" not in out:
         out = os.path.abspath(out)  # the workers of a cluster may be in another folder
     return Job(

@@ -176,7 +176,7 @@ def _plan(job: Job, root: zarr.Group | None) -> Plan:
     if root is not None:
         attributes = check_root(root.attrs.asdict(), job.cache)
         _check_parameters(job, attributes)
-        stored = stored_groups(root, attributes["groups"])
+        stored = stored_groups(root, attributes)
     return make_plan(survey(job.source, stored, job.on_error), stored, job.strides, job.on_error)
 
 

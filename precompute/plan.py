@@ -63,7 +63,7 @@ class Task:
 
     def failed_before(self) -> tuple[tuple[str, str], ...]:
         """Return (key, message) of the frames that failed in an earlier run and are left alone."""
-        message = "could not be read in an earlier run, and has not changed since"
+        message = "could not be read in an earlier run, and has not changed since; --on-error fail says why"
         return tuple((key, message) for key, state in zip(self.keys, self.states, strict=True) if state == "failed")
 
 
@@ -156,7 +156,7 @@ def make_plan(
         old = existing.get(name)
         new_keys = [frame.key for frame in members[name]]
         layout = old.layout if old else _new_layout(shapes[name], new_keys, strides)
-        keys = _assign_rows(old.keys if old else [], new_keys, layout.key_bytes, name)
+        keys = _assign_rows(old.keys if old else [], new_keys, layout, name)
         groups.append(GroupPlan(name, sequences[name], layout, len(keys)))
         tasks += _shards(name, layout, keys, {frame.key: frame for frame in members[name]}, old, on_error)
     return Plan(tuple(groups), tuple(tasks), tuple(unplaced))
@@ -166,25 +166,29 @@ def _new_layout(shape: tuple[int, int], keys: Sequence[str], strides: Sequence[i
     return GroupLayout(*shape, shard_frames(*shape, strides), key_bytes(keys))
 
 
-def _assign_rows(stored: Sequence[str], keys: Sequence[str], limit: int, group: str) -> list[str]:
-    """Return the key of every row: stored ones where they are, new ones in rows never used, then appended."""
+def _assign_rows(stored: Sequence[str], keys: Sequence[str], layout: GroupLayout, group: str) -> list[str]:
+    """Return the key of every row: stored ones where they are, new ones in rows never used, then appended.
+
+    Shards at the end that were never used, and are not needed now, are dropped: no run would ever reach them.
+    """
     rows = list(stored)
     known = set(rows)
     free = iter([row for row, key in enumerate(rows) if not key])
     for key in keys:
         if key in known:
             continue
-        if len(key.encode()) > limit:
+        if len(key.encode()) > layout.key_bytes:
             raise CacheError(
                 f"group {group}: the key {key!r} has {len(key.encode())} bytes and the group holds keys of at most "
-                f"{limit}; compute the cache anew with --overwrite"
+                f"{layout.key_bytes}; compute the cache anew with --overwrite"
             )
         row = next(free, None)
         if row is None:
             rows.append(key)
         else:
             rows[row] = key
-    return rows
+    used = max((row + 1 for row, key in enumerate(rows) if key), default=0)
+    return rows[: -(-used // layout.shard_frames) * layout.shard_frames]
 
 
 def _shards(

@@ -47,11 +47,16 @@ def check_cache() -> Callable[..., None]:
     ) -> None:
         from dataclasses import asdict
 
+        from depthvar.datasets.errors import DepthVarError
+
         from .report import validate_text
         from .validate import depth_folder, validate
 
-        source = depth_folder(str(path), root) if sample or full else None
-        found = validate(str(path), source, sample=sample, full=full)
+        try:
+            source = depth_folder(str(path), root) if sample or full else None
+            found = validate(str(path), source, sample=sample, full=full)
+        except DepthVarError as error:
+            pytest.fail(str(error), pytrace=False)
         if found.findings:
             pytest.fail(validate_text(asdict(found)), pytrace=False)
 

@@ -68,7 +68,7 @@ def cache_info(cache: str) -> dict[str, Any]:
     if root is None:
         raise CacheError(f"{cache}: no cache is there; write one with `precompute run`, or check the path")
     groups = []
-    for group in stored_groups(root, attributes["groups"]):
+    for group in stored_groups(root, attributes):
         digests = [row.tobytes() for row, key in zip(group.digest, group.keys, strict=True) if key]
         failed = sum(digest == FAILED for digest in digests)
         gone = sum(digest == NOT_DONE for digest in digests)
@@ -159,9 +159,10 @@ def info_text(facts: Mapping[str, Any]) -> str:
 def validate_text(facts: Mapping[str, Any]) -> str:
     """Return what a validation found."""
     findings = facts["findings"]
+    drawn = "" if facts["seed"] is None else f" (the same ones: --seed {facts['seed']})"
     head = (
         f"{facts['cache']}: {facts['frames']} frames, {facts['chunks']} chunks decoded, "
-        f"{facts['recomputed']} frames computed again: "
+        f"{facts['recomputed']} frames computed again{drawn}: "
     )
     many = "1 finding" if len(findings) == 1 else f"{len(findings)} findings"
     lines = [head + (many if findings else "nothing wrong")]
@@ -172,7 +173,7 @@ def validate_text(facts: Mapping[str, Any]) -> str:
         for finding in found
     ]
     if facts["cleared"]:
-        lines.append(f"cleared {facts['cleared']} shards: the next `precompute run` computes them again")
+        lines.append(f"cleared {facts['cleared']} shards or groups: the next `precompute run` computes them again")
     return "\n".join(lines)
 
 

@@ -12,7 +12,7 @@ from depthvar.datasets.errors import CacheError, DepthVarError
 from depthvar.datasets.format import NOT_DONE, level_name, level_shape
 from depthvar.datasets.source import DepthSource
 
-from .finding import CLEAR, EXPECTED, RUN_AGAIN, Finding, is_done
+from .finding import CLEAR, EXPECTED, RESTORE, RUN_AGAIN, Finding, is_done, refuse_machine_fault
 from .fingerprint import fingerprint, frame_digest, kernel_params
 from .meaning import Contrast, unlike_depth
 from .plan import StoredGroup
@@ -44,6 +44,11 @@ def check_listing(source: DepthSource, groups: list[StoredGroup]) -> Iterator[Fi
         if group.digest[row].any() or group.intrinsics[row].any()  # neither: cleared
     }
     keys = set(source.keys())
+    if rows and not keys & rows.keys():
+        raise CacheError(
+            f"{source.root}: no frame of the cache is there: expected files such as {next(iter(rows))}; pass the "
+            "folder of the depth as --root"
+        )
     for key in sorted(keys - rows.keys()):
         yield Finding("completeness", key, "a computed frame", "a frame that the cache does not hold", RUN_AGAIN)
     for key in sorted(key for key in rows.keys() - keys if rows[key] != NOT_DONE):
@@ -51,7 +56,7 @@ def check_listing(source: DepthSource, groups: list[StoredGroup]) -> Iterator[Fi
 
 
 def choose(
-    source: DepthSource, groups: list[StoredGroup], sample: int, full: bool, seed: str
+    source: DepthSource, groups: list[StoredGroup], sample: int, full: bool, seed: int
 ) -> list[tuple[StoredGroup, int]]:
     """Return the rows to compare: those whose files look changed, and a random sample (or all)."""
     keys = set(source.keys())
@@ -88,7 +93,7 @@ def check_frame(node: Any, group: StoredGroup, row: int, job: Job, mark: str, co
     try:
         frame = job.source.read(key)
     except DepthVarError as error:
-        yield Finding("staleness", key, "a readable source file", str(error), RUN_AGAIN)
+        yield Finding("staleness", key, "a readable source file", str(error), RESTORE)
         return
     digest, recorded = frame_digest(frame, mark), group.digest[row].tobytes()
     if digest != recorded:
@@ -127,7 +132,8 @@ def check_frame(node: Any, group: StoredGroup, row: int, job: Job, mark: str, co
 def _read(node: Any, name: str, row: int) -> NDArray[np.float32] | None:
     try:
         return np.asarray(node[name][row])
-    except Exception:  # whatever codecs raise on damaged bytes
+    except Exception as error:  # whatever codecs raise on damaged bytes
+        refuse_machine_fault(error, f"{node.store_path}/{name}")
         return None
 
 

@@ -32,7 +32,7 @@ from depthvar.datasets.format import (
 )
 
 from .plan import GroupPlan
-from .stored import array_of, read_group, understood
+from .stored import array_names, array_of, missing, read_group, understood
 
 
 @contextmanager
@@ -68,7 +68,7 @@ def open_existing(url: str) -> zarr.Group | None:
         CacheError: something else than a Zarr group is there.
     """
     try:
-        return zarr.open_group(url, mode="r+", zarr_format=3)
+        return zarr.open_group(url, mode="r+", zarr_format=3, use_consolidated=False)  # a copy that may be old
     except (FileNotFoundError, FileExistsError, NotADirectoryError):
         path = Path(url)
         if "://" not in url and path.exists() and not (path.is_dir() and all(map(_is_partial, path.iterdir()))):
@@ -150,6 +150,9 @@ def _require_group(root: zarr.Group, plan: GroupPlan) -> zarr.Group:
     complete, and the frames may be others by now.
     """
     attributes = plan.layout.attributes(plan.sequence)
+    for folder in folders_of(plan.name):
+        if find_node(root, folder) is None:
+            root.create_group(folder)
     group = find_node(root, plan.name)
     if group is None:
         return root.create_group(plan.name, attributes=attributes)
@@ -164,7 +167,8 @@ def prepare(root: zarr.Group, groups: Sequence[GroupPlan], strides: tuple[int, .
     """Create the groups and arrays that are absent, and let those grow that have more rows than before.
 
     Digests come last: without them a group is not complete, and arrays of another layout are made anew; where they
-    have fewer rows than other arrays, a run died while the group grew, and the plan's number of rows stands.
+    have fewer rows than other arrays, a run died while the group grew, and the plan's number of rows stands. Where
+    anything else of a group is gone, its digests go first.
 
     Raises:
         CacheError: an existing group or array is not what the format implies.
@@ -176,9 +180,11 @@ def prepare(root: zarr.Group, groups: Sequence[GroupPlan], strides: tuple[int, .
         for name in arguments:
             _refuse_links(root.store_path / plan.name / name / "zarr.json")
         with writing(where), understood(where):
+            complete = not missing(root, plan.name, {"strides": strides, "with_depth": with_depth})
+            if not complete:  # chunks too, which a killed deletion may have left
+                _wait((root.store_path / plan.name / "digest").delete_dir())
             group = _require_group(root, plan)
             expected = expected_metadata(plan.layout, plan.rows, strides, with_depth)
-            complete = find_node(group, "digest") is not None
             for name in sorted(arguments, key=lambda name: name == "digest"):
                 there = find_node(group, name) is not None
                 if there and not complete and array_metadata(array_of(group, name)) != expected[name]:
@@ -208,11 +214,32 @@ def check_arrays(group: zarr.Group, plan: GroupPlan, strides: tuple[int, ...], w
 
 
 def clear_shard(root: zarr.Group, name: str, start: int) -> None:
-    """Make the next run compute a shard again: its digests, and what else of its bookkeeping is damaged, go."""
+    """Make the next run compute a shard again: its digests go, and its bookkeeping where that is damaged.
+
+    Without intrinsics the keys go too: a row with a key and nothing else is one whose frame is gone.
+    """
     group = root[name]
-    damaged = read_group(group, name, tolerant=True).damaged
-    for column in {"digest", *(column for column, first in damaged if first == start)}:
+    columns = {column for column, first in read_group(group, name, tolerant=True).damaged if first == start}
+    columns |= {"digest", "key"} if "intrinsics" in columns else {"digest"}
+    for column in columns:
         _delete_chunk(array_of(group, column), start)  # type: ignore[arg-type]
+
+
+def clear_group(root: zarr.Group, name: str, parameters: Mapping[str, Any]) -> None:
+    """Make the next run compute a group anew: its digests go first. Of a folder of groups its metadata alone goes."""
+    path = root.store_path / name
+    for array in reversed(array_names(parameters)):
+        _refuse_links(path / array / "zarr.json")
+        with writing(str(path)):
+            _wait((path / array).delete_dir())
+    with writing(str(path)):
+        _wait((path / "zarr.json").delete())
+
+
+def folders_of(name: str) -> list[str]:
+    """Return the folders above a path, the outermost first."""
+    parts = name.split("/")
+    return ["/".join(parts[:count]) for count in range(1, len(parts))]
 
 
 def _delete_chunk(array: zarr.Array[Any], start: int) -> None:

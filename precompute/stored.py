@@ -1,6 +1,6 @@
 """What a cache says of itself: the bookkeeping of its groups, read for planning and for validation."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from depthvar.datasets.content import check_key
 from depthvar.datasets.errors import CacheError, DepthVarError
-from depthvar.datasets.format import GroupLayout, checked_array, decode_keys, find_node
+from depthvar.datasets.format import GroupLayout, checked_array, decode_keys, find_node, level_name
 
 from .plan import StoredGroup
 
@@ -24,23 +24,39 @@ def understood(where: str) -> Iterator[None]:
         raise
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise CacheError(
-            f"{where}: metadata are damaged or lost ({type(error).__name__}: {error}); see `precompute validate`, and "
-            "compute anew with --overwrite"
+            f"{where}: metadata are damaged or lost ({type(error).__name__}: {error}); clear what is damaged with "
+            "`precompute validate --clear`, then run again"
         ) from error
 
 
-def stored_groups(root: zarr.Group, names: Iterable[str]) -> list[StoredGroup]:
-    """Read the bookkeeping of the groups of a cache; one that was never created is left out.
+def stored_groups(root: zarr.Group, attributes: Mapping[str, Any]) -> list[StoredGroup]:
+    """Read the bookkeeping of the groups of a cache; one that is not there, or not in full, is left out.
+
+    Args:
+        root: the cache.
+        attributes: of the root, checked.
 
     Raises:
         CacheError: the metadata or the bookkeeping of a group is damaged.
     """
     groups = []
-    for name in names:
+    for name in attributes["groups"]:
         with understood(f"{root.store_path}/{name}"):
-            if find_node(root, f"{name}/digest") is not None:  # created last
+            if not missing(root, name, attributes["parameters"]):
                 groups.append(read_group(find_node(root, name), name))
     return groups
+
+
+def array_names(parameters: Mapping[str, Any]) -> list[str]:
+    """Return the arrays of every group of a cache with these parameters, in the order in which they are created."""
+    maps = [level_name(stride) for stride in parameters["strides"]] + ["depth"] * parameters["with_depth"]
+    return [*maps, "intrinsics", "key", "source_stat", "digest"]
+
+
+def missing(root: zarr.Group, name: str, parameters: Mapping[str, Any]) -> list[str]:
+    """Return what of a group is not there: its own name, and its arrays' without it."""
+    paths = {name: name} | {array: f"{name}/{array}" for array in array_names(parameters)}
+    return [each for each, path in paths.items() if find_node(root, path) is None]
 
 
 def read_group(group: zarr.Group | zarr.Array[Any], name: str, *, tolerant: bool = False) -> StoredGroup:

@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -11,13 +11,15 @@ from zarr.abc.metadata import Metadata
 from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync  # asyncio.run would fail in a notebook, and with a store bound to Zarr's own loop
 
-from depthvar.datasets.format import expected_metadata, group_name
+from depthvar.datasets.format import expected_metadata, find_node, group_name
 
-from .finding import OVERWRITE, RUN_AGAIN, Finding, is_done, text_of
+from .finding import CLEAR, OVERWRITE, RUN_AGAIN, Finding, is_done, refuse_machine_fault, text_of
 from .fingerprint import fingerprint
 from .plan import GroupPlan, StoredGroup
-from .store import check_arrays
-from .stored import read_group
+from .store import check_arrays, folders_of
+from .stored import missing, read_group
+
+IGNORED = "a field that Zarr ignores"
 
 
 def check_folders(root: zarr.Group, attributes: Mapping[str, Any], cache: str) -> Iterator[Finding]:
@@ -25,56 +27,74 @@ def check_folders(root: zarr.Group, attributes: Mapping[str, Any], cache: str) -
     if attributes["fingerprint"] != (expected := fingerprint(attributes["parameters"])):
         got = f"{attributes['fingerprint']}, which is not that of its parameters"
         yield Finding("structure", cache, f"fingerprint {expected}", got, OVERWRITE)
-    folders = {part for name in attributes["groups"] for part in _parents(name)}
-    for name in ("", *sorted(folders)):
+    if not _is_known(root):
+        yield Finding("structure", "zarr.json of the root", "intact metadata", IGNORED, OVERWRITE)
+    for folder in sorted({folder for name in attributes["groups"] for folder in folders_of(name)}):
+        where = f"{folder}/zarr.json"
         try:
-            node: Any = root[name] if name else root
-            yield from _foreign_fields(node, name or "the root")
+            node = find_node(root, folder)
+            if node is None:
+                yield Finding("structure", where, "the folder of a group", "nothing", RUN_AGAIN)
+            elif not _is_known(node):
+                yield Finding("structure", where, "intact metadata", IGNORED, CLEAR, (folder, None))
         except Exception as error:  # whatever Zarr raises on damaged metadata
-            yield Finding("structure", name, "intact metadata", text_of(error), OVERWRITE)
+            refuse_machine_fault(error, f"{cache}/{folder}")
+            yield Finding("structure", where, "intact metadata", text_of(error), CLEAR, (folder, None))
 
 
 def check_unique(groups: Iterable[StoredGroup]) -> Iterator[Finding]:
-    """Structure: no two rows claim to be the same frame."""
-    done = Counter(key for group in groups for row, key in enumerate(group.keys) if key and is_done(group, row))
-    for key in sorted(key for key, count in done.items() if count > 1):
-        yield Finding("structure", key, "one row", f"{done[key]} rows that are done", OVERWRITE)
-
-
-def _parents(name: str) -> list[str]:
-    parts = name.split("/")
-    return ["/".join(parts[:count]) for count in range(1, len(parts))]
+    """Structure: no two rows claim to be the same frame. In two groups, a run clears the one that has become wrong."""
+    rows = defaultdict(list)
+    for group in groups:
+        for row, key in enumerate(group.keys):
+            if key and is_done(group, row):
+                rows[key].append(group.name)
+    for key, names in sorted(rows.items()):
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if len(names) > 1:
+            repair, shard = (CLEAR, (twice, None)) if twice else (RUN_AGAIN, None)
+            yield Finding("structure", key, "one row", f"{len(names)} rows that are done", repair, shard)
 
 
 def check_group(root: zarr.Group, name: str, parameters: Mapping[str, Any]) -> tuple[StoredGroup | None, list[Finding]]:
     """Structure: the group is there, its attributes and arrays are what the parameters imply, and can be read."""
     strides, with_depth = tuple(parameters["strides"]), bool(parameters["with_depth"])
     try:
-        if name not in root:
-            return None, [Finding("structure", name, "the group that the cache lists", "nothing", RUN_AGAIN)]
+        if absent := missing(root, name, parameters):
+            what = "the group that the cache lists" if name in absent else f"its arrays, {', '.join(absent)} too"
+            return None, [Finding("structure", name, what, "nothing", RUN_AGAIN)]
         node: Any = root[name]
         group = read_group(node, name, tolerant=True)
         check_arrays(node, GroupPlan(name, group.sequence, group.layout, len(group.keys)), strides, with_depth)
     except Exception as error:  # whatever Zarr raises on damaged metadata
-        return None, [Finding("structure", name, "intact metadata", text_of(error), OVERWRITE)]
+        refuse_machine_fault(error, str(root.store_path / name))
+        return None, [Finding("structure", name, "intact metadata", text_of(error), CLEAR, (name, None))]
     expected = expected_metadata(group.layout, len(group.keys), strides, with_depth)
     findings = []
     shape = group.layout.height, group.layout.width
     if name not in (group_name(group.sequence, shape, shape), group_name(group.sequence, shape, (0, 0))):
         got = f"the group of {group.sequence or 'the root'}, {shape[0]}×{shape[1]}"
-        findings.append(Finding("structure", name, "the group of its name", got, OVERWRITE))
+        findings.append(Finding("structure", name, "the group of its name", got, CLEAR, (name, None)))
     for array in ("", *expected):
-        findings += _foreign_fields(node[array] if array else node, f"{name}/{array}".rstrip("/"))
+        if not _is_known(node[array] if array else node):
+            where = f"{name}/{array}/zarr.json".replace("//", "/")
+            findings.append(Finding("structure", where, "intact metadata", IGNORED, CLEAR, (name, None)))
     return group, findings
 
 
-def _foreign_fields(node: Any, where: str) -> Iterator[Finding]:
-    """Find what Zarr reads over in a zarr.json: a field whose damaged name it does not know."""
+def _is_known(node: Any) -> bool:
+    """Return whether Zarr knows every field of a zarr.json: it reads over one whose name is damaged.
+
+    Consolidated metadata, which a user may have added to the root, are never read by depthvar.
+    """
     metadata: Metadata = node.metadata
     written = metadata.to_buffer_dict(default_buffer_prototype())["zarr.json"].to_bytes()  # type: ignore[attr-defined]
     stored = sync((node.store_path / "zarr.json").get())
-    if stored is None or not _contains(json.loads(written), json.loads(stored.to_bytes())):
-        yield Finding("structure", f"{where}/zarr.json", "intact metadata", "a field that Zarr ignores", OVERWRITE)
+    if stored is None:
+        return False
+    given = json.loads(stored.to_bytes())
+    given.pop("consolidated_metadata", None)
+    return _contains(json.loads(written), given)
 
 
 def _contains(known: Any, given: Any) -> bool:
@@ -106,7 +126,7 @@ def check_strays(
     """
     strides, with_depth = tuple(parameters["strides"]), bool(parameters["with_depth"])
     unread = set(names)
-    known = {"zarr.json"} | {f"{folder}/zarr.json" for name in unread for folder in (*_parents(name), name)}
+    known = {"zarr.json"} | {f"{folder}/zarr.json" for name in unread for folder in (*folders_of(name), name)}
     for group in groups:
         unread.discard(group.name)
         shards = range(-(-len(group.keys) // group.layout.shard_frames))
@@ -114,12 +134,12 @@ def check_strays(
             tail = "/0" * (len(metadata["shape"]) - 1)
             known.add(f"{group.name}/{array}/zarr.json")
             known |= {f"{group.name}/{array}/c/{shard}{tail}" for shard in shards}
-    folders = {folder for file in known for folder in _parents(file)}
+    folders = {folder for file in known for folder in folders_of(file)}
     findings, warnings, seen = [], [], set()
     for file in sorted(set(files) - known):
         if any(file.startswith(f"{name}/") for name in unread):
             continue  # a finding already, and what belongs to it is not known
-        top = next(part for part in (*_parents(file), file) if part not in folders)
+        top = next(part for part in (*folders_of(file), file) if part not in folders)
         if top in seen:
             continue
         seen.add(top)

@@ -1,9 +1,12 @@
 """Is a cache right? Structure, integrity, staleness, and a recomputed sample. Returns findings, prints nothing."""
 
-from contextlib import nullcontext
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import zarr
 
@@ -13,11 +16,11 @@ from depthvar.datasets.format import FORMAT, FORMAT_VERSION, check_root
 from depthvar.datasets.source import DepthSource
 
 from .finding import OVERWRITE, Finding
-from .integrity import check_bookkeeping, check_done, check_maps
-from .lock import writer_lock
+from .integrity import check_bookkeeping, check_done, check_maps, check_reached
+from .lock import is_written, writer_lock
 from .meaning import Contrast
 from .staleness import check_contrast, check_frame, check_listing, choose, job_of
-from .store import clear_shard, open_existing
+from .store import clear_group, clear_shard, open_existing
 from .structure import check_folders, check_group, check_strays, check_unique, list_files
 
 
@@ -34,6 +37,7 @@ class Report:
         findings: what is wrong; none: the cache can be trusted as far as was checked.
         warnings: what is worth a look, and no fault of the cache.
         typical: σ in metres of the frames compared, by kind of pixel: edge, smooth, far, near.
+        seed: that drew the frames compared; None: none were drawn.
     """
 
     cache: str
@@ -44,6 +48,7 @@ class Report:
     findings: list[Finding] = field(default_factory=list)
     warnings: list[Finding] = field(default_factory=list)
     typical: dict[str, float] = field(default_factory=dict)
+    seed: int | None = None
 
 
 def depth_folder(cache: str, root: str | PathLike[str] | None = None) -> Path:
@@ -65,6 +70,7 @@ def validate(
     source: DepthSource | Path | None = None,
     *,
     sample: int = 8,
+    seed: int | None = None,
     full: bool = False,
     clear: bool = False,
 ) -> Report:
@@ -77,27 +83,62 @@ def validate(
         sample: how many frames, drawn at random, are computed again and compared; at most one rounding step of
             ``keepbits`` may lie between (two engines differ in the last digits). Frames whose files look changed
             are compared besides.
+        seed: which frames are drawn; None: other ones every time.
         full: hash and compute again every frame.
         clear: zero the digests of shards with findings, so that the next run computes them again.
 
     Raises:
-        CacheError: there is no cache, or not one of ours, or a run is writing it and ``clear`` is asked for.
+        CacheError: there is no cache, or not one of ours, or it cannot be read; or a run is writing it, and ``clear``
+            is asked for, or something looks wrong, which may be what is under way.
         SourceError: the folder of the depth is not there, or holds no frame.
     """
     root = open_existing(cache)
     if root is None:
         raise CacheError(f"{cache}: no cache is there; write one with `precompute run`, or check the path")
-    with writer_lock(cache) if clear else nullcontext():
-        report = _validate(root, cache, source, sample, full)
-        if clear:
-            shards = {finding.shard for finding in report.findings if finding.shard is not None}
-            for name, start in sorted(shards):
-                clear_shard(root, name, start)
-            report.cleared = len(shards)
+    seed = random.randrange(2**32) if seed is None else seed
+    if clear:
+        with writer_lock(cache):
+            report = _validate(root, cache, source, sample, seed, full)
+            report.cleared = _clear(root, report.findings)
+    else:
+        with _unwritten(cache) as wrong:
+            report = _validate(root, cache, source, sample, seed, full)
+            wrong += report.findings
     return report
 
 
-def _validate(root: zarr.Group, cache: str, source: DepthSource | Path | None, sample: int, full: bool) -> Report:
+@contextmanager
+def _unwritten(cache: str) -> Iterator[list[Finding]]:
+    """Yield a list for findings; with any, or after an error, raise CacheError if a run was or is writing the cache."""
+    before = is_written(cache)
+    wrong: list[Finding] = []
+    busy = f"{cache}: a run is writing it, and what looks wrong may be under way; validate it when that has ended"
+    try:
+        yield wrong
+    except Exception as error:
+        if before or is_written(cache):
+            raise CacheError(busy) from error
+        raise
+    if wrong and (before or is_written(cache)):
+        raise CacheError(busy)
+
+
+def _clear(root: zarr.Group, findings: list[Finding]) -> int:
+    """Clear what findings name, and return how many shards or groups that are."""
+    named = {finding.shard for finding in findings if finding.shard is not None}
+    groups = {name for name, start in named if start is None}
+    parameters: Any = root.attrs.asdict()["parameters"] if named else {}
+    for name in sorted(groups):
+        clear_group(root, name, parameters)
+    shards = sorted((name, start) for name, start in named if start is not None and name not in groups)
+    for name, start in shards:
+        clear_shard(root, name, start)
+    return len(groups) + len(shards)
+
+
+def _validate(
+    root: zarr.Group, cache: str, source: DepthSource | Path | None, sample: int, seed: int, full: bool
+) -> Report:
     report = Report(cache)
     stored = root.attrs.asdict()
     try:
@@ -122,6 +163,8 @@ def _validate(root: zarr.Group, cache: str, source: DepthSource | Path | None, s
             report.chunks += chunks
             report.findings += found
         report.findings += check_done(group)
+        if source is None:
+            report.findings += check_reached(group)
     report.findings += check_unique(groups)
     strays, report.warnings = check_strays(files, cache, attributes["groups"], groups, attributes["parameters"])
     report.findings += strays
@@ -132,7 +175,8 @@ def _validate(root: zarr.Group, cache: str, source: DepthSource | Path | None, s
     job = job_of(cache, source, attributes["parameters"])
     report.findings += check_listing(source, groups)
     contrast = Contrast()
-    for group, row in choose(source, groups, sample, full, attributes["fingerprint"]):
+    report.seed = seed if sample and not full else None
+    for group, row in choose(source, groups, sample, full, seed):
         report.recomputed += 1
         report.findings += check_frame(root[group.name], group, row, job, attributes["fingerprint"], contrast)
     report.typical = contrast.typical()

@@ -22,7 +22,7 @@ from depthvar.datasets.errors import CacheError, FrameNotFoundError, SourceError
 from depthvar.datasets.format import level_name, seal
 from depthvar.precompute import execute, pipeline
 from depthvar.precompute.cli import main as cli
-from depthvar.precompute.finding import OVERWRITE, Finding
+from depthvar.precompute.finding import CLEAR, OVERWRITE, Finding
 from depthvar.precompute.kernel import KernelParams
 from depthvar.precompute.lock import writer_lock
 from depthvar.precompute.meaning import ratio_limits
@@ -189,15 +189,18 @@ def test_damaged_bookkeeping_is_never_read_wrong(data: TinyData) -> None:
 
 
 @pytest.mark.parametrize("place", ["a/zarr.json", "b/zarr.json", "b/sigma_Z2/zarr.json", "b/digest/zarr.json"])
-def test_damaged_metadata_is_mended_by_overwrite(data: TinyData, place: str) -> None:
+def test_damaged_metadata_of_a_group_cost_that_group(data: TinyData, place: str) -> None:
     cache = run(data)
     whole = contents(cache)
     (cache / place).write_bytes(flip((cache / place).read_bytes(), random.Random(place)))
     found = validate(str(cache)).findings
-    assert all("--overwrite" in finding.repair for finding in found)
-    assert found
-    run(data, overwrite=True)
+    assert {(finding.repair, finding.shard) for finding in found} == {(CLEAR, (place[0], None))}
+    others = {path: path.stat().st_mtime_ns for path in files(cache / ("b" if place[0] == "a" else "a"))}
+    assert validate(str(cache), clear=True).cleared == 1
+    assert kinds(validate(str(cache)).findings) == {"structure"}  # it is gone, and has to be computed
+    run(data)
     assert contents(cache) == whole
+    assert others == {path: path.stat().st_mtime_ns for path in others}
 
 
 def test_a_group_that_is_gone_is_made_again(data: TinyData) -> None:

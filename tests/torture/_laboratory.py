@@ -91,6 +91,11 @@ class Laboratory:
         """Return whether all bytes are back; the key of the frame that is gone may be lost, which nothing needs."""
         return self.contents() in (self.whole, self.whole | self.forgotten)
 
+    def with_fresh(self, group: str | None) -> dict[str, bytes]:
+        """Return the bytes of the cache with one group as a cache made anew has it."""
+        others = {name: content for name, content in self.whole.items() if group_of(name) != group}
+        return others | {name: content for name, content in self.fresh.items() if group_of(name) == group}
+
     def restore(self) -> None:
         """Bring back the bytes of the cache."""
         if self.contents() != self.whole:
@@ -142,6 +147,11 @@ def kind_of(name: str) -> str:
     if folder in ("", "a"):
         return "zarr.json: folder" if folder else "zarr.json: root"
     return "zarr.json: group" if folder in ("a/P0", "b", "b@16x48") else "zarr.json: array"
+
+
+def group_of(name: str) -> str | None:
+    """Return the group that a file belongs to, None for the root's and a folder's metadata."""
+    return next((group for group in ("a/P0", "b", "b@16x48") if name.startswith(f"{group}/")), None)
 
 
 def shard_of(name: str) -> Shard | None:

@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass, field
 
 import numpy as np
-from _laboratory import Laboratory, kind_of, shard_of
+from _laboratory import Laboratory, group_of, kind_of, shard_of
 
 from depthvar.precompute.finding import OVERWRITE
 from depthvar.precompute.kernel import KernelParams
@@ -67,11 +67,11 @@ def swap(lab: Laboratory, every: int = 1) -> Swaps:
                 swaps.found += bool(found)
                 if not found:
                     swaps.failures.append(f"{what} of another run ({run}): not found")
-            overwrite = any(finding.repair == OVERWRITE for finding in found)
-            if not overwrite:
-                lab.validate(source=True, full=True, clear=True)
-            lab.run(overwrite=overwrite)
-            repaired = lab.contents() == lab.fresh if overwrite else lab.is_whole()
+            if OVERWRITE in {finding.repair for finding in found}:
+                swaps.failures.append(f"{what} of another run ({run}): all is to be computed anew")
+            lab.validate(source=True, full=True, clear=True)
+            lab.run()
+            repaired = lab.is_whole() or lab.contents() == lab.with_fresh(group_of(names[0]))
             swaps.repaired += bool(found) and repaired
             if not repaired:
                 swaps.failures.append(f"{what} of another run ({run}): not repaired, of {found}")

@@ -8,7 +8,8 @@ For every place, a file of a small but complete cache is damaged. Then, each cou
 - a `SigmaCache` opened afterwards, and one that was open before, read every frame at every stride: the very same values
   as before, or an error of ours;
 - the repair that the finding names must work: after `--clear` and a run, the cache has its old bytes, the run has had
-  exactly the shard of the damaged file, and no file of another shard was written (inode and modification time).
+  exactly the shard of the damaged file (of metadata: its group), and no file of another was written (inode and
+  modification time).
 
 Not counted as damage is what means the same (`same_meaning`); that it does no harm is checked all the same.
 After the places: shards of other runs, and edits of source frames that keep size and modification time.
@@ -30,13 +31,13 @@ from typing import Any
 import numpy as np
 
 sys.path += [str(Path(__file__).parents[1].resolve()), str(Path(__file__).parents[2].resolve() / "benchmarks")]
-from _laboratory import BOOKKEEPING, INDEX_BYTES, Laboratory, kind_of, read_all, shard_of, small_shards
+from _laboratory import BOOKKEEPING, INDEX_BYTES, Laboratory, group_of, kind_of, read_all, shard_of, small_shards
 from _other_runs import edit, swap
 from machine import machine
 
 from depthvar.datasets.cache import SigmaCache
 from depthvar.datasets.errors import CacheError, DepthVarError
-from depthvar.precompute.finding import OVERWRITE, RUN_AGAIN, Finding
+from depthvar.precompute.finding import CLEAR, OVERWRITE, RUN_AGAIN, Finding
 
 KINDS = ("map", "shard index", *BOOKKEEPING, "zarr.json: root", "zarr.json: folder", "zarr.json: group",
          "zarr.json: array")  # fmt: skip
@@ -190,24 +191,48 @@ def _repair(lab: Laboratory, place: Place, found: list[Finding] | DepthVarError,
             yield "the bytes after the repair are others"
     elif found:
         _plain_run(lab, place, counts)
-        if isinstance(found, DepthVarError) or not lab.cache.joinpath("zarr.json").exists():
-            try:
-                lab.run(overwrite=True)  # where the error does not know the cache as ours, nothing is removed
-            except CacheError as error:
-                if "by hand" not in str(error) and "refuses to remove" not in str(error):
-                    yield f"--overwrite ends in {error}"
-                shutil.rmtree(lab.cache)
-                lab.run()
-                counts.repairs["removed by hand, then run"] += 1
-            else:
-                counts.repairs["run --overwrite"] += 1
-        elif {finding.repair for finding in found} <= {OVERWRITE, RUN_AGAIN}:
-            lab.run(overwrite=True)
-            counts.repairs["run --overwrite"] += 1
+        yield from _repair_metadata(lab, place, attempt(lab.validate), counts)
+        group = group_of(place.name)
+        again = {name for name, written in lab.written().items() if written != before.get(name)}
+        anew = lab.contents() == lab.fresh
+        if not anew and lab.contents() not in (lab.whole, lab.with_fresh(group)):
+            yield "the bytes after the repair are others"
+        if not anew and any(group_of(name) != group for name in again):
+            yield f"also written: {sorted(name for name in again if group_of(name) != group)}"
+
+
+def _repair_metadata(
+    lab: Laboratory, place: Place, found: list[Finding] | DepthVarError, counts: Counts
+) -> Iterator[str]:
+    """Do what is named for damaged metadata, after a run without any repair."""
+    if isinstance(found, DepthVarError) or not lab.cache.joinpath("zarr.json").exists():
+        try:
+            lab.run(overwrite=True)  # where the error does not know the cache as ours, nothing is removed
+        except CacheError as error:
+            if "by hand" not in str(error) and "refuses to remove" not in str(error):
+                yield f"--overwrite ends in {error}"
+            shutil.rmtree(lab.cache)
+            lab.run()
+            counts.repairs["removed by hand, then run"] += 1
         else:
-            yield f"no repair of a whole cache in {found}"
-        if lab.contents() != lab.fresh:
-            yield "the bytes after --overwrite are others"
+            counts.repairs["run --overwrite"] += 1
+        return
+    repairs = {finding.repair for finding in found}
+    if OVERWRITE in repairs:
+        if place.kind != "zarr.json: root":
+            yield f"all is computed anew for {place.kind}"
+        lab.run(overwrite=True)
+        counts.repairs["run --overwrite"] += 1
+    elif CLEAR in repairs:
+        lab.validate(clear=True)
+        lab.run()
+        counts.repairs["--clear of a group, then run"] += 1
+    else:  # the run without a repair has mended it, or another one does
+        if repairs:
+            lab.run()
+        counts.repairs["run"] += 1
+    if found := lab.validate(source=True, full=True):
+        yield f"after the repair: {found}"
 
 
 def _plain_run(lab: Laboratory, place: Place, counts: Counts) -> None:
