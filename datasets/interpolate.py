@@ -6,11 +6,12 @@ All in one file: Numba's cache on disk sees changes of the file of the outer fun
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from .compiled import njit
 
-@njit(cache=True, error_model="numpy")  # type: ignore[untyped-decorator]
+
+@njit(cache=True, error_model="numpy")
 def blend_level(
     blend: NDArray[np.float32],
     first: bool,
@@ -66,7 +67,7 @@ def blend_level(
     return lost == 0
 
 
-@njit(cache=True, error_model="numpy")  # type: ignore[untyped-decorator]
+@njit(cache=True, error_model="numpy")
 def _taps(
     position: NDArray[np.float64], shift: float, stride: int, start: int, last: int
 ) -> tuple[NDArray[np.uintp], NDArray[np.float32]]:
@@ -84,7 +85,7 @@ def _taps(
     return lower, rest
 
 
-@njit(cache=True, error_model="numpy")  # type: ignore[untyped-decorator]
+@njit(cache=True, error_model="numpy")
 def _between(first: np.float32, second: np.float32, share: np.float32) -> np.float32:
     """Return the value at a part ``share`` of the way from first to second; the valid one, where one is +inf."""
     inf = np.float32(np.inf)
@@ -93,7 +94,7 @@ def _between(first: np.float32, second: np.float32, share: np.float32) -> np.flo
     return value if value < inf else only
 
 
-@njit(cache=True, error_model="numpy")  # type: ignore[untyped-decorator]
+@njit(cache=True, error_model="numpy")
 def _choose(one: np.float32, other: np.float32, larger: bool) -> np.float32:
     """Return the larger or the smaller of two values; the valid one, where one is +inf."""
     inf = np.float32(np.inf)
@@ -102,7 +103,7 @@ def _choose(one: np.float32, other: np.float32, larger: bool) -> np.float32:
     return min(one, other)
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def nearest_valid(
     native: NDArray[np.float32], v: NDArray[np.float64], u: NDArray[np.float64], reach: float
 ) -> NDArray[np.float32]:

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
+from .compiled import njit
 from .errors import ParameterError
 
 BOX, CYLINDER, ELLIPSOID = 0, 1, 2

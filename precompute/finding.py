@@ -46,8 +46,9 @@ def is_done(group: StoredGroup, row: int) -> bool:
 
 def refuse_machine_fault(error: Exception, where: str) -> None:
     """Raise CacheError where an error says that the machine could not read: that is no finding, nothing is damaged."""
-    if isinstance(error, OSError) and error.errno in MACHINE_FAULTS:
-        raise CacheError(f"{where}: cannot be read: {error.strerror}; mend that and validate again") from error
+    fault = error.__cause__ if isinstance(error, CacheError) else error
+    if isinstance(fault, OSError) and fault.errno in MACHINE_FAULTS:
+        raise CacheError(f"{where}: cannot be read: {fault.strerror}; mend that and validate again") from error
 
 
 def text_of(error: Exception) -> str:

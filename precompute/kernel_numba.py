@@ -17,14 +17,16 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import njit, types
+from numba import types
 from numpy.typing import NDArray
+
+from depthvar.datasets.compiled import njit
 
 from .kernel import Estimator, KernelParams
 
 _LOG = logging.getLogger("depthvar")
 _COMPILE_SECONDS = {"range": 10, "difference": 2}  # cold, on a machine of 2023; only for the message
-_JIT = {"nogil": True, "error_model": "numpy", "cache": True}
+_JIT: dict[str, Any] = {"nogil": True, "error_model": "numpy", "cache": True}
 _NO_MASK = np.empty((0, 0), np.bool_)
 
 # Numba would compute in float64 with plain Python literals.

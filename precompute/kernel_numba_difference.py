@@ -6,7 +6,8 @@ scaling by a power of two is exact. No fastmath, as in ``kernel_numba``.
 """
 
 import numpy as np
-from numba import njit
+
+from depthvar.datasets.compiled import njit
 
 # Numba's cache on disk does not see an edit of what is taken from there: save this file too.
 from .kernel_numba import _FLOOR, _INF, _JIT, _ONE, _THIRD, _ZERO, _load, _max, _min

@@ -34,8 +34,12 @@ from tests import reference
 
 @pytest.fixture
 def data(tmp_path: Path) -> TinyData:
+    return six_frames(tmp_path / "data")
+
+
+def six_frames(folder: Path) -> TinyData:
     """Six frames of 24×32 in two sequences, one of them nested, old enough for their stat to be trusted."""
-    data = TinyData(tmp_path / "data")
+    data = TinyData(folder)
     for sequence, count in (("a/P0", 4), ("b", 2)):
         for index in range(count):
             data.write(sequence, f"{index:03}", make_depth(24, 32, index))

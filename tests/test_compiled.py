@@ -1,0 +1,36 @@
+"""Compiled code where Numba has no folder to keep it in: no home, and an installation that is read-only."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from depthvar.datasets.compiled import njit
+
+WITHOUT_A_FOLDER = """
+from numba.core import caching
+for implementation in (caching._CacheImpl, caching.CompileResultCacheImpl):
+    implementation._locator_classes = []
+import numpy as np
+from depthvar.datasets.sample import sample
+from depthvar.precompute import KernelParams, sigma_z2
+depth = np.linspace(1, 2, 48, dtype=np.float32).reshape(6, 8)
+levels = {1: sigma_z2(depth, (8, 8, 4, 3), KernelParams(estimator="difference"))}
+view = sample(lambda stride, rows: levels[stride][rows], (1,), (8, 8, 4, 3), (6, 8), (6, 6, 3, 2), (3, 4))
+assert np.isfinite(view).all()
+"""
+
+
+def test_the_kernel_and_the_lookup_need_no_folder_for_compiled_code() -> None:
+    process = subprocess.run([sys.executable, "-c", WITHOUT_A_FOLDER], capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr
+
+
+def test_another_error_of_the_compiler_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **options: object) -> object:
+        raise RuntimeError(f"{os.name}: cannot cache" if "cache" in options else "compiled anyway")
+
+    monkeypatch.setattr("numba.njit", fail)
+    with pytest.raises(RuntimeError, match="cannot cache"):
+        njit(cache=True)(lambda x: x)
