@@ -159,7 +159,8 @@ def info_text(facts: Mapping[str, Any]) -> str:
 def validate_text(facts: Mapping[str, Any]) -> str:
     """Return what a validation found."""
     findings = facts["findings"]
-    drawn = "" if facts["seed"] is None else f" (the same ones: --seed {facts['seed']})"
+    all_or_none = facts["seed"] is None or facts["recomputed"] == facts["frames"]
+    drawn = "" if all_or_none else f" (the same ones: --seed {facts['seed']})"
     head = (
         f"{facts['cache']}: {facts['frames']} frames, {facts['chunks']} chunks decoded, "
         f"{facts['recomputed']} frames computed again{drawn}: "
