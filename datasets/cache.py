@@ -1,50 +1,19 @@
 """SigmaCache: the reader of a cache. Picklable; opens its store lazily, once per process."""
 
 import os
-from collections.abc import Iterator, MutableMapping, Sequence
-from dataclasses import dataclass, field
-from itertools import compress
+from collections.abc import Callable, MutableMapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .content import check_key
-from .errors import CacheError, FrameNotFoundError, ParameterError, hide_credentials
-from .format import (
-    FAILED,
-    NOT_DONE,
-    GroupLayout,
-    check_root,
-    checked_array,
-    decode_keys,
-    find_node,
-    level_name,
-    level_shape,
-)
-from .shard import open_level, read_row
+from .errors import CacheError, DepthVarError, FrameNotFoundError, ParameterError, hide_credentials
+from .opened import OpenCache, OpenGroup
 
 READ_ATTEMPTS = 10  # of a frame that runs compute again and again meanwhile
 
-
-@dataclass
-class _Group:
-    """The open arrays of one group, and where each of its frames is."""
-
-    node: Any
-    layout: GroupLayout
-    rows: dict[str, int]
-    digests: Any  # the open array, and what it held
-    digest: NDArray[np.uint8]
-    intrinsics: NDArray[np.float64]
-    levels: dict[int, Any] = field(default_factory=dict)
-
-    def level(self, stride: int) -> Any:
-        if stride not in self.levels:
-            array = checked_array(self.node, level_name(stride), self.layout, (stride,))
-            self.levels[stride] = open_level(array, self.layout, stride)
-        return self.levels[stride]
+Value = TypeVar("Value")
 
 
 class SigmaCache:
@@ -63,11 +32,8 @@ class SigmaCache:
     def __init__(self, path: str | os.PathLike[str], root: str | os.PathLike[str] | None = None) -> None:
         self.path = os.fspath(path)
         self.root = Path(root) if root is not None else Path(hide_credentials(self.path)).parent
-        self._pid: int | None = None
-        self._node: Any = None
-        self._attributes: dict[str, Any] = {}
-        self._groups: dict[str, _Group | None] = {}
-        self._by_sequence: dict[str, list[str]] = {}
+        self._opened: OpenCache | None = None
+        self._parameters: dict[str, Any] | None = None  # of the first opening: a reader never changes them
 
     def __repr__(self) -> str:
         return f"SigmaCache({hide_credentials(self.path)!r}, root={str(self.root)!r})"
@@ -75,63 +41,62 @@ class SigmaCache:
     def __reduce__(self) -> tuple[Any, ...]:
         return SigmaCache, (self.path, self.root)
 
-    def _open(self) -> dict[str, Any]:
-        """Open the store in this process, and return the attributes of its root."""
-        if self._pid != os.getpid():
-            import zarr
+    def _open(self) -> OpenCache:
+        """Return the cache as this process has opened it; CacheError where that is of other parameters by now."""
+        opened = self._opened
+        if opened is None or opened.pid != os.getpid():  # the handles of a parent process are not ours
+            opened = OpenCache(self.path, self._parameters)
+            self._opened, self._parameters = opened, opened.parameters
+        return opened
 
+    def _take(self, key: str | os.PathLike[str], take: Callable[[str, OpenGroup, int], Value]) -> Value:
+        """Return what ``take`` reads of a frame, given its relative key, group and row: all of one state of the cache.
+
+        Raises:
+            FrameNotFoundError: the cache has no σ² of the frame.
+            CacheError: the cache is gone, damaged, of other parameters by now, or changes again and again.
+            ParameterError: by ``take``.
+        """
+        name = self.relative_key(key)
+        for _ in range(READ_ATTEMPTS):
+            group, row = self._open().find(name)
             try:
-                node = zarr.open_group(self.path, mode="r", zarr_format=3)
-            except FileNotFoundError:
-                raise CacheError(
-                    f"{self.path}: no cache is there; write one with `precompute run`, or check the path"
-                ) from None
-            except Exception as error:  # whatever a damaged zarr.json or a remote store raises
-                raise CacheError(f"{self.path}: cannot be opened as a Zarr group: {error}") from error
-            attributes = check_root(node.attrs.asdict(), self.path)
-            # The process id last: a thread that sees it finds the rest. Groups of the parent process are dropped.
-            self._node, self._attributes, self._groups, self._by_sequence = node, attributes, {}, {}
-            for name in attributes["groups"]:
-                self._by_sequence.setdefault(_sequence(name), []).append(name)
-            self._pid = os.getpid()
-        return self._attributes
+                value = take(name, group, row)
+            except DepthVarError:
+                if group.is_current(row):
+                    raise
+            else:
+                if group.is_current(row):
+                    return value
+            self._opened = None  # its root, too: the whole cache may have been computed anew
+        raise CacheError(f"{self.path}: {key}: changes while it is read; wait until the run that writes it has ended")
 
     @property
     def params(self) -> dict[str, Any]:
         """All that decided the stored values: window, lambda_prior, alpha_clamp, strides, max_depth and so on."""
-        return dict(self._open()["parameters"])
+        return dict(self._open().parameters)
 
     @property
     def strides(self) -> tuple[int, ...]:
         """The strides that are stored, ascending; 1 is always among them."""
-        return tuple(self._open()["parameters"]["strides"])
+        return self._open().strides
 
     @property
     def attributes(self) -> dict[str, Any]:
         """The root's attributes: format, dataset, parameters, fingerprint, engine, software, source, groups."""
-        return dict(self._open())
+        return dict(self._open().attributes)
 
     def keys(self) -> list[str]:
         """Return the keys of all frames that can be read, by group and row."""
-        found = (self._group(name) for name in self._open()["groups"])
-        return [
-            key
-            for group in found
-            if group is not None
-            for key, row in group.rows.items()
-            if group.digest[row].tobytes() not in (NOT_DONE, FAILED)
-        ]
+        return self._open().keys()
 
     def intrinsics(self, key: str | os.PathLike[str]) -> NDArray[np.float64]:
         """Return (4,) float64: the native fx, fy, cx, cy of a frame, in pixels."""
-        group, row = self._find(self.relative_key(key))
-        values: NDArray[np.float64] = group.intrinsics[row].copy()
-        return values
+        return self._take(key, lambda _, group, row: group.intrinsics[row].copy())
 
     def shape(self, key: str | os.PathLike[str]) -> tuple[int, int]:
         """Return (H, W) of a frame at stride 1."""
-        layout = self._find(self.relative_key(key))[0].layout
-        return layout.height, layout.width
+        return self._take(key, lambda _, group, row: (group.layout.height, group.layout.width))
 
     def read(self, key: str | os.PathLike[str], stride: int = 1) -> NDArray[np.float32]:
         """Return the stored map of one frame.
@@ -145,14 +110,13 @@ class SigmaCache:
 
         Raises:
             FrameNotFoundError: the cache does not list the frame, or has not computed it, or failed to.
-            CacheError: the stored bytes are damaged or lost.
+            CacheError: the stored bytes are damaged, lost or cannot be read; or the cache has been computed anew with
+                other parameters since this reader first read it.
             ParameterError: the stride is not stored.
         """
-        name = self.relative_key(key)
         if stride not in self.strides:
             raise ParameterError(f"stride: expected one of {self.strides}, got {stride}")
-        group, row = self._find(name)
-        return self._read(group, row, name, stride)
+        return self._take(key, lambda name, group, row: group.read(row, stride, f"{self.path}: {name}"))
 
     def sample(
         self,
@@ -184,26 +148,23 @@ class SigmaCache:
         """
         from .sample import sample  # loads numba, which reading does not need
 
-        name = self.relative_key(key)
-        for _ in range(READ_ATTEMPTS):
-            group, row = self._find(name)
-            view = sample(
-                lambda stride, rows: self._read(group, row, name, stride, rows),  # noqa: B023 - called within this round
-                self.strides,
+        opened = self._open()
+
+        def look_up(name: str, group: OpenGroup, row: int) -> NDArray[np.float32]:
+            return sample(
+                lambda stride, rows: group.read(row, stride, f"{self.path}: {name}", rows),
+                opened.strides,
                 group.intrinsics[row].tolist(),
                 (group.layout.height, group.layout.width),
                 intrinsics,
                 (int(size[0]), int(size[1])),
                 resize,
                 flip,
-                self._open()["parameters"]["window"],
+                opened.parameters["window"],
                 valid,
             )
-            # A run that computes a frame again takes its digest back first: while it stands, all levels are of one map.
-            if read_row(group.digests, row) == group.digest[row].tobytes():
-                return view
-            self._groups.clear()
-        raise CacheError(f"{self.path}: {key}: changes while it is read; wait until the run that writes it has ended")
+
+        return self._take(key, look_up)
 
     def annotate(
         self,
@@ -220,7 +181,7 @@ class SigmaCache:
         """
         depth = np.asarray(view["depthmap"])
         view["sigma_Z2"] = self.sample(key, view["camera_intrinsics"], depth.shape, resize, flip, depth > 0)
-        params = self._open()["parameters"]
+        params = self._open().parameters
         view["sigma_Z2_params"] = np.array([params["window"], params["lambda_prior"], params["alpha_clamp"]])
 
     def relative_key(self, key: str | os.PathLike[str]) -> str:
@@ -233,82 +194,3 @@ class SigmaCache:
             if path.is_relative_to(root):
                 return path.relative_to(root).as_posix()
         raise FrameNotFoundError(f"{text}: not below the root {self.root}; pass root= to SigmaCache, or a relative key")
-
-    def _find(self, key: str) -> tuple[_Group, int]:
-        for name in self._candidates(key):
-            group = self._group(name)
-            if group is None or (row := group.rows.get(key)) is None:
-                continue
-            digest = group.digest[row].tobytes()
-            if digest == FAILED:
-                raise FrameNotFoundError(
-                    f"{self.path}: {key} could not be read when the cache was written; mend the file and run "
-                    "`precompute run` again"
-                )
-            if digest != NOT_DONE:
-                return group, row
-        raise FrameNotFoundError(
-            f"{self.path}: frame {key!r} is not in the cache, or not computed yet; keys look like "
-            f"{next(iter(self.keys()), '(the cache is empty)')!r}; `precompute run` adds what is missing"
-        )
-
-    def _candidates(self, key: str) -> Iterator[str]:
-        """Yield all groups; first those of a sequence that the key begins with, so that a worker opens few of them."""
-        names = self._open()["groups"]
-        folder = key
-        while folder:
-            folder = folder.rpartition("/")[0]
-            yield from self._by_sequence.get(folder, ())
-        yield from (name for name in names if not key.startswith(_sequence(name) + "/"))
-
-    def _group(self, name: str) -> _Group | None:
-        """Return a group and its index, or None where a run has listed but not yet created it."""
-        if name not in self._groups:
-            where = f"{self.path}/{name}"
-            try:
-                node = find_node(self._node, name)
-                if node is None or find_node(node, "digest") is None:
-                    self._groups[name] = None
-                    return None
-                _, layout = GroupLayout.from_attributes(node.attrs.asdict(), where)
-                digests = checked_array(node, "digest", layout)
-                digest = digests[:]
-                keys = decode_keys(checked_array(node, "key", layout)[: len(digest)])
-                intrinsics = checked_array(node, "intrinsics", layout)[: len(digest)]
-                done = digest.any(1) & (digest != FAILED[0]).any(1)
-                if not _are_intrinsics(intrinsics[done]) or not all(compress(keys, done)):
-                    raise ValueError("the intrinsics or keys of frames that are done are missing")
-                for key in keys:
-                    check_key(key, where)
-            except CacheError:
-                raise
-            except Exception as error:
-                raise CacheError(_damaged(where, error)) from error
-            rows = {key: row for row, key in enumerate(keys) if key}
-            self._groups[name] = _Group(node, layout, rows, digests, digest, intrinsics)
-        return self._groups[name]
-
-    def _read(self, group: _Group, row: int, key: str, stride: int, rows: slice = slice(None)) -> NDArray[np.float32]:
-        """Return some rows of a map, not none; CacheError where one is damaged or lost."""
-        height, width = level_shape(group.layout.height, group.layout.width, stride)
-        where = f"{self.path}: {key}, stride {stride}"
-        try:
-            values: NDArray[np.float32] = np.asarray(group.level(stride)[row, rows], dtype=np.float32)
-        except Exception as error:  # whatever codecs raise on damaged bytes
-            raise CacheError(_damaged(where, error)) from error
-        if values.shape != (len(range(height)[rows]), width) or not values.min() >= 0:
-            raise CacheError(_damaged(where, "stored values are missing, or negative"))  # a NaN is the smallest
-        return values
-
-
-def _sequence(group: str) -> str:
-    """Return the sequence that the name of a group begins with; a further size of frames follows behind an @."""
-    return group.split("@")[0]
-
-
-def _are_intrinsics(values: NDArray[np.float64]) -> bool:
-    return bool(np.isfinite(values).all() and (values[:, :2] > 0).all())
-
-
-def _damaged(where: str, error: object) -> str:
-    return f"{where}: damaged ({error}); `precompute validate --clear` and then `precompute run` repair it"

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -259,17 +259,36 @@ def array_metadata(array: Any) -> dict[str, Any]:
     return {name: str(value) if name == "fill_value" else value for name, value in metadata.items()}
 
 
+def unreadable(where: str, error: OSError) -> CacheError:
+    """Return the error of a fault of the machine (too many open files, no permission, …): nothing stored is damaged."""
+    return CacheError(f"{where}: cannot be read: {error.strerror or error}; mend that and try again")
+
+
+def _as_stored(group: Any) -> Any:
+    """Return a group without consolidated metadata: nobody keeps them up to date, and Zarr would believe them."""
+    import zarr
+
+    if not isinstance(group, zarr.Group) or group.metadata.consolidated_metadata is None:
+        return group
+    mode: Literal["r", "r+"] = "r" if group.read_only else "r+"
+    return zarr.open_group(group.store_path, mode=mode, zarr_format=3, use_consolidated=False)
+
+
 def find_node(group: Any, name: str) -> Any:
-    """Return a group or array below an open group, None where there is none; CacheError where it is damaged."""
+    """Return a group or array below an open group, None where there is none.
+
+    Raises:
+        CacheError: it is damaged, or cannot be read.
+    """
     from zarr.core.sync import sync
 
     try:
-        node = group.get(name)
+        node = _as_stored(_as_stored(group).get(name))
         if node is None and sync((group.store_path / name / "zarr.json").exists()):
             raise ValueError("a field is missing")  # which Zarr takes for a node that is not there
         return node
     except OSError as error:
-        raise CacheError(f"{group.store_path}/{name}: cannot be read ({error.strerror or error})") from error
+        raise unreadable(f"{group.store_path}/{name}", error) from error
     except Exception as error:  # whatever Zarr raises
         raise CacheError(
             f"{group.store_path}/{name} is damaged: unreadable zarr.json ({error}); compute anew with --overwrite"

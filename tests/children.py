@@ -12,8 +12,8 @@ from depthvar.datasets.cache import SigmaCache
 
 def read(cache: SigmaCache, key: str, results: "Queue[Any]") -> None:
     """Put what a child reads, whether it inherited an open handle, and whether it then used that handle."""
-    before = cache._node
-    results.put((cache.read(key), before is not None, cache._node is before))
+    before = cache._opened
+    results.put((cache.read(key), before is not None, cache._opened is before))
 
 
 class Frames(torch.utils.data.Dataset[torch.Tensor]):

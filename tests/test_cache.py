@@ -90,7 +90,7 @@ def test_pickle_takes_no_handle_along(cache: SigmaCache) -> None:
     expected = cache.read(KEY)
     copy = pickle.loads(pickle.dumps(cache))
     assert len(pickle.dumps(cache)) < 1000
-    assert (copy.path, copy.root, copy._node) == (cache.path, cache.root, None)
+    assert (copy.path, copy.root, copy._opened) == (cache.path, cache.root, None)
     np.testing.assert_array_equal(copy.read(KEY), expected)
 
 
