@@ -157,7 +157,7 @@ class SigmaCache:
                 group.intrinsics[row].tolist(),
                 (group.layout.height, group.layout.width),
                 intrinsics,
-                (int(size[0]), int(size[1])),
+                size,
                 resize,
                 flip,
                 opened.parameters["window"],

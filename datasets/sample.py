@@ -31,7 +31,7 @@ def sample(
     native_intrinsics: Sequence[float],
     native_size: tuple[int, int],
     intrinsics: ArrayLike,
-    size: tuple[int, int],
+    size: Sequence[int],
     resize: Resize = "nearest",
     flip: bool = False,
     window: int = 5,
@@ -158,7 +158,7 @@ def _check_zoom(scale_x: float, scale_y: float) -> None:
         )
 
 
-def _check_size(size: tuple[int, int]) -> tuple[int, int]:
+def _check_size(size: Sequence[int]) -> tuple[int, int]:
     """Return (h, w), or raise ParameterError."""
     try:
         height, width = map(operator.index, size)

@@ -99,7 +99,7 @@ def run_task(job: Job, task: Task) -> TaskResult:
         CacheError: the cache cannot be written.
     """
     began = time.perf_counter()
-    group = zarr.open_group(job.cache, mode="r+", path=task.group)
+    group = zarr.open_group(job.cache, mode="r+", path=task.group, use_consolidated=False)
     mark = fingerprint(job.parameters())
     if task.action == "check" and (unchanged := _unchanged(job, task, group, mark)) is not None:
         write_unchanged(group, task.start, *unchanged)
