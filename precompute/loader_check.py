@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from operator import itemgetter
 from os import PathLike
 from typing import Any, get_args
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from depthvar.datasets.cache import SigmaCache
 from depthvar.datasets.errors import ParameterError
+from depthvar.datasets.frame import view_key
 from depthvar.datasets.sample import Resize
 
 from .conventions import ENOUGH_PIXELS, Agreement, Convention, LoaderView, compare, conventions, mean
@@ -56,7 +56,7 @@ class LoaderCheck:
         )
 
 
-def check_loader(views: Iterable[Mapping[str, Any]], cache: SigmaCache, key: Key = itemgetter("key")) -> LoaderCheck:
+def check_loader(views: Iterable[Mapping[str, Any]], cache: SigmaCache, key: Key = view_key) -> LoaderCheck:
     """Compare σ² in samples of a loader with the kernel run on the samples' own depth.
 
     Windows that hold an unknown pixel, or one that the loader calls invalid, are left out. A convention is blamed only
@@ -80,7 +80,7 @@ def check_loader(views: Iterable[Mapping[str, Any]], cache: SigmaCache, key: Key
         The findings; none where the samples are right.
 
     Raises:
-        ParameterError: no view, one without ``sigma_Z2``, or none with enough pixels to compare.
+        ParameterError: no view, one without ``sigma_Z2`` or, by default, ``"key"``, or none with enough pixels.
         FrameNotFoundError, CacheError: as ``SigmaCache.sample``.
     """
     samples = [LoaderView(view, cache, str(key(view))) for view in views]
@@ -148,8 +148,8 @@ def _without_values(samples: list[LoaderView]) -> str:
     if not empty:
         return ""
     return (
-        f"no values: sigma_Z2 is NaN or +inf where depthmap is valid, in {empty} of {len(samples)} views; pass annotate "
-        "the view's own key and intrinsics, and take its values as they are"
+        f"no values: sigma_Z2 is NaN or +inf where depthmap is valid, in {empty} of {len(samples)} views; pass "
+        "annotate the view's own key and intrinsics, and take its values as they are"
     )
 
 

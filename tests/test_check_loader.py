@@ -327,6 +327,8 @@ def test_views_that_cannot_be_checked_are_refused(rendered: Data) -> None:
     source, cache = rendered
     with pytest.raises(ParameterError, match="expected some views, got none"):
         check_loader([], cache)
+    with pytest.raises(ParameterError, match=r"""view: expected "key", .* got \['depthmap'\]; pass key="""):
+        check_loader([{"depthmap": np.ones((9, 9))}], cache)
     made = views(source, (112, 112))
     with pytest.raises(ParameterError, match=r"add cache\.annotate"):
         check_loader(made, cache)
