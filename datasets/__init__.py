@@ -12,17 +12,18 @@ from .errors import (
 )
 
 if TYPE_CHECKING:
+    from .attached import attach
     from .cache import SigmaCache
     from .frame import Frame
     from .source import DepthSource, open_source
-    from .torch_dataset import CachedDepthDataset, attach
+    from .torch_dataset import CachedDepthDataset
 
 _LAZY = {
     "CachedDepthDataset": "torch_dataset",
     "DepthSource": "source",
     "Frame": "frame",
     "SigmaCache": "cache",
-    "attach": "torch_dataset",
+    "attach": "attached",
     "open_source": "source",
 }
 

@@ -7,6 +7,7 @@ import re
 
 # What would break a line, steer a terminal, or cannot be encoded.
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_RAISED_AGAIN = re.compile(r"Caught \w+ in [^\n]*\.\nOriginal Traceback \(most recent call last\):\n")
 _USER = re.compile(r"""(?<=://)(?:[^\s'"@/]*|[^\s'"@]*:[^\s'"@]*)@""")  # a secret key may hold a slash
 _QUERY = re.compile(r"""(://[^\s'"?]*)\?[^\s'"]*[^\s'":;,.)]""")  # signatures and tokens
 
@@ -24,12 +25,16 @@ def one_line(text: str) -> str:
 class DepthVarError(Exception):
     """Base of every error that depthvar raises on purpose; the command line prints it as one line.
 
+    What a DataLoader's worker raised has more lines in the main process: torch puts the worker's traceback before ours.
+
     What names of files and other libraries bring into the message is made harmless: control characters are escaped,
     and the credentials of URLs hidden.
     """
 
     def __init__(self, message: str = "") -> None:
-        super().__init__(one_line(hide_credentials(message)))
+        # torch raises an error of a DataLoader's worker again with the whole traceback for its message.
+        lines = message.split("\n") if _RAISED_AGAIN.match(message) else [message]
+        super().__init__("\n".join(one_line(hide_credentials(line)) for line in lines))
 
     def __str__(self) -> str:
         """Return the message as it was written (``KeyError`` and ``OSError`` would decorate it)."""

@@ -1,7 +1,9 @@
 """A frame of ground-truth depth, and the pinhole intrinsics that go with it."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -31,6 +33,16 @@ class Frame:
         """(H, W) bool: pixels with a depth that can be trained on (neither unknown nor far)."""
         limit = np.float32(np.inf if self.max_depth is None else self.max_depth)
         return (self.depth > 0) & np.isfinite(self.depth) & (self.depth <= limit)
+
+
+def view_key(view: Mapping[str, Any]) -> Any:
+    """Return ``view["key"]``, the frame's key in a view of a loader; ParameterError where it has none."""
+    if "key" not in view:
+        raise ParameterError(
+            f'view: expected "key", the frame\'s key, got {sorted(map(str, view))}; '
+            "pass key=, a function that tells it from a view"
+        )
+    return view["key"]
 
 
 def as_intrinsics(intrinsics: ArrayLike) -> NDArray[np.float64]:

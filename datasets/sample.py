@@ -57,7 +57,8 @@ def sample(
         intrinsics: (3, 3) or (4,) of the output. A negative fx says that it is flipped left to right.
         size: (h, w) of the output in pixels.
         resize: how the supervised depth was resized. ``"nearest"``: as ``cv2.INTER_NEAREST`` does, which
-            takes native pixel ``floor(u' r)``; ``"linear"``: at the centres that the intrinsics give.
+            takes native pixel ``floor(u' r)`` (up to its rounding where ``u' r`` is an exact integer);
+            ``"linear"``: at the centres that the intrinsics give.
         flip: the output is flipped left to right though its fx is above 0 (``cx' = w - 1 - cx``).
         window: of the kernel that wrote the levels.
         valid: (h, w) bool, where the output has depth; None: wherever it may. Elsewhere a pixel without any valid
@@ -69,13 +70,18 @@ def sample(
     Raises:
         ParameterError: the output is turned, skewed or flipped top to bottom; its intrinsics are not finite,
             or no plausible zoom (1/16 to 64 native pixels per output pixel, x and y within a factor of 2);
-            ``size``, ``resize`` or the shape of ``valid`` is not one of those allowed.
+            ``size``, ``resize`` or dtype or shape of ``valid`` is not one of those allowed.
     """
     height, width = _check_size(size)
     if resize not in RESIZES:
         raise ParameterError(f"resize: expected 'nearest' or 'linear', got {resize!r}")
-    if valid is not None and valid.shape != (height, width):
-        raise ParameterError(f"valid: expected shape {(height, width)} as size says, got {valid.shape}")
+    if valid is not None:
+        valid = np.asarray(valid)
+        if valid.dtype != np.bool_ or valid.shape != (height, width):
+            raise ParameterError(
+                f"valid: expected bool of shape {(height, width)} as size says, got {valid.dtype} of {valid.shape}; "
+                "pass depth > 0"
+            )
     fx, fy, cx, cy = native_intrinsics
     (out_fx, out_fy, out_cx, out_cy), mirrored = _output_intrinsics(intrinsics)
     scale_x, scale_y = fx / out_fx, fy / out_fy
@@ -136,6 +142,8 @@ def _output_intrinsics(intrinsics: ArrayLike) -> tuple[list[float], bool]:
         raise ParameterError(
             f"intrinsics: expected one (3, 3) matrix, or (4,) as fx, fy, cx, cy; got shape {given.shape}"
         )
+    if not np.isfinite(given).all():
+        raise ParameterError(f"intrinsics: expected finite fx, fy, cx, cy in pixels, got {given.tolist()}")
     square = given.shape == (3, 3)
     fy = given[1, 1] if square else given[1]
     if fy < 0 or (square and (given[0, 0] == 0 or fy == 0 or given[0, 1] != 0 or given[1, 0] != 0)):

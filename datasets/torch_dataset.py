@@ -1,9 +1,7 @@
-"""σ² in a training's data loader: a data set of our own, and a wrapper around someone else's."""
+"""σ² in a training's data loader, of our own; around someone else's: :mod:`depthvar.datasets.attached`."""
 
-from collections.abc import Callable, Mapping, MutableMapping
-from operator import itemgetter
-from os import PathLike
-from typing import Any, Literal, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -16,7 +14,6 @@ from .errors import ParameterError, SourceError
 from .source import DepthSource
 
 Sigma = Callable[[NDArray[np.float32], NDArray[np.float64]], NDArray[np.float32]]
-Key = Callable[[Mapping[str, Any]], str | PathLike[str]]
 
 
 class Crop(NamedTuple):
@@ -43,7 +40,8 @@ class CachedDepthDataset(Dataset[dict[str, Any]]):
     A sample is a dict of
 
     - ``image`` (3, h, w) float32 in [0, 1], antialiased; only where the description names images,
-    - ``depth`` (h, w) float32 in metres, 0 where not valid; resized as ``cv2.INTER_NEAREST`` does,
+    - ``depth`` (h, w) float32 in metres, 0 where not valid; resized as ``cv2.INTER_NEAREST`` does
+      (up to its rounding where ``u' r`` is an exact integer),
     - ``sigma_Z2`` (h, w) float32 in m², ``+inf`` where there is no information,
     - ``valid`` (h, w) bool,
     - ``intrinsics`` (3, 3) float32 of this view, in pixels with integer coordinates at pixel centres,
@@ -63,7 +61,7 @@ class CachedDepthDataset(Dataset[dict[str, Any]]):
         seed: of the augmentation, 0 or more.
 
     Raises:
-        ParameterError: a size or zoom that is not one of these.
+        ParameterError: a sigma, size or zoom that is not one of these.
     """
 
     def __init__(
@@ -76,7 +74,12 @@ class CachedDepthDataset(Dataset[dict[str, Any]]):
         zoom: float = 0.5,
         seed: int = 0,
     ) -> None:
-        if size is not None and (len(size) != 2 or min(size) < 1):
+        if not (isinstance(sigma, SigmaCache) or callable(sigma)):
+            raise ParameterError(
+                "sigma: expected a SigmaCache, or a function of depth and intrinsics such as "
+                f"depthvar.precompute.sigma_z2, got {sigma!r}; open a cache by SigmaCache(path)"
+            )
+        if size is not None and (np.shape(size) != (2,) or min(size) < 1):
             raise ParameterError(f"size: expected (h, w) in pixels, both at least 1, or None, got {size!r}")
         if not 0 < zoom <= 1:
             raise ParameterError(f"zoom: expected the smallest part of the largest crop, in (0, 1], got {zoom!r}")
@@ -194,59 +197,3 @@ def _read_image(path: str, native: tuple[int, int], crop: Crop, size: tuple[int,
         raise SourceError(f"{path}: cannot be read as an image ({error}): is the data set complete?") from error
     pixels = np.asarray(resized)[:, :: -1 if crop.flip else 1]
     return np.ascontiguousarray(pixels.transpose(2, 0, 1), dtype=np.float32) / np.float32(255)
-
-
-class AttachedDataset(Dataset[Any]):
-    """What :func:`attach` returns; every attribute that it lacks is the wrapped data set's."""
-
-    def __init__(self, dataset: Any, cache: SigmaCache, key: Key, resize: Literal["nearest", "linear"]) -> None:
-        self.dataset = dataset
-        self.cache = cache
-        self.key = key
-        self.resize = resize
-
-    def __len__(self) -> int:
-        """Return the number of samples."""
-        return len(self.dataset)
-
-    def __getitem__(self, index: Any) -> Any:
-        """Return the sample of the wrapped data set, its views with σ²."""
-        sample = self.dataset[index]
-        for view in [sample] if isinstance(sample, MutableMapping) else sample:
-            self.cache.annotate(view, self.key(view), self.resize)
-        return sample
-
-    def __getattr__(self, name: str) -> Any:
-        # Not its special methods: the DataLoader would fetch whole batches by __getitems__, past __getitem__.
-        if name.startswith("__") or "dataset" not in self.__dict__:
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        return getattr(self.dataset, name)
-
-
-def attach(
-    dataset: Any,
-    cache: SigmaCache,
-    key: Key = itemgetter("key"),
-    *,
-    resize: Literal["nearest", "linear"] = "nearest",
-) -> AttachedDataset:
-    """Wrap a map-style data set, so that ``SigmaCache.annotate`` is called on each of its views.
-
-    For data sets whose samples are a view or a list of views, each a dict with ``depthmap`` (h, w) and
-    ``camera_intrinsics`` (3, 3) that say its crop and resize. One that also mirrors views must call
-    ``cache.annotate(view, key, flip=...)`` itself, since intrinsics cannot say a flip.
-
-    Base classes like DUSt3R's turn portrait views to landscape after ``_get_views`` has made them. A turned view is
-    refused. There, annotate inside ``_get_views``, and have what turns ``depthmap`` turn ``sigma_Z2`` too.
-
-    Args:
-        dataset: anything with ``__getitem__`` and ``__len__``; other attributes, such as ``set_epoch``, stay reachable.
-        cache: the cache of the frames.
-        key: tells the frame's key, or its absolute path, from a view; by default ``view["key"]``. For workers that
-            are spawned it must pickle: ``operator.itemgetter`` or a function of a module, no lambda.
-        resize: how the data set resizes depth; see ``SigmaCache.sample``.
-
-    Raises:
-        ParameterError, CacheError, FrameNotFoundError: when a sample is taken, as ``SigmaCache.sample``.
-    """
-    return AttachedDataset(dataset, cache, key, resize)

@@ -2,10 +2,11 @@
 
     precompute run --dataset hospital
     python examples/train.py --loss weighted_l1 --sigma cache
-    python examples/train.py --loss l1 --sigma online --out runs/l1
+    python examples/train.py --loss l1 --sigma online
     tensorboard --logdir runs
 
-Needs ``pip install -e '.[train]'``. Writes TensorBoard logs, checkpoint.pt and picture.png into the folder ``--out``.
+Needs ``pip install -e '.[train]'``. Writes TensorBoard logs, checkpoint.pt and picture.png into the folder
+``--out``, by default runs/LOSS-SIGMA.
 It shows how the parts fit together; 48 frames say nothing about which loss is better.
 """
 
@@ -29,6 +30,7 @@ from depthvar.loss import inverse_depth_l1, laplace_nll, weighted_l1
 from depthvar.precompute import sigma_z2
 
 HELD_OUT = 8  # every eighth frame is not trained on
+SAMPLE = Path("data/hospital-sample")
 SMOOTH = 0.02  # a pixel is smooth where σ is below this part of the depth, else it is at an edge
 
 Batch = dict[str, Any]
@@ -112,16 +114,16 @@ def open_data(
         sigma: ``"cache"``, or ``"online"`` to run the kernel in the loader.
         size: (h, w) of the samples.
     """
+    if root == SAMPLE and not root.exists():
+        raise click.ClickException(f"{root}: no such folder; write the sample with `precompute run --dataset hospital`")
     source = open_source(dataset, root)
     if source.description.image_path is None:
         raise click.ClickException(f"{dataset}: names no images to train on: add 'image' to [files] of its description")
+    cache = SigmaCache(f"{source.root}/sigma_Z2.zarr")
+    if sigma == "cache":
+        _ = cache.params  # opens it here, where an error is one line and no worker's traceback
     online = functools.partial(sigma_z2, max_depth=source.max_depth)
-    make = functools.partial(
-        CachedDepthDataset,
-        source,
-        SigmaCache(f"{source.root}/sigma_Z2.zarr") if sigma == "cache" else online,
-        size=size,
-    )
+    make = functools.partial(CachedDepthDataset, source, cache if sigma == "cache" else online, size=size)
     held_out = range(0, len(source), HELD_OUT)
     trained = [index for index in range(len(source)) if index not in held_out]
     return Subset(make(augment=True), trained), Subset(make(augment=False), list(held_out))
@@ -181,7 +183,7 @@ def start_wandb(out: Path, options: dict[str, Any]) -> None:
 @click.option("--sigma", type=click.Choice(["cache", "online"]), default="cache", help="Where σ² comes from.")
 @click.option("--dataset", default="hospital-sample", help="Name, or description (.toml).")
 @click.option("--root", type=click.Path(path_type=Path), help="Its folder; of the sample: data/hospital-sample.")
-@click.option("--out", type=click.Path(path_type=Path), default=Path("runs/depthvar"))
+@click.option("--out", type=click.Path(path_type=Path), show_default="runs/LOSS-SIGMA")
 @click.option("--steps", type=click.IntRange(1), default=200)
 @click.option("--batch", type=click.IntRange(1), default=4)
 @click.option("--size", type=(click.IntRange(8), click.IntRange(8)), default=(96, 128), help="Rows and columns.")
@@ -203,7 +205,7 @@ def train(
     sigma: str,
     dataset: str,
     root: Path | None,
-    out: Path,
+    out: Path | None,
     steps: int,
     batch: int,
     size: tuple[int, int],
@@ -215,7 +217,8 @@ def train(
     """Train, log, and write checkpoint and picture; the arguments are the options of the command line."""
     options = {"loss": loss, "sigma": sigma, "steps": steps, "batch": batch, "size": size, "lr": lr, "seed": seed}
     if root is None and dataset == "hospital-sample":
-        root = Path("data/hospital-sample")
+        root = SAMPLE
+    out = out or Path("runs") / f"{loss}-{sigma}"  # so that runs that are compared do not overwrite each other
     torch.manual_seed(seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     trained, held_out = open_data(dataset, root, sigma, size)

@@ -52,14 +52,18 @@ def read_scenes(
     Raises:
         ValueError: a key is missing, or a shape does not fit.
     """
-    points = pred["local_points"]
+    points, guessed = predicted(pred, "local_points"), predicted(pred, "camera_poses")
     points = points.to(torch.promote_types(points.dtype, torch.float32))
     if points.dim() != 5 or points.shape[1] != len(gt_raw) or points.shape[-1] != 3:
         raise ValueError(
             f"pred['local_points']: expected shape (B, N, H, W, 3) for the N = {len(gt_raw)} views of gt_raw, "
             f"got {tuple(points.shape)}"
         )
-    b, _, h, w, _ = points.shape
+    b, n, h, w, _ = points.shape
+    if guessed.dim() != 4 or guessed.shape[:2] != (b, n) or guessed.shape[2] < 3 or guessed.shape[3] != 4:
+        raise ValueError(
+            f"pred['camera_poses']: expected shape {(b, n, 4, 4)}, camera to world, got {tuple(guessed.shape)}"
+        )
     world = _stack(gt_raw, "pts3d", (b, h, w, 3), points).to(points)
     poses = _stack(gt_raw, "camera_pose", (b, 4, 4), points).to(points)
     valid = _stack(gt_raw, "valid_mask", (b, h, w), points).bool() & world.isfinite().all(-1)
@@ -67,13 +71,20 @@ def read_scenes(
     world = torch.where(valid[..., None], world, 0.0)
     local = to_camera(world, poses)
     valid = valid & ~(local[..., 2] <= 0)  # so that a pose of NaN does not pass for a sample without valid pixels
-    guess = Scene(torch.where(valid[..., None], points, 0.0), pred["camera_poses"].to(points))
+    guess = Scene(torch.where(valid[..., None], points, 0.0), guessed.to(points))
     truth = Scene(torch.where(valid[..., None], local, 0.0), poses)
     if normalize_pred:
         distance = mean_distance(to_world(guess.points, guess.poses), guess.poses, valid)
         guess = guess.scaled(1 / distance.clamp_min(1e-6))  # a collapsed prediction stays finite
     unit = mean_distance(world, poses, valid) if normalize_gt else points.new_ones(b)
     return guess, Truth(truth.scaled(1 / unit), valid, unit[:, None, None, None], sigma_z2)
+
+
+def predicted(pred: Mapping[str, Tensor], key: str) -> Tensor:
+    """Return ``pred[key]``; a ValueError that says what there is where it is missing."""
+    if key not in pred:
+        raise ValueError(f"pred: no {key!r}; got {sorted(pred)}")
+    return pred[key]
 
 
 def lookup(view: View, key: str, index: int) -> Any:
@@ -92,6 +103,11 @@ def _stack(gt_raw: Sequence[View], key: str, shape: tuple[int, ...], like: Tenso
     """Return (B, N, ...): what the views hold under a key, on the device of ``like`` (trainers move what they know)."""
     maps = [lookup(view, key, index) for index, view in enumerate(gt_raw)]
     for index, each in enumerate(maps):
+        if not isinstance(each, Tensor):
+            raise ValueError(
+                f"gt_raw[{index}][{key!r}]: expected a tensor of shape {shape}, got {type(each).__name__}; "
+                "collate the views into tensors first"
+            )
         if tuple(each.shape) != shape:
             turned = "; a view that is turned after annotate has to turn its map along" if key == "sigma_Z2" else ""
             raise ValueError(f"gt_raw[{index}][{key!r}]: expected shape {shape}, got {tuple(each.shape)}{turned}")

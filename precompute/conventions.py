@@ -1,6 +1,7 @@
 """The ways to look σ² up for a sample of a loader, right and wrong, and how each agrees with the sample's depth."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any, NamedTuple, get_args
 
 import numpy as np
@@ -16,6 +17,7 @@ from .kernel import sigma_z2
 Map = NDArray[np.float32]
 
 ENOUGH_PIXELS, MOST_PIXELS = 100, 5000
+MOST_FRAMES = 256  # that are looked through for the one a view's σ² is of
 SHIFTS = [(dx, dy) for dy in range(-2, 3) for dx in range(-2, 3) if dx or dy]
 
 
@@ -89,9 +91,10 @@ class LoaderView:
         upright = np.where(np.eye(3) == 1, np.abs(self.intrinsics), self.intrinsics)  # a flip by a negative fx
         # Without a maximum depth, which is in metres while the loader's depth may not be: it only hides pixels.
         self.online = sigma_z2(np.where(valid, self.depth, np.float32(0)), upright, params)
-        self.compared = _whole_windows(valid, params.window)
+        self.known = _whole_windows(valid, params.window)
+        self.compared = self.known
         if self.sigma_z2.shape == self.depth.shape:
-            self.compared &= np.isfinite(self.sigma_z2)
+            self.compared = self.known & np.isfinite(self.sigma_z2)
         self.others: list[str] = []
 
     def find_others(self, keys: list[str]) -> None:
@@ -100,6 +103,25 @@ class LoaderView:
         here = listed.index(self.key)
         near = dict.fromkeys([*keys[:8], *listed[max(0, here - 1) : here + 2]])
         self.others = [key for key in near if key != self.key and self.cache.shape(key) == size]
+
+    def frames_around(self) -> list[str]:
+        """Return the other frames of the same size in the cache, the nearest in its list first, 256 at most."""
+        listed, size = self.cache.keys(), self.cache.shape(self.key)
+        here = listed.index(self.key)
+        by_distance = (listed[i] for i in sorted(range(len(listed)), key=lambda i: abs(i - here)) if i != here)
+        return list(islice((key for key in by_distance if self.cache.shape(key) == size), MOST_FRAMES))
+
+    def is_of(self, key: str) -> bool:
+        """Return whether σ² is, value for value, what the cache gives for a frame, mirrored or not."""
+        return any(np.array_equal(values, self.sigma_z2) for values in self._as_annotated(key))
+
+    def likeness(self, key: str) -> float:
+        """Return how well σ² correlates with what the cache gives for a frame, mirrored or not."""
+        return max(compare(self.sigma_z2, values, self.compared).correlation for values in self._as_annotated(key))
+
+    def _as_annotated(self, key: str) -> Iterator[Map]:
+        for resize in get_args(Resize):
+            yield from self.look_up(Convention(resize, flip=True), key)
 
     def look_up(self, convention: Convention, key: str | None = None) -> list[Map]:
         """Return the maps (h, w) of σ² that a convention allows for a frame, by default the view's own."""
@@ -144,6 +166,8 @@ def compare(one: Map, two: Map, compared: NDArray[np.bool_]) -> Agreement:
         return Agreement(0.0, 0.0, np.inf)
     used = used[:: 1 + used.size // MOST_PIXELS]
     a, b = (1 / np.sqrt(values.ravel()[used], dtype=np.float64) for values in (one, two))
+    if not (np.ptp(a) and np.ptp(b)):  # a constant correlates with nothing
+        return Agreement(0.0, 0.0, np.inf)
     correlation = float(np.corrcoef(np.log(a), np.log(b))[0, 1])
     rank = float(np.corrcoef(_ranks(a), _ranks(b))[0, 1])
     return Agreement(correlation, rank, float(np.abs(a / a.mean() - b / b.mean()).mean()))

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def check_loader() -> Callable[..., None]:
-    """``check_loader(views, cache, key=itemgetter("key"))`` fails with what ``precompute.check_loader`` finds."""
+    """``check_loader(views, cache, key=...)`` fails with what ``precompute.check_loader`` finds."""
 
     def check(views: Iterable[Mapping[str, Any]], cache: SigmaCache, key: Key | None = None) -> None:
         from .loader_check import check_loader

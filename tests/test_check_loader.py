@@ -241,6 +241,56 @@ def test_a_flip_missing_in_some_views_and_one_wrong_key_are_found(rendered: Data
     assert check_loader(made, cache).findings[0].startswith(f"another frame's σ: the view of {made[2]['key']} ")
 
 
+@pytest.fixture(scope="module")
+def walk(tmp_path_factory: pytest.TempPathFactory) -> Data:
+    """Twelve frames of the rendered scene, in one sequence or two."""
+    root = tmp_path_factory.mktemp("walk") / "scene"
+    _write(root, None, 12, (120, 160), (80.0, 80.0, 80.0, 60.0))
+    return cached(open_source("hospital-sample", root, intrinsics=(80, 80, 80, 60)))
+
+
+@pytest.mark.parametrize("half", [False, True])
+@pytest.mark.parametrize("off", [3, 5])
+def test_the_frame_whose_sigma_it_is_is_named_also_where_it_is_some_rows_off(walk: Data, off: int, half: bool) -> None:
+    source, cache = walk
+    keys = cache.keys()
+    made = views(source, (56, 80))[:1]
+    wrong = keys[keys.index(made[0]["key"]) + off]
+    cache.annotate(made[0], wrong)
+    if half:  # no longer value for value
+        made[0]["sigma_Z2"] = made[0]["sigma_Z2"].astype(np.float16).astype(np.float32)
+    (found,) = check_loader(made, cache).findings
+    assert found == f"another frame's σ: the view of {made[0]['key']} holds that of {wrong}; pass annotate its own key"
+
+
+def test_other_values_may_be_those_of_a_frame_that_is_not_found(rendered: Data) -> None:
+    source, cache = rendered
+    (found,) = check_loader(annotated(views(source, (112, 112)), cache, rolled, "nearest"), cache).findings
+    assert found.endswith("; or it is that of another frame: pass annotate the view's own key")
+    assert "flip" not in found
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_constant_is_a_finding_of_its_own(rendered: Data) -> None:
+    source, cache = rendered
+    made = annotated(views(source, (112, 112)), cache, right, "nearest")
+    for view in made[1:]:
+        view["sigma_Z2"] = np.ones_like(view["depthmap"])
+    (found,) = check_loader(made, cache).findings
+    assert found.startswith("constant: sigma_Z2 is 1 at every pixel compared, in 3 of 4 views, so it weights nothing;")
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_sigma_without_any_value_is_a_finding(rendered: Data, value: float) -> None:
+    source, cache = rendered
+    made = views(source, (112, 112))
+    for view in made:
+        view["sigma_Z2"] = np.full_like(view["depthmap"], value)
+    (found,) = check_loader(made, cache).findings
+    assert found.startswith("no values: sigma_Z2 is NaN or +inf where depthmap is valid, in 4 of 4 views;")
+
+
 def test_what_the_loader_calls_invalid_is_left_out(rendered: Data) -> None:
     source, cache = rendered
     made = annotated(views(source, (112, 112)), cache, right, "nearest")
@@ -277,6 +327,8 @@ def test_views_that_cannot_be_checked_are_refused(rendered: Data) -> None:
     source, cache = rendered
     with pytest.raises(ParameterError, match="expected some views, got none"):
         check_loader([], cache)
+    with pytest.raises(ParameterError, match=r"""view: expected "key", .* got \['depthmap'\]; pass key="""):
+        check_loader([{"depthmap": np.ones((9, 9))}], cache)
     made = views(source, (112, 112))
     with pytest.raises(ParameterError, match=r"add cache\.annotate"):
         check_loader(made, cache)

@@ -1,14 +1,16 @@
 """CachedDepthDataset in a real DataLoader: start methods, workers that persist, and no growth over epochs."""
 
+from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from children import Watched
 from tiny_data import TinyData
 from torch.utils.data import DataLoader
 
-from depthvar.datasets import CachedDepthDataset, SigmaCache
+from depthvar.datasets import CachedDepthDataset, FrameNotFoundError, SigmaCache, attach
 from depthvar.precompute import execute, pipeline
 
 
@@ -18,6 +20,23 @@ def make(tiny: TinyData) -> CachedDepthDataset:
     dataset = CachedDepthDataset(tiny.source(), SigmaCache(job.cache), size=(12, 16), augment=True)
     dataset[0]  # the parent has open handles when it forks
     return dataset
+
+
+def of_a_missing_frame(view: Mapping[str, Any]) -> str:
+    return f"{view['key']}.missing"
+
+
+def test_an_error_of_a_worker_keeps_the_lines_of_its_traceback(tiny: TinyData) -> None:
+    cache = make(tiny).sigma
+    views = [{"depthmap": np.ones((24, 32)), "camera_intrinsics": np.eye(3), "key": "a\nb"}]
+    loader = DataLoader(attach(views, cache, of_a_missing_frame), num_workers=1)
+    with pytest.raises(FrameNotFoundError) as raised:
+        next(iter(loader))
+    first, second, *_, last = str(raised.value).rstrip().split("\n")
+    assert first == "Caught FrameNotFoundError in DataLoader worker process 0."
+    assert second == "Original Traceback (most recent call last):"
+    assert r"frame 'a\nb.missing' is not in the cache" in last
+    assert all(character.isprintable() for character in str(raised.value).replace("\n", ""))
 
 
 def samples(loader: DataLoader[Any]) -> dict[str, tuple[torch.Tensor, ...]]:

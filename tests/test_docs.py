@@ -71,6 +71,31 @@ def test_cached_and_in_loader_agree_on_a_stride(sample_run: Path) -> None:
     np.testing.assert_allclose(cached[inner][finite], fresh[inner][finite], rtol=2**-8)
 
 
+@pytest.mark.parametrize("sky", [10000.0, float("inf")])
+def test_the_in_loader_lines_keep_sky_that_the_loader_zeroes_apart_from_holes(sky: float) -> None:
+    """TartanAir's sky is 10000: taken for a hole once it is 0, it would leave the σ beside it far too small."""
+    import numpy as np
+    from tiny_data import make_depth
+
+    from depthvar.precompute import sigma_z2
+
+    depth = make_depth(24, 32, 0)
+    depth[depth == 0] = np.nan  # unknown
+    camera = [[40, 0, 16], [0, 40, 12], [0, 0, 1]]
+    expected = sigma_z2(depth, camera, max_depth=80)  # its far is +inf
+    (code,) = (block for block in blocks(README, "python") if "far = " in block)
+    lines = code.splitlines(keepends=True)
+    taken = next(number for number, line in enumerate(lines) if line.startswith("far = ")) + 1
+    view = {"depthmap": np.where(np.isinf(depth), np.float32(sky), depth), "camera_intrinsics": camera}
+    names: dict[str, object] = {"view": view}
+    exec("".join(lines[:taken]), names)
+    view["depthmap"] = np.where(view["depthmap"] == sky, np.float32(0), view["depthmap"])
+    exec("".join(lines[taken:]), names)
+    np.testing.assert_array_equal(view["sigma_Z2"], expected)
+    assert np.isinf(depth).any()
+    assert np.isnan(depth).any()
+
+
 def test_a_second_command_has_nothing_to_do(sample_run: Path) -> None:
     command = [str(Path(sys.executable).with_name("precompute")), "run", "--dataset", "hospital"]
     ran = subprocess.run(command, cwd=sample_run, env=clean_environment(), capture_output=True, text=True, check=True)

@@ -115,9 +115,29 @@ def test_held_out_frames_are_not_trained_on(coloured: TinyData) -> None:
     assert all(apart)
 
 
-def test_missing_cache_and_missing_images_are_one_line(coloured: TinyData, tmp_path: Path) -> None:
+def test_runs_of_another_loss_or_sigma_have_another_folder(
+    coloured: TinyData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    common = ["--dataset", str(coloured.toml), "--size", "12", "16", "--workers", "0", "--steps", "1"]
+    result = CliRunner().invoke(train.main, [*common, "--loss", "l1", "--sigma", "online"])
+    assert result.exit_code == 0, result.output
+    assert Path("runs/l1-online/checkpoint.pt").exists()
+
+
+def test_a_missing_sample_names_the_command_that_writes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(train.main, [])
+    assert result.exit_code == 1
+    message = "data/hospital-sample: no such folder; write the sample with `precompute run --dataset hospital`"
+    assert result.output == f"Error: {message}\n"
+
+
+@pytest.mark.parametrize("workers", ["0", "1"])
+def test_missing_cache_and_missing_images_are_one_line(coloured: TinyData, tmp_path: Path, workers: str) -> None:
     (coloured.root / "sigma_Z2.zarr").rename(tmp_path / "elsewhere.zarr")
-    result = run(coloured, tmp_path / "run", "--sigma", "cache")
+    result = run(coloured, tmp_path / "run", "--sigma", "cache", "--workers", workers)
+    assert len(result.output.splitlines()) == 1
     assert result.exit_code == 1
     assert isinstance(result.exception, SystemExit)  # no traceback
     assert "sigma_Z2.zarr: no cache is there" in result.output.splitlines()[-1]

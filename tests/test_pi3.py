@@ -2,6 +2,7 @@
 
 import math
 import pickle
+import re
 from pathlib import Path
 from typing import Any
 
@@ -419,6 +420,36 @@ def test_other_errors() -> None:
         Pi3LossGTOnlyNorm(normal_datasets=["room"])(pred, changed(views, dataset=lambda names: names[0]))
     with pytest.raises(ValueError, match=r"gt_raw\[0\]: no 'pts3d'; got \['camera_pose'"):
         Pi3LossGTOnlyNorm()(pred, [{k: v for k, v in view.items() if k != "pts3d"} for view in views])
+
+
+@pytest.mark.parametrize("make", LOSSES)
+def test_a_prediction_that_does_not_fit_is_told(make: Any) -> None:
+    pred, views = batch()
+    for key in pred:
+        rest = {name: value for name, value in pred.items() if name != key}
+        with pytest.raises(ValueError, match=rf"^pred: no '{key}'; got \['{next(iter(rest))}'\]$"):
+            make()(rest, views)
+    for poses in (pred["camera_poses"][:, :2], pred["camera_poses"][..., :3], torch.zeros(2, 3, 7)):
+        got = re.escape(str(tuple(poses.shape)))
+        with pytest.raises(ValueError, match=rf"pred\['camera_poses'\]: expected shape \(2, 3, 4, 4\).* got {got}$"):
+            make()(pred | {"camera_poses": poses}, views)
+    expected = make()(pred, views)[0]
+    assert make()(pred | {"camera_poses": pred["camera_poses"][..., :3, :]}, views)[0] == expected  # no last row
+
+
+def test_views_that_are_not_collated_are_told() -> None:
+    pred, views = batch()
+    with pytest.raises(ValueError, match=r"gt_raw\[0\]\['sigma_Z2'\]: .* got ndarray; collate the views into tensors"):
+        Pi3LossMipNeRFVariance()(pred, changed(views, sigma_Z2=Tensor.numpy))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
+def test_parameters_that_a_trainer_has_cast_are_the_same(dtype: torch.dtype) -> None:
+    pred, views = batch()
+    cast = changed(views, sigma_Z2_params=lambda rows: rows.to(dtype))
+    assert Pi3LossMipNeRFVariance()(pred, cast)[0].isfinite()
+    with pytest.raises(ValueError, match="loss expects"):
+        Pi3LossMipNeRFVariance(alpha_clamp=0.29)(pred, cast)
 
 
 # ---- Hydra: the overrides that people have, with another module path ----

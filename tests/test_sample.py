@@ -523,7 +523,18 @@ WAY_OUT = "call sample before that step and turn or flip the map along, or compu
         ({"size": (5, 5, 1)}, r"size: expected \(h, w\), two integers >= 1, got \(5, 5, 1\)"),
         ({"size": (5.5, 5)}, r"size: expected \(h, w\), two integers >= 1, got \(5.5, 5\)"),
         ({"size": 5}, r"size: expected \(h, w\), two integers >= 1, got 5"),
-        ({"valid": np.ones((40, 30), bool)}, r"valid: expected shape \(30, 40\) as size says, got \(40, 30\)"),
+        (
+            {"valid": np.ones((40, 30), bool)},
+            r"valid: expected bool of shape \(30, 40\) .*, got bool of \(40, 30\); pass depth",
+        ),
+        (
+            {"valid": np.ones((30, 40), np.uint8)},
+            r"valid: expected bool of shape \(30, 40\) .*, got uint8 of \(30, 40\)",
+        ),
+        (
+            {"intrinsics": np.full((3, 3), math.nan)},
+            r"intrinsics: expected finite fx, fy, cx, cy in pixels, got \[\[nan",
+        ),
         ({"resize": "area"}, r"resize: expected 'nearest' or 'linear', got 'area'"),
     ],
 )

@@ -88,6 +88,19 @@ def test_impossible_options_are_refused(tiny: TinyData) -> None:
         CachedDepthDataset(tiny.source(), sigma_z2, size=(0, 4))
     with pytest.raises(ParameterError, match="zoom: expected"):
         CachedDepthDataset(tiny.source(), sigma_z2, zoom=1.5)
+    with pytest.raises(ParameterError, match=r"size: expected \(h, w\) in pixels, .* got 224$"):
+        CachedDepthDataset(tiny.source(), sigma_z2, size=224)  # type: ignore[arg-type]
+    for sigma in ("sigma_Z2.zarr", None):
+        with pytest.raises(ParameterError, match=rf"sigma: expected a SigmaCache, .* got {sigma!r}; open a cache by"):
+            CachedDepthDataset(tiny.source(), sigma)  # type: ignore[arg-type]
+
+
+def test_attach_says_what_it_expects_of_samples(tiny: TinyData) -> None:
+    cache = SigmaCache("unused")
+    with pytest.raises(ParameterError, match=r"sample 0: expected a view, .* got a tuple with a Tensor; call cache\."):
+        attach([(torch.ones(2, 2), torch.ones(2, 2))], cache)[0]
+    with pytest.raises(ParameterError, match=r"""view: expected "key", .* got \['depthmap'\]; pass key="""):
+        attach([{"depthmap": np.ones((2, 2))}], cache)[0]
 
 
 @pytest.fixture

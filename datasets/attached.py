@@ -1,0 +1,76 @@
+"""σ² in a training's data loader: a wrapper around someone else's data set."""
+
+from collections.abc import Callable, Mapping, MutableMapping
+from os import PathLike
+from typing import Any, Literal
+
+from torch.utils.data import Dataset
+
+from .cache import SigmaCache
+from .errors import ParameterError
+from .frame import view_key
+
+Key = Callable[[Mapping[str, Any]], str | PathLike[str]]
+
+
+class AttachedDataset(Dataset[Any]):
+    """What :func:`attach` returns; every attribute that it lacks is the wrapped data set's."""
+
+    def __init__(self, dataset: Any, cache: SigmaCache, key: Key, resize: Literal["nearest", "linear"]) -> None:
+        self.dataset = dataset
+        self.cache = cache
+        self.key = key
+        self.resize = resize
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+        return len(self.dataset)
+
+    def __getitem__(self, index: Any) -> Any:
+        """Return the sample of the wrapped data set, its views with σ²."""
+        sample = self.dataset[index]
+        for view in [sample] if isinstance(sample, MutableMapping) else sample:
+            if not isinstance(view, MutableMapping):
+                raise ParameterError(
+                    f"sample {index}: expected a view, a dict with 'depthmap' and 'camera_intrinsics', or a list of "
+                    f"them, got a {type(sample).__name__} with a {type(view).__name__}; call cache.annotate in the "
+                    "data set, or SigmaCache.sample for samples of another form"
+                )
+            self.cache.annotate(view, self.key(view), self.resize)
+        return sample
+
+    def __getattr__(self, name: str) -> Any:
+        # Not its special methods: the DataLoader would fetch whole batches by __getitems__, past __getitem__.
+        if name.startswith("__") or "dataset" not in self.__dict__:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return getattr(self.dataset, name)
+
+
+def attach(
+    dataset: Any,
+    cache: SigmaCache,
+    key: Key = view_key,
+    *,
+    resize: Literal["nearest", "linear"] = "nearest",
+) -> AttachedDataset:
+    """Wrap a map-style data set, so that ``SigmaCache.annotate`` is called on each of its views.
+
+    For data sets whose samples are a view or a list of views, each a dict with ``depthmap`` (h, w) and
+    ``camera_intrinsics`` (3, 3) that say its crop and resize. One that also mirrors views must call
+    ``cache.annotate(view, key, flip=...)`` itself, since intrinsics cannot say a flip.
+
+    Base classes like DUSt3R's turn portrait views to landscape after ``_get_views`` has made them. A turned view is
+    refused. There, annotate inside ``_get_views``, and have what turns ``depthmap`` turn ``sigma_Z2`` too.
+
+    Args:
+        dataset: anything with ``__getitem__`` and ``__len__``; other attributes, such as ``set_epoch``, stay reachable.
+        cache: the cache of the frames.
+        key: tells the frame's key, or its absolute path, from a view; by default ``view["key"]``. For workers that
+            are spawned it must pickle: ``operator.itemgetter`` or a function of a module, no lambda.
+        resize: how the data set resizes depth; see ``SigmaCache.sample``.
+
+    Raises:
+        ParameterError: when a sample is taken that holds something else than such views, or a view without ``"key"``.
+        ParameterError, CacheError, FrameNotFoundError: when a sample is taken, as ``SigmaCache.sample``.
+    """
+    return AttachedDataset(dataset, cache, key, resize)
