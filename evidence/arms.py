@@ -10,16 +10,15 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
-from estimators import ESTIMATORS
+from estimators import ESTIMATORS, NATIVE
 from ground_truth import GroundTruth
-from rooms import INTRINSICS
+from rooms import INTRINSICS, NATIVE_INTRINSICS
 from torch import Tensor
 
 from depthvar.loss.functional import Weighting, inverse_depth_weight, mean_one, sigma_weight
 from depthvar.precompute import KernelParams, sigma_z2
 
 Weight = Callable[[Tensor, Tensor, Tensor], Tensor]
-EDGE = 0.03  # relative range in 3×3 from which a hard mask drops a pixel
 
 
 @dataclass(frozen=True)
@@ -29,7 +28,7 @@ class Arm:
     Attributes:
         weight: (σ in m, depth in m, valid), each (N, H, W), to a weight at least 0; called with finite σ and depth.
         sigma: where σ comes from: the kernel, ``"online"`` or ``"cached"`` or with other parameters, or one of
-            ``estimators.ESTIMATORS``.
+            ``estimators.ESTIMATORS`` of the supervised depth, or of ``NATIVE`` of the depth of twice the resolution.
         normalized: weights of mean 1 in every image.
     """
 
@@ -43,10 +42,15 @@ def form(weighting: Weighting, c: float = 1.0, floor: float = 0.0) -> Weight:
     return lambda sigma, depth, valid: sigma_weight(sigma.clamp_min(floor), depth, valid, weighting, c)
 
 
-def without_edges(sigma: Tensor, depth: Tensor, valid: Tensor) -> Tensor:
-    """Return 1, and 0 where depth varies by more than ``EDGE`` in 3×3; invalid neighbours do not count."""
-    far, near = (F.max_pool2d(torch.where(valid, sign * depth, -torch.inf)[:, None], 3, 1, 1)[:, 0] for sign in (1, -1))
-    return (far <= (1 + EDGE) * -near).to(depth.dtype)
+def without_edges(rtol: float) -> Weight:
+    """Return a weight of 1, and 0 where depth varies by more than ``rtol`` in 3×3; invalid neighbours do not count."""
+
+    def weight(sigma: Tensor, depth: Tensor, valid: Tensor) -> Tensor:
+        signed = (torch.where(valid, sign * depth, -torch.inf)[:, None] for sign in (1, -1))
+        far, near = (F.max_pool2d(each, 3, 1, 1)[:, 0] for each in signed)
+        return (far <= (1 + rtol) * -near).to(depth.dtype)
+
+    return weight
 
 
 def inverse_depth(sigma: Tensor, depth: Tensor, valid: Tensor) -> Tensor:
@@ -60,11 +64,14 @@ def one(sigma: Tensor, depth: Tensor, valid: Tensor) -> Tensor:
 ARMS = {
     "l1": Arm(one),
     "inverse_depth": Arm(inverse_depth),
-    "edge_mask": Arm(without_edges),
+    "inverse_depth_raw": Arm(inverse_depth, normalized=False),
+    "edge_mask_0.1": Arm(without_edges(0.1)),
+    "edge_mask_0.2": Arm(without_edges(0.2)),
     "inverse_sigma_raw": Arm(form("inverse_sigma"), normalized=False),
     "inverse_sigma": Arm(form("inverse_sigma")),
     "inverse_sigma_cached": Arm(form("inverse_sigma"), sigma="cached"),
     "inverse_sigma_difference": Arm(form("inverse_sigma"), sigma="difference"),
+    "inverse_sigma_native": Arm(form("inverse_sigma"), sigma="native_total"),
     "laplace_nll": Arm(lambda *maps: 2**0.5 * form("inverse_sigma")(*maps), normalized=False),
     "floor_0.1": Arm(form("inverse_sigma", floor=0.1)),
     "inverse_sqrt_sigma": Arm(form("inverse_sqrt_sigma")),
@@ -78,13 +85,16 @@ ARMS = {
     "difference_and_depth_0.01": Arm(form("inverse_sigma_and_depth", 0.01), sigma="difference"),
     "difference_and_depth_0.03": Arm(form("inverse_sigma_and_depth", 0.03), sigma="difference"),
     "difference_and_depth_0.1": Arm(form("inverse_sigma_and_depth", 0.1), sigma="difference"),
+    "native_and_depth_0.03": Arm(form("inverse_sigma_and_depth", 0.03), sigma="native_total"),
     "planarity_and_depth_0.03": Arm(form("inverse_sigma_and_depth", 0.03), sigma="planarity"),
 }
 
-SENSITIVITY = {  # 1/σ, mean-normalised, with one knob of the kernel changed; the defaults are 0.5, 0.3 and 5
+SENSITIVITY = {  # 1/σ, mean-normalised, with one or two knobs of the kernel changed; the defaults are 0.5, 0.3 and 5
     f"inverse_sigma_{name}_{value}": Arm(form("inverse_sigma"), sigma=KernelParams(**{name: value}))
     for name, values in {"lambda_prior": (0.0, 0.1, 1.0, 2.0), "alpha_clamp": (0.1, 0.5), "window": (3, 7)}.items()
     for value in values
+} | {
+    "inverse_sigma_alpha_clamp_0.1_window_3": Arm(form("inverse_sigma"), sigma=KernelParams(alpha_clamp=0.1, window=3))
 }
 
 
@@ -94,15 +104,20 @@ def sigma_of(source: str | KernelParams, given: GroundTruth) -> Tensor:
         return torch.from_numpy(sigma_z2(given.depth, INTRINSICS, source)).sqrt()
     if source in ("online", "cached"):
         return torch.from_numpy(getattr(given, source)).sqrt()
-    estimate, camera = ESTIMATORS[source], np.array(INTRINSICS)
-    return torch.from_numpy(np.stack([estimate(depth, camera) for depth in given.depth]).astype(np.float32))
+    if source in NATIVE:
+        inside, camera = NATIVE[source], np.array(NATIVE_INTRINSICS)
+        maps = [inside(depth, camera, 2) for depth in given.native]
+    else:
+        estimate, camera = ESTIMATORS[source], np.array(INTRINSICS)
+        maps = [estimate(depth, camera) for depth in given.depth]
+    return torch.from_numpy(np.stack(maps).astype(np.float32))
 
 
 def weights(arm: Arm, given: GroundTruth) -> Tensor:
     """Return the weights of an arm, (N, H, W) float32: finite, at least 0, and 0 at invalid pixels."""
     depth = torch.from_numpy(given.depth)
     sigma = sigma_of(arm.sigma, given)
-    known = depth.isfinite() & sigma.isfinite()
+    known = torch.from_numpy(given.valid) & sigma.isfinite()
     weight = arm.weight(torch.where(known, sigma, 1.0), torch.where(known, depth, 1.0), known)
     weight = torch.where(known, weight, 0.0)
     return mean_one(weight, known) if arm.normalized else weight

@@ -61,9 +61,7 @@ def save_faults(groups: Groups, path: Path) -> None:
         axis.set_title(measure.replace("_interior", "\ninterior").replace("_beyond", "\nbeyond"), fontsize=9)
         axis.set_xticks(range(len(truths)), truths, rotation=90, fontsize=8)
         axis.set_yticks(range(len(names)), names)
-    figure.supxlabel(
-        f"difference from plain L1 in %, {least} steps; blue is better; bold: interval leaves 0 out", fontsize=8
-    )
+    figure.supxlabel(f"difference from plain L1 in %, {least} steps; blue is better; bold: decided", fontsize=8)
     save(figure, path)
 
 

@@ -1,7 +1,8 @@
 """Ground truth with the faults of real pipelines, from the exact depth of :mod:`rooms`, and its σ².
 
 ``clean``: the central ray of each pixel. ``mixed``: at pixels that mix two surfaces, the mean of their rays (flying
-pixels). ``noise``: standard deviation 0.003 Z². ``misaligned``: each view shifted by a random -1, 0 or +1 pixel.
+pixels). ``noise``: standard deviation 0.003 Z². ``misaligned``: each view shifted by a random -1, 0 or +1 pixel; what
+comes in is unknown.
 ``resized``: every second pixel of a depth map of twice the resolution, as a nearest resize takes it, half a pixel off.
 ``all``: these four together.
 """
@@ -22,18 +23,26 @@ Depth = NDArray[np.float32]
 
 
 class GroundTruth(NamedTuple):
-    """What a training is given, (N, H, W) float32 each: planar depth in metres, +inf for sky; σ² in m².
+    """What a training is given, (N, H, W) float32 each: planar depth in metres, 0 unknown, +inf for sky; σ² in m².
 
     Attributes:
         depth: the supervised depth.
         online: σ² by the kernel on that depth, as in a loader.
         cached: σ² by the kernel on the depth of twice the resolution, looked up at the pixels, as from a cache. A
             nearest resize by 2 falls on stride 2: with ``resized`` and ``all`` it is the loader's but for the rays.
+        native: (N, 2H, 2W) the depth of twice the resolution. With ``resized`` and ``all`` every second pixel of it is
+            supervised; elsewhere it lies half of its pixels off.
     """
 
     depth: Depth
     online: Depth
     cached: Depth
+    native: Depth
+
+    @property
+    def valid(self) -> NDArray[np.bool_]:
+        """(N, H, W): where there is a depth to train on."""
+        return np.isfinite(self.depth) & (self.depth > 0)
 
 
 def ground_truth(kind: str, views: Views, seed: int = 0) -> GroundTruth:
@@ -45,9 +54,9 @@ def ground_truth(kind: str, views: Views, seed: int = 0) -> GroundTruth:
     native = degrade(views["native"], views["native_mean"], views["native_mixed"], seed, step=2, **faults)
     if everything or kind == "resized":
         depth = np.ascontiguousarray(native[:, ::2, ::2])
-        return GroundTruth(depth, sigma_z2(depth, INTRINSICS), look_up(native, "nearest"))
+        return GroundTruth(depth, sigma_z2(depth, INTRINSICS), look_up(native, "nearest"), native)
     depth = degrade(views["centre"], views["mean"], views["mixed"], seed, **faults)
-    return GroundTruth(depth, sigma_z2(depth, INTRINSICS), look_up(native, "linear"))
+    return GroundTruth(depth, sigma_z2(depth, INTRINSICS), look_up(native, "linear"), native)
 
 
 def degrade(
@@ -76,10 +85,11 @@ def degrade(
 
 
 def shift(depth: Depth, dv: int, du: int) -> Depth:
-    """Return (H, W) moved by whole pixels; what comes in repeats the border."""
+    """Return (H, W) moved by whole pixels; what comes in is 0, unknown: a border repeated would look flat."""
     height, width = depth.shape
     v, u = np.arange(height)[:, None] - dv, np.arange(width) - du
-    return depth[v.clip(0, height - 1), u.clip(0, width - 1)]
+    inside = (v >= 0) & (v < height) & (u >= 0) & (u < width)
+    return np.where(inside, depth[v.clip(0, height - 1), u.clip(0, width - 1)], np.float32(0))
 
 
 def look_up(native: Depth, resize: Resize) -> Depth:

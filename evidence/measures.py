@@ -11,10 +11,13 @@ from rooms import Views
 from scipy.ndimage import binary_dilation
 
 PRIMARY = ("abs_rel_interior", "delta_1.01_interior", "abs_rel_edge", "boundary_f1", "abs_rel_beyond_10m")
+REGIONS = ("interior", "edge", "below_3m", "3_to_10m", "beyond_10m")
+ERRORS = ("abs_rel", "delta_1.01", "delta_1.05", "mae")
 SECONDARY = (
-    "abs_rel", "delta_1.05_interior", "mae_interior_m", "abs_rel_below_3m", "abs_rel_3_to_10m", "flying",
+    "abs_rel", "flying", "flying_share",
+    *(name for error in ERRORS for region in REGIONS if (name := f"{error}_{region}") not in PRIMARY),
 )  # fmt: skip
-LARGER_IS_BETTER = ("delta_1.01_interior", "delta_1.05_interior", "boundary_f1")
+LARGER_IS_BETTER = ("boundary_f1", *(name for name in (*PRIMARY, *SECONDARY) if name.startswith("delta")))
 F1_RATIOS = (1.05, 1.10, 1.15, 1.20, 1.25)
 
 Map = NDArray[Any]
@@ -24,8 +27,10 @@ def measure(pred: Map, views: Views) -> dict[str, float]:
     """Return every measure of ``PRIMARY`` and ``SECONDARY``, over the pixels of all views; NaN over none.
 
     Beside edges is within 3×3 of a pixel that mixes two surfaces, the interior is elsewhere; sky counts nowhere.
-    ``flying`` is, over mixed pixels whose two surfaces are finite, the mean distance of the prediction to the nearer of
-    them, as a part of the gap between them: 0 on a surface, 0.5 half-way.
+    ``mae`` is in metres. ``flying`` is, over mixed pixels whose two surfaces are finite, the mean distance of the
+    prediction to the nearer of them, as a part of the gap between them: 0 on a surface, 0.5 half-way, more outside.
+    ``flying_share`` is, over those of them with a gap of 10 % of the depth or more, the part that hangs in the air:
+    between the surfaces, and a quarter of the gap or more from both.
 
     Args:
         pred: (N, H, W) depth in metres, finite and above 0.
@@ -35,7 +40,13 @@ def measure(pred: Map, views: Views) -> dict[str, float]:
     pred = pred.astype(np.float64)
     valid = np.isfinite(truth)
     beside = binary_dilation(mixed, np.ones((1, 3, 3), bool))
-    interior, edge = valid & ~beside, valid & beside
+    regions = {
+        "interior": valid & ~beside,
+        "edge": valid & beside,
+        "below_3m": valid & (truth < 3),
+        "3_to_10m": valid & (truth >= 3) & (truth <= 10),
+        "beyond_10m": valid & (truth > 10),
+    }
     safe = np.where(valid, truth, 1.0)
     error = np.abs(pred - safe)
     relative, ratio = error / safe, np.maximum(pred / safe, safe / pred)
@@ -43,18 +54,14 @@ def measure(pred: Map, views: Views) -> dict[str, float]:
     between = mixed & np.isfinite(far)
     gap = np.where(between, far, 1) - np.where(between, near, 0)
     flying = np.minimum(np.abs(pred - near), np.abs(pred - np.where(between, far, near))) / gap
+    in_the_air = (pred > near + gap / 4) & (pred < near + 3 * gap / 4)
+    errors = {"abs_rel": relative, "delta_1.01": ratio < 1.01, "delta_1.05": ratio < 1.05, "mae": error}
     return {
-        "abs_rel_interior": _mean(relative, interior),
-        "delta_1.01_interior": _mean(ratio < 1.01, interior),
-        "abs_rel_edge": _mean(relative, edge),
-        "boundary_f1": boundary_f1(pred, truth),
-        "abs_rel_beyond_10m": _mean(relative, valid & (truth > 10)),
         "abs_rel": _mean(relative, valid),
-        "delta_1.05_interior": _mean(ratio < 1.05, interior),
-        "mae_interior_m": _mean(error, interior),
-        "abs_rel_below_3m": _mean(relative, valid & (truth < 3)),
-        "abs_rel_3_to_10m": _mean(relative, valid & (truth >= 3) & (truth <= 10)),
+        "boundary_f1": boundary_f1(pred, truth),
         "flying": _mean(flying, between),
+        "flying_share": _mean(in_the_air, between & (gap >= 0.1 * near)),
+        **{f"{name}_{region}": _mean(errors[name], where) for region, where in regions.items() for name in ERRORS},
     }
 
 

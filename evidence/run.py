@@ -63,7 +63,7 @@ def train(run: Run, counts: Counts) -> dict[str, Any]:
     torch.manual_seed(run.seed)
     given = given_of(run.truth, run.seed, counts)
     depth = torch.from_numpy(given.depth)
-    valid = depth.isfinite()
+    valid = torch.from_numpy(given.valid)
     pictures, target = pictures_of(counts, "train"), with_mirrored(torch.where(valid, depth, 0.0))
     weight, count = with_mirrored(weights((ARMS | SENSITIVITY)[run.arm], given)), valid.sum((1, 2)).repeat(2)
     model = DepthNet().to(memory_format=torch.channels_last)

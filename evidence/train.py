@@ -13,7 +13,9 @@ goes on where it stopped. A run has one thread, on the CPU; a GPU is not used.
 
 import csv
 import itertools
+import math
 import os
+import statistics
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -32,21 +34,25 @@ from run import Counts, Run, train
 
 RESULTS = Path(__file__).with_name("results")
 RATES = (1e-3, 3e-3, 1e-2)
+TIE = 0.01
 BUDGETS = (600, 2400)
 ALL_FAULTS = "all"
 BASELINE = "l1"
-COMPARED = (
-    BASELINE, "inverse_depth", "inverse_sigma", "inverse_sqrt_sigma", "relative_0.03", "inverse_sigma_difference",
-    "difference_0.03", "difference_and_depth_0.03",
+COMPARED = (  # on every ground truth
+    BASELINE, "inverse_depth", "edge_mask_0.2", "inverse_sigma", "inverse_sigma_cached", "inverse_sigma_difference",
+    "difference_and_depth_0.03",
 )  # fmt: skip
-# Long runs at the largest rate, for the arm that was tuned to it after short ones and those it is to be told from.
-FASTEST, FAST_COMPARED = max(RATES), (BASELINE, "inverse_depth", "inverse_sigma", "inverse_sqrt_sigma")
+SHORT_ONLY = (  # too near to another for the time that a long run takes: another constant, or nearly the same weights
+    "edge_mask_0.1", "inverse_sigma_raw", "inverse_sigma_cached", "inverse_sigma_native", "laplace_nll", "floor_0.1",
+    "relative_0.01", "relative_0.1", "difference_0.01", "difference_0.03", "planarity_0.03", "sigma_and_depth_0.03",
+    "difference_and_depth_0.01", "difference_and_depth_0.1", "planarity_and_depth_0.03",
+)  # fmt: skip
 VARIED = "inverse_sigma"  # the arm whose knobs are varied, and whose learning rates the variants have
 SMOKE_ROOMS = {"train": 4, "validation": 1, "test": 1}
 
 COLUMNS = [each.name for each in fields(Run)] + [*PRIMARY, *SECONDARY, "gradient_mean", "gradient_max", "seconds"]
 
-Rates = dict[str, float]  # of each arm
+Rates = dict[tuple[str, int], float]  # of each arm and budget
 
 
 def read(path: Path) -> list[dict[str, Any]]:
@@ -109,14 +115,19 @@ def append(path: Path, row: dict[str, Any]) -> None:
         os.fsync(file.fileno())
 
 
-def arms_of(arms: Iterable[str], truth: str) -> list[str]:
-    """Return the arms that are run: all on the ground truth with all faults, else ``COMPARED``."""
-    return [arm for arm in arms if arm in COMPARED or truth == ALL_FAULTS]
+def arms_of(arms: Iterable[str], truth: str, is_long: bool) -> list[str]:
+    """Return the arms that are run: with all faults all, but for long runs of ``SHORT_ONLY``; else ``COMPARED``."""
+    return [arm for arm in arms if (arm in COMPARED or truth == ALL_FAULTS) and not (is_long and arm in SHORT_ONLY)]
 
 
-def tuning(arms: Iterable[str], steps: int) -> list[Run]:
-    """Return a run for each rate and arm; ground truth with all faults, one seed."""
-    return [Run(arm, ALL_FAULTS, lr, 0, steps, "validation") for arm in arms for lr in RATES]
+def tuning(arms: Iterable[str], budgets: Sequence[int]) -> list[Run]:
+    """Return a run for each budget, rate and arm; ground truth with all faults, one seed."""
+    return [
+        Run(arm, ALL_FAULTS, lr, 0, steps, "validation")
+        for steps in budgets
+        for arm in arms_of(arms, ALL_FAULTS, steps > min(budgets))
+        for lr in RATES
+    ]
 
 
 def study(arms: Iterable[str], truths: Iterable[str], seeds: int, budgets: Sequence[int], rates: Rates) -> list[Run]:
@@ -125,36 +136,48 @@ def study(arms: Iterable[str], truths: Iterable[str], seeds: int, budgets: Seque
     Ground truth with single faults has the least budget only.
     """
     return [
-        Run(arm, truth, rates[arm], seed, steps, "test")
+        Run(arm, truth, rates[arm, steps], seed, steps, "test")
         for steps, seed, truth in itertools.product(budgets, range(seeds), truths)
         if truth == ALL_FAULTS or steps == min(budgets)
-        for arm in arms_of(arms, truth)
+        for arm in arms_of(arms, truth, steps > min(budgets))
     ]
 
 
 def sensitivity(seeds: int, budgets: Sequence[int], rates: Rates) -> list[Run]:
     """Return the runs of ``SENSITIVITY``: ground truth with all faults, least budget, the rate of ``VARIED``."""
     steps = min(budgets)
-    return [Run(arm, ALL_FAULTS, rates[VARIED], seed, steps, "test") for seed in range(seeds) for arm in SENSITIVITY]
+    rate = rates[VARIED, steps]
+    return [Run(arm, ALL_FAULTS, rate, seed, steps, "test") for seed in range(seeds) for arm in SENSITIVITY]
 
 
-def one_rate(arms: Iterable[str], seeds: int, budgets: Sequence[int], rate: float) -> list[Run]:
-    """Return runs with all faults, all at one rate: is it the loss, or the rate? Long ones of ``COMPARED`` only."""
+def one_rate(arms: Iterable[str], seeds: int, budgets: Sequence[int], rates: Rates) -> list[Run]:
+    """Return runs with all faults, all arms of a budget at one rate: is it the loss, or the rate?"""
     return [
-        Run(arm, ALL_FAULTS, rate, seed, steps, "test")
+        Run(arm, ALL_FAULTS, common_rate(rates, steps), seed, steps, "test")
         for steps, seed in itertools.product(budgets, range(seeds))
-        for arm in arms
-        if arm in COMPARED or steps == min(budgets)
+        for arm in arms_of(arms, ALL_FAULTS, steps > min(budgets))
     ]
 
 
 def chosen_rates(rows: Iterable[dict[str, Any]]) -> Rates:
-    """Return the learning rate of each arm that had the least AbsRel on the validation rooms."""
-    tried: dict[str, dict[float, float]] = defaultdict(dict)
+    """Return the learning rate of each arm and budget: the largest of those that are as good as the best.
+
+    That is within ``TIE`` of the least AbsRel on the validation rooms: one seed tells no smaller differences, and a
+    rate that is too small costs boundaries.
+    """
+    tried: dict[tuple[str, int], dict[float, float]] = defaultdict(dict)
     for row in rows:
         if row["abs_rel"] >= 0:  # a diverged run is NaN
-            tried[row["arm"]][row["abs_rel"]] = row["lr"]
-    return {arm: rates[min(rates)] for arm, rates in tried.items()}
+            tried[row["arm"], row["steps"]][row["lr"]] = row["abs_rel"]
+    return {
+        key: max(rate for rate, error in errors.items() if error <= (1 + TIE) * min(errors.values()))
+        for key, errors in tried.items()
+    }
+
+
+def common_rate(rates: Rates, steps: int) -> float:
+    """Return the learning rate that most arms chose for a budget; NaN where none was tuned."""
+    return statistics.mode([rate for (_, budget), rate in rates.items() if budget == steps] or [math.nan])
 
 
 def need_rates(runs_of: Callable[[Rates], list[Run]], path: Path) -> list[Run]:
@@ -166,9 +189,9 @@ def need_rates(runs_of: Callable[[Rates], list[Run]], path: Path) -> list[Run]:
     try:
         return runs_of(chosen_rates(read(path)))
     except KeyError as error:
-        arm = error.args[0]
+        arm, steps = error.args[0]
         raise click.ClickException(
-            f"{path}: no learning rate of {arm} yet; run: python evidence/train.py tune --arms {arm}"
+            f"{path}: no learning rate of {arm} for {steps} steps yet; run: python evidence/train.py tune --arms {arm}"
         ) from None
 
 
@@ -215,14 +238,12 @@ def main(
         counts, steps, seeds, jobs = SMOKE_ROOMS, [5], 1, 1
     rates, table = out / "lr.csv", out / "training.csv"
     if what in ("tune", "all"):
-        execute(tuning(arms, min(steps)), rates, jobs, counts, click.echo)
+        execute(tuning(arms, steps), rates, jobs, counts, click.echo)
     if what in ("study", "all"):
         runs = need_rates(lambda known: study(arms, truths, seeds, steps, known), rates)
         execute(runs, table, jobs, counts, click.echo)
     if what in ("one-rate", "all"):
-        runs = need_rates(lambda known: one_rate(arms, seeds, steps, known[BASELINE]), rates)
-        fast = [arm for arm in arms if arm in FAST_COMPARED]
-        runs += one_rate(fast, seeds, [each for each in steps if each > min(steps)], FASTEST)
+        runs = need_rates(lambda known: one_rate(arms, seeds, steps, known), rates)
         execute(runs, table, jobs, counts, click.echo)
     if what in ("sensitivity", "all"):
         execute(need_rates(lambda known: sensitivity(seeds, steps, known), rates), table, jobs, counts, click.echo)

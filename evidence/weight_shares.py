@@ -27,7 +27,7 @@ COLUMNS = ("loss", "beside_edges", "below_3m", "beyond_10m", "effective", "large
 def shares(arm: Arm, given: GroundTruth, views: rooms.Views) -> tuple[float, ...]:
     """Return the numbers of a row; weights are those of mean 1 in every image, or raw where the arm is."""
     weight = weights(arm, given).double()
-    valid = torch.from_numpy(np.isfinite(given.depth))
+    valid = torch.from_numpy(given.valid)
     edge = torch.from_numpy(binary_dilation(views["mixed"], np.ones((1, 3, 3), bool)))
     depth = torch.from_numpy(given.depth)
     total = weight.sum()
