@@ -217,7 +217,7 @@ def edit(path: Path, **changes: object) -> None:
 
 
 def refused(cache: Path, tiny: TinyData, message: str) -> None:
-    """Assert that everything that opens a cache refuses this one, and writes nothing; --clear removes group b at most."""
+    """Assert that everything that opens a cache refuses this one, and writes nothing; --clear removes its group."""
     before = contents(tiny.root)
     for act in (
         lambda: SigmaCache(cache).read("b/depth/000.npy"),
