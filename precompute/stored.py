@@ -11,7 +11,7 @@ from zarr.core.sync import sync
 
 from depthvar.datasets.content import check_key
 from depthvar.datasets.errors import CacheError, DepthVarError
-from depthvar.datasets.format import GroupLayout, checked_array, decode_keys, find_node, level_name
+from depthvar.datasets.format import GroupLayout, checked_array, decode_keys, find_node, level_name, unreadable
 
 from .plan import StoredGroup
 
@@ -55,13 +55,20 @@ def array_names(parameters: Mapping[str, Any]) -> list[str]:
 
 
 def missing(root: zarr.Group, name: str, parameters: Mapping[str, Any]) -> list[str]:
-    """Return what of a group is not there: its own name, and its arrays' without it."""
+    """Return what of a group is not there: its own name, and its arrays' without it.
+
+    Raises:
+        CacheError: the machine cannot tell.
+    """
     paths = {name: name} | {array: f"{name}/{array}" for array in array_names(parameters)}
 
     async def lost() -> list[str]:  # a look at the name alone: opening each takes milliseconds a group
         return [each for each, path in paths.items() if not await (root.store_path / path / "zarr.json").exists()]
 
-    return sync(lost())
+    try:
+        return sync(lost())
+    except OSError as error:
+        raise unreadable(f"{root.store_path}/{name}", error) from error
 
 
 def read_group(group: zarr.Group | zarr.Array[Any], name: str, *, tolerant: bool = False) -> StoredGroup:
