@@ -34,10 +34,11 @@ def at_tuned_rates(rows: Rows, rates: Rates) -> Groups:
 
 
 def at_one_rate(rows: Rows, rates: Rates) -> Groups:
-    """Return the runs with all faults at the rate that most arms chose for the budget."""
+    """Return the runs with all faults at the rate that most arms chose for the budget, where plain L1 has it."""
     with_all = [row for row in rows if row["truth"] == ALL_FAULTS and row["arm"] in ARMS]
     one = {steps: common_rate(rates, steps) for steps in {row["steps"] for row in with_all}}
-    return grouped(row for row in with_all if row["lr"] == one[row["steps"]])
+    groups = grouped(row for row in with_all if row["lr"] == one[row["steps"]])
+    return {key: group for key, group in groups.items() if BASELINE in group}
 
 
 def knobs(rows: Rows, rates: Rates) -> Groups:
