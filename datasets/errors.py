@@ -12,6 +12,9 @@ _USER = re.compile(r"""(?<=://)(?:[^\s'"@/]*|[^\s'"@]*:[^\s'"@]*)@""")  # a secr
 _QUERY = re.compile(r"""(://[^\s'"?]*)\?[^\s'"]*[^\s'":;,.)]""")  # signatures and tokens
 
 
+REPAIR = "`precompute validate --clear` and then `precompute run` repair it"  # what is damaged below a cache's root
+
+
 def hide_credentials(text: str) -> str:
     """Return text with ``***`` for the user, password and query of every URL in it."""
     return _QUERY.sub(r"\1?***", _USER.sub("***@", text)) if "://" in text else text

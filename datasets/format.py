@@ -11,13 +11,13 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .content import check_content
-from .errors import CacheError, ParameterError
+from .errors import REPAIR, CacheError, ParameterError
 from .paths import stays_below
 
 FORMAT = "depthvar-sigma_Z2"
@@ -38,7 +38,6 @@ DIGEST_BYTES = 32
 NOT_DONE = bytes(DIGEST_BYTES)
 FAILED = b"\xff" * DIGEST_BYTES
 
-_BOOKKEEPING = ("intrinsics", "key", "digest", "source_stat")
 _RESERVED = re.compile(r"sigma_Z2(_s\d+)?|depth|intrinsics|key|digest|source_stat|_root|zarr\.json|__.*|.*@\d+x\d+")
 
 
@@ -135,7 +134,7 @@ class GroupLayout:
         """Raise CacheError where no cache of this format has such a group, or one of so many rows."""
         numbers = (self.height, self.width, self.shard_frames, self.key_bytes)
         if not all(type(number) is int and number > 0 for number in numbers):
-            raise CacheError(f"{where}: expected whole numbers above 0, got {self}; compute anew with --overwrite")
+            raise CacheError(f"{where}: expected whole numbers above 0, got {self}; {REPAIR}")
         frames = shard_frames(self.height, self.width, (1,))
         most = min(MAX_SHARDS * self.shard_frames, MAX_ROWS_BYTES // (self.key_bytes + DIGEST_BYTES + 32 + 16))
         for what, limit, got in (
@@ -173,6 +172,17 @@ class GroupLayout:
         layout = cls(*numbers)
         layout.check(0, where)
         return sequence, layout
+
+
+def array_names(strides: Iterable[int], with_depth: bool) -> list[str]:
+    """Return the arrays of every group, in the order in which they are created: without digests none is complete."""
+    return [*map(level_name, strides), *["depth"] * with_depth, "intrinsics", "key", "source_stat", "digest"]
+
+
+def folders_of(name: str) -> list[str]:
+    """Return the folders above a group or file, the outermost first."""
+    parts = name.split("/")
+    return ["/".join(parts[:count]) for count in range(1, len(parts))]
 
 
 def array_arguments(
@@ -257,70 +267,6 @@ def array_metadata(array: Any) -> dict[str, Any]:
     """Return the content of an open array's ``zarr.json`` in a form that compares (NaN equals NaN)."""
     metadata: dict[str, Any] = json.loads(json.dumps(array.metadata.to_dict(), default=str))
     return {name: str(value) if name == "fill_value" else value for name, value in metadata.items()}
-
-
-def unreadable(where: str, error: OSError) -> CacheError:
-    """Return the error of a fault of the machine (too many open files, no permission, …): nothing stored is damaged."""
-    return CacheError(f"{where}: cannot be read: {error.strerror or error}; mend that and try again")
-
-
-def _as_stored(group: Any) -> Any:
-    """Return a group without consolidated metadata: nobody keeps them up to date, and Zarr would believe them."""
-    import zarr
-
-    if not isinstance(group, zarr.Group) or group.metadata.consolidated_metadata is None:
-        return group
-    mode: Literal["r", "r+"] = "r" if group.read_only else "r+"
-    return zarr.open_group(group.store_path, mode=mode, zarr_format=3, use_consolidated=False)
-
-
-def find_node(group: Any, name: str) -> Any:
-    """Return a group or array below an open group, None where there is none.
-
-    Raises:
-        CacheError: it is damaged, or cannot be read.
-    """
-    from zarr.core.sync import sync
-
-    try:
-        node = _as_stored(_as_stored(group).get(name))
-        if node is None and sync((group.store_path / name / "zarr.json").exists()):
-            raise ValueError("a field is missing")  # which Zarr takes for a node that is not there
-        return node
-    except OSError as error:
-        raise unreadable(f"{group.store_path}/{name}", error) from error
-    except Exception as error:  # whatever Zarr raises
-        raise CacheError(
-            f"{group.store_path}/{name} is damaged: unreadable zarr.json ({error}); compute anew with --overwrite"
-        ) from error
-
-
-def checked_array(group: Any, name: str, layout: GroupLayout, strides: tuple[int, ...] = (1,)) -> Any:
-    """Return an array of an open group, once its metadata is what the format implies, but for the number of frames.
-
-    So nothing is allocated, and no codec called, that metadata made by others ask for.
-
-    Raises:
-        CacheError: it is not there, is a group, or its metadata says something else.
-    """
-    import zarr
-
-    array = find_node(group, name)
-    if not isinstance(array, zarr.Array):
-        got = "nothing" if array is None else "a group"
-        raise CacheError(
-            f"{group.store_path}/{name} is damaged: expected an array, got {got}; compute anew with --overwrite"
-        )
-    expected = expected_metadata(layout, layout.shard_frames, strides, False)[name]
-    found = array_metadata(array)
-    for field, value in expected.items():
-        if found.get(field) != (value if field != "shape" else [*array.shape[:1], *value[1:]]):
-            raise CacheError(
-                f"{group.store_path}/{name}: {field} is damaged or foreign: expected {value}, got {found.get(field)}; "
-                "compute anew with --overwrite"
-            )
-    layout.check(array.shape[0], f"{group.store_path}/{name}")
-    return array
 
 
 def check_root(attributes: Mapping[str, Any], where: str) -> dict[str, Any]:

@@ -17,13 +17,11 @@ from .format import (
     ROOT_SEQUENCE,
     GroupLayout,
     check_root,
-    checked_array,
     decode_keys,
-    find_node,
     level_name,
     level_shape,
-    unreadable,
 )
+from .nodes import checked_array, failure, find_node
 from .shard import open_level, read_row
 
 
@@ -51,10 +49,10 @@ class OpenGroup:
         except CacheError:
             raise
         except Exception as error:  # whatever codecs raise on damaged bytes
-            raise _failure(f"{where}, stride {stride}", error) from error
+            raise failure(f"{where}, stride {stride}", error) from error
         height, width = level_shape(self.layout.height, self.layout.width, stride)
         if values.shape != (len(range(height)[rows]), width) or not values.min() >= 0:  # a NaN is the smallest
-            raise _failure(f"{where}, stride {stride}", "stored values are missing, or negative")
+            raise failure(f"{where}, stride {stride}", "stored values are missing, or negative")
         return values
 
     def _level(self, stride: int) -> Any:
@@ -76,7 +74,7 @@ class OpenGroup:
         try:
             return read_row(self.digests, row) == self.digest_of(row)
         except Exception as error:
-            raise _failure(f"{self.where}/digest", error) from error
+            raise failure(f"{self.where}/digest", error) from error
 
 
 class OpenCache:
@@ -195,7 +193,7 @@ def open_root(path: str, parameters: dict[str, Any] | None) -> tuple[Any, dict[s
     except (FileNotFoundError, NotADirectoryError):
         raise CacheError(f"{path}: no cache is there; write one with `precompute run`, or check the path") from None
     except OSError as error:
-        raise unreadable(path, error) from error
+        raise failure(path, error) from error
     except Exception as error:  # whatever a damaged zarr.json or a remote store raises
         raise CacheError(f"{path}: cannot be opened as a Zarr group: {error}") from error
     attributes = check_root(node.attrs.asdict(), path)
@@ -227,7 +225,7 @@ def _open_group(root: Any, name: str, where: str) -> OpenGroup | None:
     except CacheError:
         raise
     except Exception as error:
-        raise _failure(where, error) from error
+        raise failure(where, error) from error
     rows = {key: row for row, key in enumerate(keys) if key}
     return OpenGroup(where, node, layout, rows, digests, digest, intrinsics)
 
@@ -248,14 +246,3 @@ def _are_intrinsics(values: NDArray[np.float64]) -> bool:
 def _differences(old: dict[str, Any], new: dict[str, Any]) -> str:
     names = (name for name in dict.fromkeys((*old, *new)) if old.get(name) != new.get(name))
     return "; ".join(f"{name} was {old.get(name)!r} and is {new.get(name)!r}" for name in names)
-
-
-def _failure(where: str, error: Exception | str) -> CacheError:
-    """Return the error of what cannot be read: by a fault of the machine, or because stored bytes are damaged.
-
-    A part that is gone, or of another kind than it should be, is damage.
-    """
-    lost = isinstance(error, FileNotFoundError | NotADirectoryError | IsADirectoryError)
-    if isinstance(error, OSError) and not lost:
-        return unreadable(where, error)
-    return CacheError(f"{where}: damaged ({error}); `precompute validate --clear` and then `precompute run` repair it")

@@ -1,10 +1,10 @@
 """What validation reports: a finding, and the repairs that it names."""
 
-import errno
 from dataclasses import dataclass
 
 from depthvar.datasets.errors import CacheError
 from depthvar.datasets.format import FAILED, NOT_DONE
+from depthvar.datasets.nodes import failure, is_machine_fault
 
 from .plan import StoredGroup
 
@@ -13,7 +13,6 @@ SEE_WHY = f"{RUN_AGAIN} and --on-error fail, which says why; mend the file"
 RESTORE = f"restore the file; if it is to be another one from now on, then {RUN_AGAIN}"
 CLEAR = f"`precompute validate --clear`, then {RUN_AGAIN}"
 OVERWRITE = f"{RUN_AGAIN} and --overwrite"
-MACHINE_FAULTS = {getattr(errno, name) for name in ("EACCES", "EPERM", "EMFILE", "ENFILE", "ENOMEM", "EIO", "ESTALE")}
 EXPECTED = "σ² ≥ 0 in the limits of the parameters, finite exactly where the depth is valid"
 
 
@@ -47,8 +46,8 @@ def is_done(group: StoredGroup, row: int) -> bool:
 def refuse_machine_fault(error: Exception, where: str) -> None:
     """Raise CacheError where an error says that the machine could not read: that is no finding, nothing is damaged."""
     fault = error.__cause__ if isinstance(error, CacheError) else error
-    if isinstance(fault, OSError) and fault.errno in MACHINE_FAULTS:
-        raise CacheError(f"{where}: cannot be read: {fault.strerror}; mend that and validate again") from error
+    if fault is not None and is_machine_fault(fault):
+        raise failure(where, fault) from error
 
 
 def text_of(error: Exception) -> str:

@@ -11,7 +11,7 @@ from depthvar.datasets.errors import CacheError, ParameterError, SourceError
 from depthvar.datasets.format import FORMAT, FORMAT_VERSION, check_root, frame_bytes, seal, unseal
 from depthvar.datasets.source import DepthSource
 
-from . import store
+from . import removal, store
 from .execute import Execute
 from .fingerprint import differences, fingerprint, provenance
 from .kernel_numba import warm_up
@@ -155,7 +155,7 @@ def run(
         with creating(job.cache, part):
             root = store.open_existing(job.cache)
         if overwrite and root is not None:
-            store.remove(root)
+            removal.remove(root)
             root = None
         plan = _plan(job, root)
         claim(plan.identity(fingerprint(job.parameters())))
@@ -163,7 +163,7 @@ def run(
             root = _describe(job, plan, store.open_existing(job.cache))  # another part may have created it by now
             store.prepare(root, plan.groups, job.strides, job.with_depth)
         if part is None:
-            store.remove_partial(job.cache)
+            removal.remove_partial(job.cache)
         tasks = choose(plan, part, limit)
         yield make_outlook(plan, tasks, job)
         if tasks and job.device == "cpu":

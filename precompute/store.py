@@ -6,7 +6,6 @@ a shard's digests are zeroed first, then its maps are written, and its digests a
 import asyncio
 import os
 import re
-import shutil
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -16,23 +15,23 @@ from typing import Any
 import numpy as np
 import zarr
 from numpy.typing import NDArray
-from zarr.abc.store import Store
 from zarr.storage import LocalStore, StorePath
 
-from depthvar.datasets.errors import CacheError
+from depthvar.datasets.errors import REPAIR, CacheError
 from depthvar.datasets.format import (
     DIGEST_BYTES,
-    FORMAT,
     array_arguments,
     array_metadata,
+    array_names,
     encode_keys,
     expected_metadata,
-    find_node,
+    folders_of,
     seal,
 )
+from depthvar.datasets.nodes import find_array, find_node
 
 from .plan import GroupPlan
-from .stored import array_names, array_of, missing, read_group, understood
+from .stored import missing, understood
 
 
 @contextmanager
@@ -49,7 +48,7 @@ def writing(where: str) -> Iterator[None]:
         ) from error
 
 
-def _refuse_links(path: StorePath) -> None:
+def refuse_links(path: StorePath) -> None:
     """Raise CacheError where a folder on the way from the root of a local cache to a stored object is a symlink."""
     if isinstance(path.store, LocalStore):
         folder = os.path.dirname(path.path)
@@ -71,7 +70,7 @@ def open_existing(url: str) -> zarr.Group | None:
         return zarr.open_group(url, mode="r+", zarr_format=3, use_consolidated=False)  # a copy that may be old
     except (FileNotFoundError, FileExistsError, NotADirectoryError):
         path = Path(url)
-        if "://" not in url and path.exists() and not (path.is_dir() and all(map(_is_partial, path.iterdir()))):
+        if "://" not in url and path.exists() and not (path.is_dir() and all(map(is_partial, path.iterdir()))):
             raise CacheError(
                 f"{url}: exists and is not a depthvar cache; pass another --out, or remove it by hand"
             ) from None
@@ -92,52 +91,12 @@ def create(url: str, attributes: Mapping[str, Any]) -> zarr.Group:
         return zarr.create_group(url, zarr_format=3, attributes=seal(attributes))
 
 
-def _is_partial(path: Path) -> bool:
+def is_partial(path: Path) -> bool:
     """Say whether a file is one that Zarr was writing when its process died, before it gave it its name."""
     return re.fullmatch(r"(zarr|\d+)\.[0-9a-f]{32}\.partial", path.name) is not None
 
 
-def remove_partial(cache: str) -> None:
-    """Remove what dead runs were writing from a cache of ours that nobody else writes."""
-    with writing(cache):
-        for folder, _, names in os.walk(cache):  # of a URL: nothing, such stores leave nothing either
-            for path in (Path(folder, name) for name in names):
-                if _is_partial(path):
-                    path.unlink()
-
-
-def remove(root: zarr.Group) -> None:
-    """Remove a cache for ``--overwrite``: every digest first, the root's metadata last.
-
-    So whatever remains after a kill holds no frame that counts as done, and is still known as ours.
-
-    Raises:
-        CacheError: the group is not a depthvar cache.
-    """
-    if root.attrs.get("format") != FORMAT:
-        raise CacheError(
-            f"{root.store_path}: not a depthvar cache: --overwrite refuses to remove it; pass another --out"
-        )
-
-    async def remove_all(store: Store, prefix: str) -> None:
-        metadata = f"{prefix}zarr.json"
-        keys = [key async for key in store.list_prefix(prefix) if key != metadata]
-        for key in sorted(keys, key=lambda key: "/digest/" not in key):
-            await store.delete(key)
-        if isinstance(store, LocalStore):  # empty folders are left
-            for folder in store.root.iterdir():
-                if folder.is_symlink():
-                    folder.unlink()  # what it leads to is not ours
-                elif folder.is_dir():
-                    shutil.rmtree(folder)
-        await store.delete(metadata)
-
-    store, path = root.store_path.store, root.store_path.path
-    with writing(str(root.store_path)):
-        _wait(remove_all(store, f"{path}/" if path else ""))
-
-
-def _wait(coroutine: Coroutine[Any, Any, None]) -> None:
+def wait(coroutine: Coroutine[Any, Any, None]) -> None:
     """Run a coroutine of a store to its end, also where a loop is running already (a notebook)."""
     with ThreadPoolExecutor(1) as pool:
         pool.submit(asyncio.run, coroutine).result()
@@ -160,7 +119,7 @@ def _require_group(root: zarr.Group, plan: GroupPlan) -> zarr.Group:
         if "digest" not in group and group.attrs.asdict() != attributes:
             group.attrs.put(attributes)
         return group
-    raise CacheError(f"{root.store_path}/{plan.name}: expected a group, got an array; compute anew with --overwrite")
+    raise CacheError(f"{root.store_path}/{plan.name}: expected a group, got an array; {REPAIR}")
 
 
 def prepare(root: zarr.Group, groups: Sequence[GroupPlan], strides: tuple[int, ...], with_depth: bool) -> None:
@@ -178,21 +137,21 @@ def prepare(root: zarr.Group, groups: Sequence[GroupPlan], strides: tuple[int, .
         plan.layout.check(plan.rows, where)
         arguments = array_arguments(plan.layout, plan.rows, strides, with_depth)
         for name in arguments:
-            _refuse_links(root.store_path / plan.name / name / "zarr.json")
+            refuse_links(root.store_path / plan.name / name / "zarr.json")
         with writing(where), understood(where):
             complete = not missing(root, plan.name, {"strides": strides, "with_depth": with_depth})
             if not complete:  # chunks too, which a killed deletion may have left
-                _wait((root.store_path / plan.name / "digest").delete_dir())
+                wait((root.store_path / plan.name / "digest").delete_dir())
             group = _require_group(root, plan)
             expected = expected_metadata(plan.layout, plan.rows, strides, with_depth)
-            for name in sorted(arguments, key=lambda name: name == "digest"):
+            for name in array_names(strides, with_depth):
                 there = find_node(group, name) is not None
-                if there and not complete and array_metadata(array_of(group, name)) != expected[name]:
+                if there and not complete and array_metadata(find_array(group, name)) != expected[name]:
                     del group[name]
                     there = False
                 if not there:
                     group.create_array(name, **arguments[name])
-                elif (array := array_of(group, name)).shape[0] != plan.rows:
+                elif (array := find_array(group, name)).shape[0] != plan.rows:
                     array.resize((plan.rows, *array.shape[1:]))
         check_arrays(group, plan, strides, with_depth)
 
@@ -204,50 +163,21 @@ def check_arrays(group: zarr.Group, plan: GroupPlan, strides: tuple[int, ...], w
         CacheError: naming the array, the field, what was expected and what is there.
     """
     for name, expected in expected_metadata(plan.layout, plan.rows, strides, with_depth).items():
-        got = array_metadata(array_of(group, name))
+        got = array_metadata(find_array(group, name))
         for field in expected:
             if got.get(field) != expected[field]:
                 raise CacheError(
                     f"{group.store_path}/{name}: {field} is damaged or foreign: expected {expected[field]}, "
-                    f"got {got.get(field)}; compute anew with --overwrite"
+                    f"got {got.get(field)}; {REPAIR}"
                 )
 
 
-def clear_shard(root: zarr.Group, name: str, start: int) -> None:
-    """Make the next run compute a shard again: its digests go, and its bookkeeping where that is damaged.
-
-    Without intrinsics the keys go too: a row with a key and nothing else is one whose frame is gone.
-    """
-    group = root[name]
-    columns = {column for column, first in read_group(group, name, tolerant=True).damaged if first == start}
-    columns |= {"digest", "key"} if "intrinsics" in columns else {"digest"}
-    for column in columns:
-        _delete_chunk(array_of(group, column), start)  # type: ignore[arg-type]
-
-
-def clear_group(root: zarr.Group, name: str, parameters: Mapping[str, Any]) -> None:
-    """Make the next run compute a group anew: its digests go first. Of a folder of groups its metadata alone goes."""
-    path = root.store_path / name
-    for array in reversed(array_names(parameters)):
-        _refuse_links(path / array / "zarr.json")
-        with writing(str(path)):
-            _wait((path / array).delete_dir())
-    with writing(str(path)):
-        _wait((path / "zarr.json").delete())
-
-
-def folders_of(name: str) -> list[str]:
-    """Return the folders above a path, the outermost first."""
-    parts = name.split("/")
-    return ["/".join(parts[:count]) for count in range(1, len(parts))]
-
-
-def _delete_chunk(array: zarr.Array[Any], start: int) -> None:
+def delete_chunk(array: zarr.Array[Any], start: int) -> None:
     """Delete the stored object (a chunk, or a shard) that holds the row ``start``."""
     path = _chunk_path(array, start)
-    _refuse_links(path)
+    refuse_links(path)
     with writing(str(path)):
-        _wait(path.delete())
+        wait(path.delete())
 
 
 def _chunk_path(array: zarr.Array[Any], start: int) -> StorePath:
@@ -258,14 +188,14 @@ def _chunk_path(array: zarr.Array[Any], start: int) -> StorePath:
 
 def _write_rows(group: zarr.Group, name: str, start: int, values: NDArray[Any]) -> None:
     """Write the rows of a whole shard."""
-    array = array_of(group, name)
-    _refuse_links(_chunk_path(array, start))
+    array = find_array(group, name)
+    refuse_links(_chunk_path(array, start))
     try:
         array[start : start + len(values)] = values
     except OSError:
         raise
     except Exception:  # the last shard is read before it is written, being longer than the array, and is damaged
-        _delete_chunk(array, start)
+        delete_chunk(array, start)
         array[start : start + len(values)] = values
 
 
@@ -286,7 +216,7 @@ def write_shard(
 ) -> None:
     """Write whole shards of every array of a group: maps, then bookkeeping, and the digests last."""
     columns: dict[str, NDArray[Any]] = {
-        "key": encode_keys(keys, array_of(group, "key").shape[1]),
+        "key": encode_keys(keys, find_array(group, "key").shape[1]),
         "intrinsics": intrinsics,
         "source_stat": stat,
         "digest": np.frombuffer(b"".join(digests), np.uint8).reshape(len(keys), DIGEST_BYTES),

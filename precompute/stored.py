@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from zarr.core.sync import sync
 
 from depthvar.datasets.content import check_key
-from depthvar.datasets.errors import CacheError, DepthVarError
-from depthvar.datasets.format import GroupLayout, checked_array, decode_keys, find_node, level_name, unreadable
+from depthvar.datasets.errors import REPAIR, CacheError, DepthVarError
+from depthvar.datasets.format import GroupLayout, array_names, decode_keys
+from depthvar.datasets.nodes import checked_array, failure, find_node
 
 from .plan import StoredGroup
 
@@ -25,8 +26,7 @@ def understood(where: str) -> Iterator[None]:
         raise
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise CacheError(
-            f"{where}: metadata are damaged or lost ({type(error).__name__}: {error}); clear what is damaged with "
-            "`precompute validate --clear`, then run again"
+            f"{where}: metadata are damaged or lost ({type(error).__name__}: {error}); {REPAIR}"
         ) from error
 
 
@@ -48,19 +48,14 @@ def stored_groups(root: zarr.Group, attributes: Mapping[str, Any]) -> list[Store
     return groups
 
 
-def array_names(parameters: Mapping[str, Any]) -> list[str]:
-    """Return the arrays of every group of a cache with these parameters, in the order in which they are created."""
-    maps = [level_name(stride) for stride in parameters["strides"]] + ["depth"] * parameters["with_depth"]
-    return [*maps, "intrinsics", "key", "source_stat", "digest"]
-
-
 def missing(root: zarr.Group, name: str, parameters: Mapping[str, Any]) -> list[str]:
     """Return what of a group is not there: its own name, and its arrays' without it.
 
     Raises:
         CacheError: the machine cannot tell.
     """
-    paths = {name: name} | {array: f"{name}/{array}" for array in array_names(parameters)}
+    names = array_names(parameters["strides"], parameters["with_depth"])
+    paths = {name: name} | {array: f"{name}/{array}" for array in names}
 
     async def lost() -> list[str]:  # a look at the name alone: opening each takes milliseconds a group
         return [each for each, path in paths.items() if not await (root.store_path / path / "zarr.json").exists()]
@@ -68,7 +63,7 @@ def missing(root: zarr.Group, name: str, parameters: Mapping[str, Any]) -> list[
     try:
         return sync(lost())
     except OSError as error:
-        raise unreadable(f"{root.store_path}/{name}", error) from error
+        raise failure(f"{root.store_path}/{name}", error) from error
 
 
 def read_group(group: zarr.Group | zarr.Array[Any], name: str, *, tolerant: bool = False) -> StoredGroup:
@@ -83,7 +78,7 @@ def read_group(group: zarr.Group | zarr.Array[Any], name: str, *, tolerant: bool
         CacheError: the group's attributes are damaged, or a bookkeeping chunk is and ``tolerant`` is False.
     """
     if not isinstance(group, zarr.Group):
-        raise CacheError(f"group {name}: expected a Zarr group, got an array; compute anew with --overwrite")
+        raise CacheError(f"group {name}: expected a Zarr group, got an array; {REPAIR}")
     sequence, layout = GroupLayout.from_attributes(group.attrs.asdict(), f"group {name}")
     rows = checked_array(group, "digest", layout).shape[0] if find_node(group, "digest") is not None else 0
     damaged: list[tuple[str, int]] = []
@@ -99,7 +94,7 @@ def read_group(group: zarr.Group | zarr.Array[Any], name: str, *, tolerant: bool
     try:
         keys = [check_key(key, f"group {name}") for key in decode_keys(columns["key"])]
     except UnicodeDecodeError as error:
-        raise CacheError(f"group {name}: a key is no UTF-8 ({error}); compute anew with --overwrite") from None
+        raise CacheError(f"group {name}: a key is no UTF-8 ({error}); {REPAIR}") from None
     return StoredGroup(
         name,
         sequence,
@@ -119,8 +114,7 @@ def _read_column(group: zarr.Group, column: str, rows: int, layout: GroupLayout)
     array, step = checked_array(group, column, layout), layout.shard_frames
     if array.shape[0] < rows:
         raise CacheError(
-            f"{group.store_path}/{column} is damaged: expected {rows} rows or more, got {array.shape[0]}; "
-            "compute anew with --overwrite"
+            f"{group.store_path}/{column} is damaged: expected {rows} rows or more, got {array.shape[0]}; {REPAIR}"
         )
     try:
         return np.asarray(array[:rows]), []
@@ -133,12 +127,3 @@ def _read_column(group: zarr.Group, column: str, rows: int, layout: GroupLayout)
         except (ValueError, RuntimeError):
             damaged.append(start)
     return values, damaged
-
-
-def array_of(group: zarr.Group, name: str) -> zarr.Array[Any]:
-    """Return an array of a group, or raise CacheError where a group has its name."""
-    node = find_node(group, name)
-    if not isinstance(node, zarr.Array):
-        got = "nothing" if node is None else "a group"
-        raise CacheError(f"{group.store_path}/{name}: expected an array, got {got}; compute anew with --overwrite")
-    return node

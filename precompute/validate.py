@@ -19,8 +19,9 @@ from .finding import OVERWRITE, Finding
 from .integrity import check_bookkeeping, check_done, check_maps, check_reached
 from .lock import is_written, writer_lock
 from .meaning import Contrast
+from .removal import clear_group, clear_shard
 from .staleness import check_contrast, check_frame, check_listing, choose, job_of
-from .store import clear_group, clear_shard, open_existing
+from .store import open_existing
 from .structure import check_folders, check_group, check_strays, check_unique, list_files
 
 

@@ -15,7 +15,7 @@ from zarr.storage import LocalStore, _local
 from depthvar.datasets import opened
 from depthvar.datasets.cache import SigmaCache
 from depthvar.datasets.errors import CacheError
-from depthvar.precompute import execute, pipeline, store
+from depthvar.precompute import execute, pipeline, removal, store
 from depthvar.precompute.kernel import KernelParams
 
 VIEW: dict[str, Any] = {"intrinsics": [16.5, 16.5, 6.5, 4.5], "size": (10, 13)}  # between strides 2 and 3
@@ -215,7 +215,7 @@ def test_a_group_that_is_removed_while_it_is_opened(tiny: TinyData, monkeypatch:
 
     def remove_before_keys(group: Any, name: str, *arguments: Any) -> Any:
         if name == "key" and (root := store.open_existing(cache)) is not None:
-            store.remove(root)
+            removal.remove(root)
         return real(group, name, *arguments)
 
     monkeypatch.setattr(opened, "checked_array", remove_before_keys)
