@@ -340,8 +340,11 @@ def _compiled(estimator: Estimator) -> Callable[..., None]:
             *frame, real, real, real, real, types.intp, real, real, single, single, types.bool_, single[:, :, ::1]
         )
     where = _load.stats.cache_path
-    message = "compiling the CPU kernel for this machine (once, about %d s; cached in %s)"
-    notice = threading.Timer(1.0, _LOG.info, (message, _COMPILE_SECONDS[estimator], where))
+    seconds = _COMPILE_SECONDS[estimator]
+    kept = f"once, about {seconds} s; cached in {where}"
+    if not where:
+        kept = f"about {seconds} s in every process: set NUMBA_CACHE_DIR to a folder that can be written"
+    notice = threading.Timer(1.0, _LOG.info, ("compiling the CPU kernel for this machine (%s)", kept))
     notice.daemon = True
     notice.start()
     try:

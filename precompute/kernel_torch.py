@@ -20,6 +20,11 @@ from .kernel import KernelParams, check_input
 
 _INF = float("inf")
 
+# MKL chooses the code of a root in its first call. Where several threads make that at once, one may get a root that is
+# 3e-4 off (pytorch/pytorch#188792), and σ² then by up to a half: so the first call is one of a single element.
+for _dtype in (torch.float32, torch.float64):
+    torch.ones(1, dtype=_dtype).sqrt()
+
 
 @torch.no_grad()
 def sigma_z2_maps(

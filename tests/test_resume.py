@@ -12,7 +12,7 @@ from depthvar.datasets.cache import SigmaCache
 from depthvar.datasets.errors import SourceError
 from depthvar.datasets.frame import Frame
 from depthvar.datasets.source import DepthSource
-from depthvar.precompute import execute, pipeline, store, worker
+from depthvar.precompute import execute, pipeline, removal, worker
 from depthvar.precompute.validate import validate
 from depthvar.precompute.worker import Job
 
@@ -91,7 +91,7 @@ def test_a_folder_with_nothing_but_half_a_root_is_no_cache_yet(tiny: TinyData) -
 def test_a_removal_that_died_is_known_as_ours_to_its_end(tiny: TinyData, monkeypatch: pytest.MonkeyPatch) -> None:
     run(tiny.job())
     cache = Path(tiny.job().cache)
-    monkeypatch.setattr(store.shutil, "rmtree", dies_at_call(1, store.shutil.rmtree))
+    monkeypatch.setattr(removal.shutil, "rmtree", dies_at_call(1, removal.shutil.rmtree))
     with pytest.raises(Killed):
         run(tiny.job(), overwrite=True)
     monkeypatch.undo()
