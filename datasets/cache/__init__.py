@@ -1,0 +1,1 @@
+"""The cache format and its reader."""

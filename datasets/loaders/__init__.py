@@ -1,0 +1,1 @@
+"""σ² in a training's data loader."""

@@ -1,0 +1,1 @@
+"""σ² at the pixels of a cropped and resized view."""

@@ -1,0 +1,1 @@
+"""A data set on disk: its description, how its files are decoded, its frames."""

@@ -1,0 +1,1 @@
+"""The kernel: its parameters, and an engine per file."""

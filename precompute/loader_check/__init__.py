@@ -1,0 +1,1 @@
+"""A check of a user's own loader."""
