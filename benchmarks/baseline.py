@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from depthvar.precompute.kernel import KernelParams
+from depthvar.precompute.kernel.api import KernelParams
 
 
 @torch.no_grad()

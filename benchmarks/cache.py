@@ -16,12 +16,13 @@ import numpy as np
 from machine import machine
 from motorcycle import write_motorcycle
 
-from depthvar.datasets.cache import SigmaCache
-from depthvar.datasets.source import DepthSource, open_source
-from depthvar.precompute import execute, pipeline
-from depthvar.precompute.kernel import sigma_z2
-from depthvar.precompute.report import cache_info
-from depthvar.precompute.worker import Job
+from depthvar.datasets.cache.sigma_cache import SigmaCache
+from depthvar.datasets.source.depth_source import DepthSource, open_source
+from depthvar.precompute.cli.text import cache_info
+from depthvar.precompute.kernel.api import sigma_z2
+from depthvar.precompute.pipeline import execute
+from depthvar.precompute.pipeline import run as pipeline
+from depthvar.precompute.pipeline.worker import Job
 
 DATA = Path(__file__).parents[1] / "tests" / "data"
 CAMERA = (525.0, 525.0, 319.5, 239.5)

@@ -28,8 +28,8 @@ from PIL import Image
 from scipy.ndimage import minimum_filter
 from scipy.stats import spearmanr
 
-from depthvar.datasets.hospital import write_sample
-from depthvar.datasets.sample import sample
+from depthvar.datasets.hospital.write import write_sample
+from depthvar.datasets.lookup.sample import sample
 from depthvar.precompute import KernelParams, sigma_z2
 
 Map = NDArray[np.float32]

@@ -22,8 +22,8 @@ from machine import machine, median_seconds
 from numpy.typing import NDArray
 from PIL import Image
 
-from depthvar.precompute.kernel import KernelParams, sigma_z2
-from depthvar.precompute.kernel_numba import sigma_z2_frame, warm_up
+from depthvar.precompute.kernel.api import KernelParams, sigma_z2
+from depthvar.precompute.kernel.numba_range import sigma_z2_frame, warm_up
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))

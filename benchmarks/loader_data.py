@@ -17,9 +17,11 @@ import skimage
 from numpy.typing import NDArray
 
 from depthvar.datasets import DepthSource, open_source
-from depthvar.datasets.hospital import write_sample
-from depthvar.precompute import execute, pipeline, sigma_z2
-from depthvar.precompute.worker import Job
+from depthvar.datasets.hospital.write import write_sample
+from depthvar.precompute import sigma_z2
+from depthvar.precompute.pipeline import execute
+from depthvar.precompute.pipeline import run as pipeline
+from depthvar.precompute.pipeline.worker import Job
 
 REDWOOD = Path(__file__).parents[1] / "tests" / "data" / "redwood_rgbd" / "depth"
 PHOTO = Path(skimage.__file__).parent / "data" / "motorcycle_left.png"

@@ -25,10 +25,11 @@ from machine import machine
 from numpy.typing import NDArray
 from PIL import Image
 
-from depthvar.datasets.source import open_source
-from depthvar.precompute import execute, pipeline, worker
-from depthvar.precompute.kernel import KernelParams
-from depthvar.precompute.worker import Job
+from depthvar.datasets.source.depth_source import open_source
+from depthvar.precompute.kernel.api import KernelParams
+from depthvar.precompute.pipeline import execute, worker
+from depthvar.precompute.pipeline import run as pipeline
+from depthvar.precompute.pipeline.worker import Job
 
 REAL = Path(__file__).parents[1] / "tests" / "data" / "redwood_rgbd" / "depth"
 CAMERA = (525.0, 525.0, 319.5, 239.5)

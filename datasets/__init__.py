@@ -2,29 +2,22 @@
 
 from typing import TYPE_CHECKING, Any
 
-from .errors import (
-    CacheError,
-    DepthVarError,
-    DescriptionError,
-    FrameNotFoundError,
-    ParameterError,
-    SourceError,
-)
+from .errors import CacheError, DepthVarError, DescriptionError, FrameNotFoundError, ParameterError, SourceError
 
 if TYPE_CHECKING:
-    from .attached import attach
-    from .cache import SigmaCache
+    from .cache.sigma_cache import SigmaCache
     from .frame import Frame
-    from .source import DepthSource, open_source
-    from .torch_dataset import CachedDepthDataset
+    from .loaders.attach import attach
+    from .loaders.dataset import CachedDepthDataset
+    from .source.depth_source import DepthSource, open_source
 
 _LAZY = {
-    "CachedDepthDataset": "torch_dataset",
-    "DepthSource": "source",
+    "CachedDepthDataset": "loaders.dataset",
+    "DepthSource": "source.depth_source",
     "Frame": "frame",
-    "SigmaCache": "cache",
-    "attach": "attached",
-    "open_source": "source",
+    "SigmaCache": "cache.sigma_cache",
+    "attach": "loaders.attach",
+    "open_source": "source.depth_source",
 }
 
 __all__ = [

@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from depthvar.precompute.cli import main as cli
+from depthvar.precompute.cli.main import main as cli
 
 DOCS = Path(__file__).parent
 SAMPLE_FRAME = 24  # chairs, poles and window bars before the far outside
@@ -154,7 +154,7 @@ def pictures() -> None:
     from PIL import Image
 
     from depthvar.datasets import open_source
-    from depthvar.datasets.hospital import write_sample
+    from depthvar.datasets.hospital.write import write_sample
     from depthvar.precompute import sigma_z2
 
     mpl.use("Agg")

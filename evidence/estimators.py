@@ -10,7 +10,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from depthvar.precompute.kernel import KernelParams, sigma_z2
+from depthvar.precompute.kernel.api import KernelParams, sigma_z2
 
 Float = NDArray[np.float64]
 Estimator = Callable[[Float, Float], Float]

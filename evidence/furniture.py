@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from depthvar.datasets.raycast import BOX, CYLINDER, ELLIPSOID, Scene, build_scene
+from depthvar.datasets.hospital.raycast import BOX, CYLINDER, ELLIPSOID, Scene, build_scene
 
 Span = tuple[float, float]
 

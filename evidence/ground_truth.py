@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rooms import HEIGHT, INTRINSICS, NATIVE_INTRINSICS, WIDTH, Views
 
-from depthvar.datasets.sample import Resize, sample
+from depthvar.datasets.lookup.sample import Resize, sample
 from depthvar.precompute import sigma_z2
 
 TRUTHS = ("clean", "mixed", "noise", "misaligned", "resized", "all")

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from scene_truth import Truth, footprint_truth, regions
 from scipy.stats import rankdata, spearmanr
 
-from depthvar.datasets.hospital import SEQUENCES, camera_poses, scene
+from depthvar.datasets.hospital.write import SEQUENCES, camera_poses, scene
 
 HERE = Path(__file__).parent
 sys.path.append(str(HERE.parent / "benchmarks"))

@@ -19,7 +19,7 @@ import numpy as np
 from furniture import Span, make_room
 from numpy.typing import NDArray
 
-from depthvar.datasets.raycast import Scene, cast
+from depthvar.datasets.hospital.raycast import Scene, cast
 
 HEIGHT, WIDTH = 64, 96
 FOCAL = WIDTH / 2 / math.tan(math.radians(40))  # a field of view of 80°

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from depthvar.datasets.frame import as_intrinsics
-from depthvar.datasets.raycast import Scene, cast
+from depthvar.datasets.hospital.raycast import Scene, cast
 
 Bool = NDArray[np.bool_]
 Float = NDArray[np.float64]

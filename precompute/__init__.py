@@ -3,10 +3,10 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .kernel import KernelParams, sigma_z2
-    from .loader_check import check_loader
+    from .kernel.api import KernelParams, sigma_z2
+    from .loader_check.check import check_loader
 
-_LAZY = {"KernelParams": "kernel", "check_loader": "loader_check", "sigma_z2": "kernel"}
+_LAZY = {"KernelParams": "kernel.api", "check_loader": "loader_check.check", "sigma_z2": "kernel.api"}
 
 __all__ = ["KernelParams", "check_loader", "sigma_z2"]
 

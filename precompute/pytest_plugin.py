@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from os import PathLike
     from typing import Any
 
-    from depthvar.datasets.cache import SigmaCache
+    from depthvar.datasets.cache.sigma_cache import SigmaCache
 
-    from .loader_check import Key
+    from .loader_check.check import Key
 
 
 @pytest.fixture(scope="session")
@@ -25,7 +25,7 @@ def check_loader() -> Callable[..., None]:
     """``check_loader(views, cache, key=...)`` fails with what ``precompute.check_loader`` finds."""
 
     def check(views: Iterable[Mapping[str, Any]], cache: SigmaCache, key: Key | None = None) -> None:
-        from .loader_check import check_loader
+        from .loader_check.check import check_loader
 
         report = check_loader(views, cache) if key is None else check_loader(views, cache, key)
         if report.findings:
@@ -49,8 +49,8 @@ def check_cache() -> Callable[..., None]:
 
         from depthvar.datasets.errors import DepthVarError
 
-        from .report import validate_text
-        from .validate import depth_folder, validate
+        from .cli.text import validate_text
+        from .validation.validate import depth_folder, validate
 
         try:
             source = depth_folder(str(path), root) if sample or full else None

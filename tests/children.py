@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from depthvar.datasets.cache import SigmaCache
+from depthvar.datasets.cache.sigma_cache import SigmaCache
 
 
 def read(cache: SigmaCache, key: str, results: "Queue[Any]") -> None:

@@ -7,9 +7,9 @@ import hypothesis
 import pytest
 from tiny_data import TinyData, make_depth
 
-from depthvar.precompute import execute
-from depthvar.precompute.plan import Task
-from depthvar.precompute.worker import Job, TaskResult
+from depthvar.precompute.pipeline import execute
+from depthvar.precompute.pipeline.plan import Task
+from depthvar.precompute.pipeline.worker import Job, TaskResult
 
 hypothesis.settings.register_profile("depthvar", deadline=None)  # machines are shared: time is benchmarks' business
 hypothesis.settings.load_profile("depthvar")

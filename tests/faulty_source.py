@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from depthvar.datasets.frame import Frame
-from depthvar.datasets.source import DepthSource
+from depthvar.datasets.source.depth_source import DepthSource
 
 
 class FaultySource(DepthSource):

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from depthvar.precompute.kernel import KernelParams
+from depthvar.precompute.kernel.api import KernelParams
 
 
 class Reference(NamedTuple):

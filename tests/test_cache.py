@@ -13,9 +13,10 @@ import pytest
 import torch
 from tiny_data import TinyData, make_depth
 
-from depthvar.datasets.cache import SigmaCache
+from depthvar.datasets.cache.sigma_cache import SigmaCache
 from depthvar.datasets.errors import CacheError, FrameNotFoundError, ParameterError
-from depthvar.precompute import execute, pipeline
+from depthvar.precompute.pipeline import execute
+from depthvar.precompute.pipeline import run as pipeline
 
 KEY = "b/depth/001.npy"
 

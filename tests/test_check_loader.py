@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 
 from depthvar.datasets import SigmaCache, open_source
 from depthvar.datasets.errors import ParameterError
-from depthvar.datasets.hospital import _write
-from depthvar.datasets.source import DepthSource
-from depthvar.precompute import check_loader, execute, pipeline
-from depthvar.precompute.worker import Job
+from depthvar.datasets.hospital.write import _write
+from depthvar.datasets.source.depth_source import DepthSource
+from depthvar.precompute import check_loader
+from depthvar.precompute.pipeline import execute
+from depthvar.precompute.pipeline import run as pipeline
+from depthvar.precompute.pipeline.worker import Job
 
 View = dict[str, Any]
 Data = tuple[DepthSource, SigmaCache]

@@ -21,14 +21,14 @@ import zarr.storage._local
 from click.testing import CliRunner, Result
 from tiny_data import TinyData, make_depth
 
-from depthvar.datasets.cache import SigmaCache
+from depthvar.datasets.cache.sigma_cache import SigmaCache
 from depthvar.datasets.frame import Frame
-from depthvar.datasets.source import DepthSource
-from depthvar.precompute.cli import main
+from depthvar.datasets.source.depth_source import DepthSource
+from depthvar.precompute.cli.main import main
 
 # Started by a job in the background, a process ignores Ctrl-C unless it says otherwise.
 HEEDING = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
-COMMAND = [sys.executable, "-c", HEEDING + "from depthvar.precompute.cli import main; main()"]
+COMMAND = [sys.executable, "-c", HEEDING + "from depthvar.precompute.cli.main import main; main()"]
 LOG = logging.getLogger("depthvar")
 
 
@@ -399,7 +399,7 @@ def test_interrupted_and_resumed_is_the_cache_of_one_run(
 
 
 def test_plain_progress_lines_have_rate_and_time_left(tiny: TinyData, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("depthvar.precompute.progress.LINE_SECONDS", 0.0)
+    monkeypatch.setattr("depthvar.precompute.cli.progress.LINE_SECONDS", 0.0)
     lines = run(tiny).stderr.splitlines()
     assert re.fullmatch(r"σ² [35]/8 frames, [\d.]+ frames/s, \d+ s left", lines[0])
     assert re.fullmatch(r"σ² 8/8 frames, [\d.]+ frames/s", lines[1])
@@ -430,7 +430,7 @@ def sample(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
         write_hospital(folder)
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("depthvar.datasets.hospital.write_sample", write, raising=False)
+    monkeypatch.setattr("depthvar.datasets.hospital.write.write_sample", write, raising=False)
     return written
 
 
@@ -735,6 +735,6 @@ def test_an_error_of_the_program_itself_is_not_dressed_up(tiny: TinyData, monkey
     def bug(*_: object) -> None:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr("depthvar.precompute.pipeline.survey", bug)
+    monkeypatch.setattr("depthvar.precompute.pipeline.run.survey", bug)
     with pytest.raises(RuntimeError, match="a bug"):
         run(tiny)

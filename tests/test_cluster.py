@@ -19,12 +19,13 @@ from distributed import Client
 from faulty_source import FaultySource
 from tiny_data import TinyData, make_depth
 
-from depthvar.datasets.cache import SigmaCache
+from depthvar.datasets.cache.sigma_cache import SigmaCache
 from depthvar.datasets.errors import FrameNotFoundError
-from depthvar.precompute import execute, pipeline
-from depthvar.precompute.kernel_numba import warm_up
-from depthvar.precompute.validate import validate
-from depthvar.precompute.worker import Job, TaskResult
+from depthvar.precompute.kernel.numba_range import warm_up
+from depthvar.precompute.pipeline import execute
+from depthvar.precompute.pipeline import run as pipeline
+from depthvar.precompute.pipeline.worker import Job, TaskResult
+from depthvar.precompute.validation.validate import validate
 
 TESTS = Path(__file__).parent
 
@@ -144,7 +145,7 @@ def test_a_lost_scheduler_ends_the_run_with_the_list(
     tiny: TinyData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sign: signal.Signals, reasons: set[str]
 ) -> None:
     if sign == signal.SIGSTOP:
-        monkeypatch.setattr("depthvar.precompute.cluster.WORKERS_SECONDS", 5.0)
+        monkeypatch.setattr("depthvar.precompute.pipeline.cluster.WORKERS_SECONDS", 5.0)
     job = faulty(tiny, "slow", "hang")
     failed = {}
     with cluster(tmp_path, workers=1) as (address, scheduler):

@@ -16,7 +16,7 @@ from numba.core import caching
 for implementation in (caching.CacheImpl, caching.CompileResultCacheImpl):
     implementation._locator_classes = []
 import numpy as np
-from depthvar.datasets.sample import sample
+from depthvar.datasets.lookup.sample import sample
 from depthvar.precompute import KernelParams, sigma_z2
 depth = np.linspace(1, 2, 48, dtype=np.float32).reshape(6, 8)
 levels = {1: sigma_z2(depth, (8, 8, 4, 3), KernelParams(estimator="difference"))}

@@ -11,7 +11,8 @@ from tiny_data import TinyData
 from torch.utils.data import DataLoader
 
 from depthvar.datasets import CachedDepthDataset, FrameNotFoundError, SigmaCache, attach
-from depthvar.precompute import execute, pipeline
+from depthvar.precompute.pipeline import execute
+from depthvar.precompute.pipeline import run as pipeline
 
 
 def make(tiny: TinyData) -> CachedDepthDataset:

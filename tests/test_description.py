@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from depthvar.datasets.description import Description, builtin_descriptions, find_description, load_description
 from depthvar.datasets.errors import DescriptionError
+from depthvar.datasets.source.description import Description, builtin_descriptions, find_description, load_description
 
 INF = float("inf")
 TABLES: dict[str, Any] = {

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 from tiny_data import TinyData, make_depth
 
-from depthvar.datasets.cache import SigmaCache
-from depthvar.datasets.source import DepthSource, open_source
-from depthvar.precompute import execute, pipeline
-from depthvar.precompute.kernel import KernelParams, sigma_z2
-from depthvar.precompute.plan import Task
-from depthvar.precompute.worker import Job, TaskResult
+from depthvar.datasets.cache.sigma_cache import SigmaCache
+from depthvar.datasets.source.depth_source import DepthSource, open_source
+from depthvar.precompute.kernel.api import KernelParams, sigma_z2
+from depthvar.precompute.pipeline import execute
+from depthvar.precompute.pipeline import run as pipeline
+from depthvar.precompute.pipeline.plan import Task
+from depthvar.precompute.pipeline.worker import Job, TaskResult
 
 DATA = Path(__file__).parent / "data"
 AGREE = {"range": 3e-4, "difference": 1e-6}  # two engines, relative, of σ²: docs/reliability.md
@@ -44,7 +45,7 @@ def shuffled(executor: execute.Execute, seed: int) -> execute.Execute:
 @pytest.fixture
 def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Job:
     """Twelve shards in six sequences, of files old enough for their stat to be stored."""
-    monkeypatch.setattr("depthvar.datasets.format.MAX_SHARD_FRAMES", 2)
+    monkeypatch.setattr("depthvar.datasets.cache.format.MAX_SHARD_FRAMES", 2)
     tiny = TinyData(tmp_path / "tiny")
     for sequence in range(6):
         for frame in range(4):

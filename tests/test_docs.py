@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from depthvar.datasets.description import load_description
-from depthvar.precompute.cli import main
+from depthvar.datasets.source.description import load_description
+from depthvar.precompute.cli.main import main
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

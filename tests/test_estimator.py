@@ -13,15 +13,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from depthvar.datasets.cache import SigmaCache
+from depthvar.datasets.cache.sigma_cache import SigmaCache
 from depthvar.datasets.errors import CacheError, ParameterError
 from depthvar.loss.pi3 import Pi3LossMipNeRFVariance
-from depthvar.precompute import execute, pipeline
-from depthvar.precompute.cli import main
-from depthvar.precompute.fingerprint import fingerprint, kernel_params
-from depthvar.precompute.kernel import KernelParams, sigma_z2
-from depthvar.precompute.kernel_torch import sigma_z2_maps
-from depthvar.precompute.validate import validate
+from depthvar.precompute.cli.main import main
+from depthvar.precompute.kernel.api import KernelParams, sigma_z2
+from depthvar.precompute.kernel.torch_engine import sigma_z2_maps
+from depthvar.precompute.pipeline import execute
+from depthvar.precompute.pipeline import run as pipeline
+from depthvar.precompute.pipeline.fingerprint import fingerprint, kernel_params
+from depthvar.precompute.validation.validate import validate
 from tests import reference
 from tests.strategies import Scene, scenes
 from tests.tiny_data import TinyData

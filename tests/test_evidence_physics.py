@@ -15,7 +15,7 @@ import estimators
 import physics
 from scene_truth import GAP, Truth, footprint_truth, regions
 
-from depthvar.datasets.raycast import BOX, Scene, build_scene
+from depthvar.datasets.hospital.raycast import BOX, Scene, build_scene
 
 Float = NDArray[np.float64]
 

@@ -18,7 +18,8 @@ from torch.utils.data import DataLoader, default_collate
 
 from depthvar.datasets import CachedDepthDataset, SigmaCache, open_source
 from depthvar.loss import weighted_l1
-from depthvar.precompute import execute, pipeline
+from depthvar.precompute.pipeline import execute
+from depthvar.precompute.pipeline import run as pipeline
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 

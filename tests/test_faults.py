@@ -19,10 +19,10 @@ from pathlib import Path
 import pytest
 from tiny_data import TinyData, make_depth
 
-from depthvar.datasets.cache import SigmaCache
-from depthvar.precompute.validate import validate
+from depthvar.datasets.cache.sigma_cache import SigmaCache
+from depthvar.precompute.validation.validate import validate
 
-COMMAND = [sys.executable, "-c", "from depthvar.precompute.cli import main; main()"]
+COMMAND = [sys.executable, "-c", "from depthvar.precompute.cli.main import main; main()"]
 PR_CAPBSET_DROP, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH = 24, 1, 2  # linux/prctl.h, linux/capability.h
 
 
@@ -140,7 +140,7 @@ def fail(path, value, exclusive=False):
     return put(path, value, exclusive)
 local._put = fail
 threading._register_atexit(lambda: loop[0].call_soon_threadsafe(lambda: (late.set(), time.sleep(0.1))))
-from depthvar.precompute.cli import main; main()
+from depthvar.precompute.cli.main import main; main()
 """
 
 

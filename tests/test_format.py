@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from depthvar.datasets import format as fmt
+from depthvar.datasets.cache import format as fmt
 from depthvar.datasets.errors import CacheError, ParameterError
 
 STRIDES = (1, 2, 3, 4, 6, 8)

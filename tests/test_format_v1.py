@@ -10,16 +10,17 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from depthvar.datasets.cache import SigmaCache
+from depthvar.datasets.cache.format import seal
+from depthvar.datasets.cache.sigma_cache import SigmaCache
 from depthvar.datasets.errors import CacheError
-from depthvar.datasets.format import seal
-from depthvar.datasets.source import open_source
-from depthvar.precompute import execute, pipeline
-from depthvar.precompute.cli import main
-from depthvar.precompute.plan import Task
-from depthvar.precompute.report import cache_info
-from depthvar.precompute.validate import validate
-from depthvar.precompute.worker import Job
+from depthvar.datasets.source.depth_source import open_source
+from depthvar.precompute.cli.main import main
+from depthvar.precompute.cli.text import cache_info
+from depthvar.precompute.pipeline import execute
+from depthvar.precompute.pipeline import run as pipeline
+from depthvar.precompute.pipeline.plan import Task
+from depthvar.precompute.pipeline.worker import Job
+from depthvar.precompute.validation.validate import validate
 
 FIXTURE = Path(__file__).parent / "data" / "cache_v1"
 VIEWS = {  # as in the fixture's write.py

@@ -8,9 +8,10 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from depthvar.datasets import hospital, hospital_furniture
 from depthvar.datasets.errors import ParameterError, SourceError
-from depthvar.datasets.raycast import cast
+from depthvar.datasets.hospital import furniture as hospital_furniture
+from depthvar.datasets.hospital import write as hospital
+from depthvar.datasets.hospital.raycast import cast
 
 SMALL = (60, 80)
 INTRINSICS = (40.0, 40.0, 40.0, 30.0)

@@ -18,20 +18,22 @@ from click.testing import CliRunner
 from PIL import Image
 from tiny_data import TinyData, make_depth
 
-from depthvar.datasets.cache import SigmaCache
-from depthvar.datasets.camera import read_intrinsics
-from depthvar.datasets.content import check_key
-from depthvar.datasets.decode import DepthRule, read_mask, read_shape, read_stored
-from depthvar.datasets.description import Description, load_description
+from depthvar.datasets.cache.attributes import check_key
+from depthvar.datasets.cache.format import encode_keys, seal
+from depthvar.datasets.cache.sigma_cache import SigmaCache
 from depthvar.datasets.errors import CacheError, DescriptionError, SourceError
-from depthvar.datasets.format import encode_keys, seal
-from depthvar.datasets.paths import stays_below
-from depthvar.datasets.source import open_source
-from depthvar.precompute import cli, execute, pipeline
-from depthvar.precompute.cli import main
-from depthvar.precompute.lock import writer_lock
-from depthvar.precompute.report import cache_info
-from depthvar.precompute.validate import validate
+from depthvar.datasets.source.camera import read_intrinsics
+from depthvar.datasets.source.decode import DepthRule, read_mask, read_shape, read_stored
+from depthvar.datasets.source.depth_source import open_source
+from depthvar.datasets.source.description import Description, load_description
+from depthvar.datasets.source.templates import stays_below
+from depthvar.precompute.cli.main import main as cli
+from depthvar.precompute.cli.main import main
+from depthvar.precompute.cli.text import cache_info
+from depthvar.precompute.pipeline import execute
+from depthvar.precompute.pipeline import run as pipeline
+from depthvar.precompute.pipeline.lock import writer_lock
+from depthvar.precompute.validation.validate import validate
 
 METRES = DepthRule("npy", ("float32",), 1.0)
 MILLIMETRES = DepthRule("png", ("uint16",), 1000.0)
@@ -122,7 +124,7 @@ def test_a_claim_of_many_pixels_is_refused_before_memory_is_taken(tmp_path: Path
     """In a process that may take 64 MiB more than it has."""
     code = (
         "import resource, sys, json\n"
-        "from depthvar.datasets.decode import DepthRule, read_stored\n"
+        "from depthvar.datasets.source.decode import DepthRule, read_stored\n"
         "from PIL import Image, PngImagePlugin\n"
         "pages = int(open('/proc/self/statm').read().split()[0])\n"
         "resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + (64 << 20),) * 2)\n"

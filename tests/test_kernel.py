@@ -13,9 +13,9 @@ import pytest
 import torch
 
 from depthvar.datasets.errors import ParameterError
-from depthvar.precompute import kernel_numba
-from depthvar.precompute.kernel import Components, KernelParams, sigma_z2
-from depthvar.precompute.kernel_torch import sigma_z2_maps
+from depthvar.precompute.kernel import numba_range as kernel_numba
+from depthvar.precompute.kernel.api import Components, KernelParams, sigma_z2
+from depthvar.precompute.kernel.torch_engine import sigma_z2_maps
 from tests.torch_memory import PeakBytes
 
 K = np.array([[50.0, 0, 12], [0, 60, 9], [0, 0, 1]])
@@ -241,7 +241,7 @@ def test_a_heavy_module_would_be_noticed(module: str) -> None:
 COMPILED = """
 import logging, sys
 logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(message)s")
-from depthvar.precompute import kernel_numba
+from depthvar.precompute.kernel import numba_range as kernel_numba
 kernel_numba.warm_up()
 stats = kernel_numba._compiled("range").stats
 print(sum(stats.cache_hits.values()), sum(stats.cache_misses.values()))
@@ -266,8 +266,8 @@ def test_warm_engine_says_nothing(caplog: pytest.LogCaptureFixture) -> None:
 
 MEMORY = """
 import numpy as np
-from depthvar.precompute.kernel import KernelParams
-from depthvar.precompute.kernel_numba import sigma_z2_frame, warm_up
+from depthvar.precompute.kernel.api import KernelParams
+from depthvar.precompute.kernel.numba_range import sigma_z2_frame, warm_up
 warm_up()
 size = (4096, 4096)
 depth, out, mask = np.full(size, 2, np.float32), np.full(size, 7, np.float32), np.ones(size, bool)
@@ -293,7 +293,7 @@ FIRST_ROOTS = """
 import torch
 root, seen = torch.Tensor.sqrt, []
 torch.Tensor.sqrt = lambda x: (seen.append((x.dtype, x.numel())), root(x))[1]
-from depthvar.precompute import kernel_torch
+from depthvar.precompute.kernel import torch_engine as kernel_torch
 assert seen == [(torch.float32, 1), (torch.float64, 1)], seen
 """
 

@@ -8,7 +8,7 @@ import pytest
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from depthvar.precompute.kernel import Components, KernelParams, sigma_z2
+from depthvar.precompute.kernel.api import Components, KernelParams, sigma_z2
 from tests import reference
 
 GOLDEN = Path(__file__).parent / "data" / "golden"

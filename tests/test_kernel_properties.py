@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from depthvar.precompute.kernel import Components, KernelParams, sigma_z2
+from depthvar.precompute.kernel.api import Components, KernelParams, sigma_z2
 from tests import reference
 from tests.strategies import Scene, params, scenes
 

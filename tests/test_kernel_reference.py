@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from depthvar.precompute.kernel import KernelParams
+from depthvar.precompute.kernel.api import KernelParams
 from tests import reference
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from tiny_data import TinyData
 
-from depthvar.precompute import execute, pipeline
+from depthvar.precompute.pipeline import execute
+from depthvar.precompute.pipeline import run as pipeline
 
 HEAVY = {"torch", "numba", "numpy", "zarr", "numcodecs", "dask", "distributed", "PIL", "scipy", "tomllib"}
 
@@ -22,7 +23,7 @@ def loaded(code: str, *arguments: str) -> set[str]:
 
 def command_line(*arguments: str) -> str:
     return f"""
-from depthvar.precompute.cli import main
+from depthvar.precompute.cli.main import main
 try:
     main({list(arguments)!r})
 except SystemExit as end:

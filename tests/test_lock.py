@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 
 from depthvar.datasets.errors import CacheError
-from depthvar.precompute.lock import creating, writer_lock
+from depthvar.precompute.pipeline.lock import creating, writer_lock
 
 HOLD = """
 import sys
-from depthvar.precompute.lock import writer_lock
+from depthvar.precompute.pipeline.lock import writer_lock
 cache, part, plan = sys.argv[1], eval(sys.argv[2]), sys.argv[3]
 with writer_lock(cache, part) as claim:
     claim(plan)
@@ -148,7 +148,7 @@ def test_a_url_has_no_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 CREATE = """
 import os, sys
-from depthvar.precompute.lock import creating
+from depthvar.precompute.pipeline.lock import creating
 for _ in range(100):
     with creating(sys.argv[1], (1, 2)):
         os.close(os.open(sys.argv[1] + ".only", os.O_CREAT | os.O_EXCL))  # fails where two are inside at once

@@ -20,8 +20,10 @@ from depthvar.datasets import Frame, open_source
 from depthvar.loss import inverse_depth_l1, laplace_nll, weighted_l1
 from depthvar.loss.geometry import best_scale
 from depthvar.loss.pi3 import Pi3LossGTOnlyNorm, Pi3LossMipNeRFVariance
-from depthvar.precompute import KernelParams, execute, pipeline, sigma_z2
-from depthvar.precompute.cli import main
+from depthvar.precompute import KernelParams, sigma_z2
+from depthvar.precompute.cli.main import main
+from depthvar.precompute.pipeline import execute
+from depthvar.precompute.pipeline import run as pipeline
 
 PAGE = (ROOT / "docs/migrating-from-online.md").read_text()
 DATA_SET, TURN, COMPAT, PICTURE, FALLBACK = blocks(PAGE, "python")

@@ -18,9 +18,10 @@ import zarr
 from numpy.typing import NDArray
 from tiny_data import TinyData, make_depth
 
-from depthvar.datasets.cache import SigmaCache
-from depthvar.datasets.format import level_name
-from depthvar.precompute import execute, pipeline
+from depthvar.datasets.cache.format import level_name
+from depthvar.datasets.cache.sigma_cache import SigmaCache
+from depthvar.precompute.pipeline import execute
+from depthvar.precompute.pipeline import run as pipeline
 
 READERS = Path(__file__).parent / "other_readers"
 

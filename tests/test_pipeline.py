@@ -14,15 +14,16 @@ import pytest
 from numcodecs import BitRound
 from tiny_data import TinyData, make_depth
 
-from depthvar.datasets.cache import SigmaCache
+from depthvar.datasets.cache.sigma_cache import SigmaCache
 from depthvar.datasets.errors import CacheError, FrameNotFoundError, SourceError
 from depthvar.datasets.frame import Frame
-from depthvar.datasets.source import DepthSource
-from depthvar.precompute import execute, pipeline, worker
-from depthvar.precompute.kernel import KernelParams, sigma_z2
-from depthvar.precompute.pipeline import Outlook
-from depthvar.precompute.validate import validate
-from depthvar.precompute.worker import Job, TaskResult
+from depthvar.datasets.source.depth_source import DepthSource
+from depthvar.precompute.kernel.api import KernelParams, sigma_z2
+from depthvar.precompute.pipeline import execute, worker
+from depthvar.precompute.pipeline import run as pipeline
+from depthvar.precompute.pipeline.run import Outlook
+from depthvar.precompute.pipeline.worker import Job, TaskResult
+from depthvar.precompute.validation.validate import validate
 
 Wrap = Callable[[execute.Execute], tuple[execute.Execute, list[object]]]
 
@@ -119,7 +120,7 @@ def test_resume_after_k_shards_gives_the_bytes_of_one_run(
 
 
 def small_shards(monkeypatch: pytest.MonkeyPatch, frames: int = 2) -> None:
-    monkeypatch.setattr("depthvar.datasets.format.MAX_SHARD_FRAMES", frames)
+    monkeypatch.setattr("depthvar.datasets.cache.format.MAX_SHARD_FRAMES", frames)
 
 
 def test_a_fault_in_every_third_shard_costs_only_that_shard(tiny: TinyData, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,11 +151,12 @@ def test_a_fault_in_every_third_shard_costs_only_that_shard(tiny: TinyData, monk
 
 SHARD_ROWS = """
 import sys
-from depthvar.datasets import format
+from depthvar.datasets.cache import format
 format.MAX_SHARD_FRAMES = 2
-from depthvar.datasets.source import open_source
-from depthvar.precompute import execute, pipeline
-from depthvar.precompute.worker import Job
+from depthvar.datasets.source.depth_source import open_source
+from depthvar.precompute.pipeline import execute
+from depthvar.precompute.pipeline import run as pipeline
+from depthvar.precompute.pipeline.worker import Job
 job = Job(sys.argv[2], open_source(sys.argv[1]), strides=(1, 2, 3))
 print("ready", flush=True)
 for event in pipeline.run(job, execute.serial):

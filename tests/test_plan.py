@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from depthvar.datasets.cache.format import FAILED, NOT_DONE, GroupLayout
 from depthvar.datasets.errors import CacheError
-from depthvar.datasets.format import FAILED, NOT_DONE, GroupLayout
-from depthvar.precompute import pipeline
-from depthvar.precompute.plan import Plan, SourceFrame, StoredGroup, make_plan, row_state, shard_action
+from depthvar.precompute.pipeline import run as pipeline
+from depthvar.precompute.pipeline.plan import Plan, SourceFrame, StoredGroup, make_plan, row_state, shard_action
 
 CAMERA = (40.0, 40.0, 16.0, 12.0)
 DONE = b"\x01" * 32

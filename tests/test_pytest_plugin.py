@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from tiny_data import TinyData, make_depth
 
-from depthvar.precompute import execute, pipeline
+from depthvar.precompute.pipeline import execute
+from depthvar.precompute.pipeline import run as pipeline
 
 pytest_plugins = ["pytester"]
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from depthvar.datasets.errors import ParameterError
-from depthvar.datasets.raycast import BOX, CYLINDER, ELLIPSOID, Scene, build_scene, cast
+from depthvar.datasets.hospital.raycast import BOX, CYLINDER, ELLIPSOID, Scene, build_scene, cast
 
 seeds = st.integers(0, 2**32 - 1)
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from reading import READS, VIEW, make_states, read_during_runs, write_state
 
-from depthvar.datasets.cache import SigmaCache
+from depthvar.datasets.cache.sigma_cache import SigmaCache
 from depthvar.datasets.errors import CacheError, FrameNotFoundError
-from depthvar.precompute import store
+from depthvar.precompute.pipeline import store
 
 KEY = "P0/depth/001.npy"
 

@@ -12,9 +12,10 @@ import pytest
 from test_faults import without_override
 from tiny_data import TinyData
 
-from depthvar.datasets.cache import SigmaCache
+from depthvar.datasets.cache.sigma_cache import SigmaCache
 from depthvar.datasets.errors import CacheError
-from depthvar.precompute import execute, pipeline
+from depthvar.precompute.pipeline import execute
+from depthvar.precompute.pipeline import run as pipeline
 
 KEY = "b/depth/001.npy"
 MAP = "b/sigma_Z2/c/0/0/0"

@@ -12,11 +12,13 @@ import zarr
 from tiny_data import TinyData, make_depth
 from zarr.storage import LocalStore, _local
 
-from depthvar.datasets import opened
-from depthvar.datasets.cache import SigmaCache
+from depthvar.datasets.cache import index as opened
+from depthvar.datasets.cache.sigma_cache import SigmaCache
 from depthvar.datasets.errors import CacheError
-from depthvar.precompute import execute, pipeline, removal, store
-from depthvar.precompute.kernel import KernelParams
+from depthvar.precompute.kernel.api import KernelParams
+from depthvar.precompute.pipeline import execute, store
+from depthvar.precompute.pipeline import remove as removal
+from depthvar.precompute.pipeline import run as pipeline
 
 VIEW: dict[str, Any] = {"intrinsics": [16.5, 16.5, 6.5, 4.5], "size": (10, 13)}  # between strides 2 and 3
 OTHER = KernelParams(window=3)

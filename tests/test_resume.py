@@ -8,13 +8,15 @@ import pytest
 import zarr
 from tiny_data import TinyData, make_depth
 
-from depthvar.datasets.cache import SigmaCache
+from depthvar.datasets.cache.sigma_cache import SigmaCache
 from depthvar.datasets.errors import SourceError
 from depthvar.datasets.frame import Frame
-from depthvar.datasets.source import DepthSource
-from depthvar.precompute import execute, pipeline, removal, worker
-from depthvar.precompute.validate import validate
-from depthvar.precompute.worker import Job
+from depthvar.datasets.source.depth_source import DepthSource
+from depthvar.precompute.pipeline import execute, worker
+from depthvar.precompute.pipeline import remove as removal
+from depthvar.precompute.pipeline import run as pipeline
+from depthvar.precompute.pipeline.worker import Job
+from depthvar.precompute.validation.validate import validate
 
 PARTIAL = "zarr.0123456789abcdef0123456789abcdef.partial"
 

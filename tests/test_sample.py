@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from depthvar.datasets.errors import ParameterError
-from depthvar.datasets.lookup import LEAST_SHARE, blend_weights
-from depthvar.datasets.sample import Resize, sample
+from depthvar.datasets.lookup.levels import LEAST_SHARE, blend_weights
+from depthvar.datasets.lookup.sample import Resize, sample
 
 Map = NDArray[np.float32]
 STRIDES = (1, 2, 3, 4, 6, 8)

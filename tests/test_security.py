@@ -14,11 +14,12 @@ import pytest
 from click.testing import CliRunner
 from tiny_data import TinyData
 
-from depthvar.datasets.cache import SigmaCache
+from depthvar.datasets.cache.sigma_cache import SigmaCache
 from depthvar.datasets.errors import CacheError, DepthVarError, FrameNotFoundError, SourceError, hide_credentials
-from depthvar.precompute import cluster, execute, pipeline
-from depthvar.precompute.cli import main
-from depthvar.precompute.kernel import KernelParams
+from depthvar.precompute.cli.main import main
+from depthvar.precompute.kernel.api import KernelParams
+from depthvar.precompute.pipeline import cluster, execute
+from depthvar.precompute.pipeline import run as pipeline
 
 ROOT = Path(__file__).parents[1]
 SECRETS = ("AKIAEXAMPLE", "se/cr+et", "se%2Fcret", "t0ken")

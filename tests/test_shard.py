@@ -11,9 +11,10 @@ from numcodecs import Blosc
 from numpy.typing import NDArray
 from tiny_data import TinyData
 
-from depthvar.datasets.format import GroupLayout, expected_metadata, level_name
-from depthvar.datasets.shard import CRC_BYTES, LocalLevel, _decode, open_level
-from depthvar.precompute import execute, pipeline
+from depthvar.datasets.cache.format import GroupLayout, expected_metadata, level_name
+from depthvar.datasets.cache.local import CRC_BYTES, LocalLevel, _decode, open_level
+from depthvar.precompute.pipeline import execute
+from depthvar.precompute.pipeline import run as pipeline
 
 STRIDES = (1, 2, 3)
 
@@ -24,8 +25,8 @@ WHOLE = slice(None)
 @pytest.fixture
 def group(tiny: TinyData, monkeypatch: pytest.MonkeyPatch) -> Iterator[zarr.Group]:
     """A sequence of five frames in shards of two, every map of several Blosc blocks."""
-    monkeypatch.setattr("depthvar.datasets.format.MAX_SHARD_FRAMES", 2)
-    monkeypatch.setattr("depthvar.datasets.format.BLOCK_BYTES", 160)
+    monkeypatch.setattr("depthvar.datasets.cache.format.MAX_SHARD_FRAMES", 2)
+    monkeypatch.setattr("depthvar.datasets.cache.format.BLOCK_BYTES", 160)
     expected_metadata.cache_clear()
     for _ in pipeline.run(tiny.job(), execute.serial):
         pass

@@ -16,10 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from depthvar.datasets.description import Description
 from depthvar.datasets.errors import DescriptionError, SourceError
-from depthvar.datasets.paths import path_pattern
-from depthvar.datasets.source import DepthSource, open_source
+from depthvar.datasets.source.depth_source import DepthSource, open_source
+from depthvar.datasets.source.description import Description
+from depthvar.datasets.source.templates import path_pattern
 
 DATA = Path(__file__).parent / "data"
 CAMERA = [525.0, 525.0, 319.5, 239.5]
@@ -351,6 +351,6 @@ def test_a_name_that_is_not_utf8(hospital: DepthSource) -> None:
 
 def test_importing_sources_loads_nothing_heavy() -> None:
     heavy = "{'torch', 'numba', 'zarr', 'dask', 'click', 'PIL'} & set(sys.modules)"
-    code = f"import sys, depthvar.datasets.source; print({heavy}); import PIL; print({heavy})"
+    code = f"import sys, depthvar.datasets.source.depth_source; print({heavy}); import PIL; print({heavy})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split("\n")[:2] == ["set()", "{'PIL'}"]

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 from tiny_data import TinyData, make_depth
 
-from depthvar.datasets.cache import SigmaCache
+from depthvar.datasets.cache.sigma_cache import SigmaCache
 from depthvar.datasets.errors import CacheError
-from depthvar.precompute import execute, pipeline
-from depthvar.precompute.kernel import KernelParams
-from depthvar.precompute.validate import validate
-from depthvar.precompute.worker import Job
+from depthvar.precompute.kernel.api import KernelParams
+from depthvar.precompute.pipeline import execute
+from depthvar.precompute.pipeline import run as pipeline
+from depthvar.precompute.pipeline.worker import Job
+from depthvar.precompute.validation.validate import validate
 
 Worked = tuple[str, int, str]  # group, first row, computed or checked
 
@@ -22,7 +23,7 @@ Worked = tuple[str, int, str]  # group, first row, computed or checked
 @pytest.fixture
 def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TinyData:
     """A cache of nine frames in shards of two: a/P0 has rows 0-1, 2-3, 4-5; b has 0-1, 2."""
-    monkeypatch.setattr("depthvar.datasets.format.MAX_SHARD_FRAMES", 2)
+    monkeypatch.setattr("depthvar.datasets.cache.format.MAX_SHARD_FRAMES", 2)
     data = TinyData(tmp_path / "data")
     data.toml.write_text(data.toml.read_text().replace("[depth]", 'mask = "{sequence}/mask/{frame}.npy"\n[depth]'))
     for sequence, count in (("a/P0", 6), ("b", 3)):

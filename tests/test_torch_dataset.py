@@ -13,8 +13,10 @@ from tiny_data import DESCRIPTION, TinyData, make_depth
 
 from depthvar.datasets import CachedDepthDataset, SigmaCache, attach
 from depthvar.datasets.errors import ParameterError, SourceError
-from depthvar.datasets.torch_dataset import Crop, choose_crop, crop_intrinsics, crop_nearest
-from depthvar.precompute import execute, pipeline, sigma_z2
+from depthvar.datasets.loaders.dataset import Crop, choose_crop, crop_intrinsics, crop_nearest
+from depthvar.precompute import sigma_z2
+from depthvar.precompute.pipeline import execute
+from depthvar.precompute.pipeline import run as pipeline
 
 
 def cached(tiny: TinyData) -> SigmaCache:

@@ -11,8 +11,8 @@ sys.path.append(str(Path(__file__).parent / "torture"))
 import corruption
 from _laboratory import SHARD_FRAMES, Laboratory, kind_of, small_shards
 
-from depthvar.datasets.shard import LocalLevel
-from depthvar.precompute import integrity
+from depthvar.datasets.cache.local import LocalLevel
+from depthvar.precompute.validation import integrity
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def test_every_kind_of_place_and_damage_is_drawn(lab: Laboratory) -> None:
 
 
 def test_a_reader_without_checksums_is_caught(lab: Laboratory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("depthvar.datasets.shard._checked", lambda data, what: data)
+    monkeypatch.setattr("depthvar.datasets.cache.local._checked", lambda data, what: data)
     counts = corruption.Counts()
     level = LocalLevel(str(lab.cache / "b/sigma_Z2"), (4, 24, 32), SHARD_FRAMES)
     assert level[0, slice(None)].shape == (24, 32)

@@ -9,7 +9,7 @@ sys.path.append(str(Path(__file__).parent / "torture"))
 from _mutants import MUTANTS
 from _torture import KILLED, Torture
 
-from depthvar.precompute.kernel_numba import warm_up
+from depthvar.precompute.kernel.numba_range import warm_up
 
 
 @pytest.fixture(scope="module", autouse=True)

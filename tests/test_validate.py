@@ -17,18 +17,19 @@ from click.testing import CliRunner, Result
 from numcodecs import BitRound
 from tiny_data import TinyData, make_depth
 
-from depthvar.datasets.cache import SigmaCache
+from depthvar.datasets.cache.format import level_name, seal
+from depthvar.datasets.cache.sigma_cache import SigmaCache
 from depthvar.datasets.errors import CacheError, FrameNotFoundError, SourceError
-from depthvar.datasets.format import level_name, seal
-from depthvar.precompute import execute, pipeline
-from depthvar.precompute.cli import main as cli
-from depthvar.precompute.finding import CLEAR, OVERWRITE, Finding
-from depthvar.precompute.kernel import KernelParams
-from depthvar.precompute.lock import writer_lock
-from depthvar.precompute.meaning import ratio_limits
-from depthvar.precompute.report import validate_text
-from depthvar.precompute.validate import validate
-from depthvar.precompute.worker import Job
+from depthvar.precompute.cli.main import main as cli
+from depthvar.precompute.cli.text import validate_text
+from depthvar.precompute.kernel.api import KernelParams
+from depthvar.precompute.pipeline import execute
+from depthvar.precompute.pipeline import run as pipeline
+from depthvar.precompute.pipeline.lock import writer_lock
+from depthvar.precompute.pipeline.worker import Job
+from depthvar.precompute.validation.finding import CLEAR, OVERWRITE, Finding
+from depthvar.precompute.validation.limits import ratio_limits
+from depthvar.precompute.validation.validate import validate
 from tests import reference
 
 
@@ -528,7 +529,7 @@ def test_a_missing_root_and_another_kernel_are_errors(data: TinyData, monkeypatc
     cache = run(data)
     with pytest.raises(SourceError, match="gone"):
         validate(str(cache), data.root / "gone")
-    monkeypatch.setattr("depthvar.precompute.fingerprint.KERNEL_VERSION", 99)
+    monkeypatch.setattr("depthvar.precompute.pipeline.fingerprint.KERNEL_VERSION", 99)
     with pytest.raises(CacheError, match="computed by another kernel version"):
         check(data)
     assert validate(str(cache)).findings == []

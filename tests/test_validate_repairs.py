@@ -12,13 +12,14 @@ from test_lock import holder
 from test_validate import check, contents, job_of, kinds, run, six_frames
 from tiny_data import TinyData, make_depth
 
-from depthvar.datasets import format
-from depthvar.datasets.cache import SigmaCache
+from depthvar.datasets.cache import format
+from depthvar.datasets.cache.sigma_cache import SigmaCache
 from depthvar.datasets.errors import CacheError
-from depthvar.precompute import execute, pipeline
-from depthvar.precompute.cli import main as cli
-from depthvar.precompute.finding import CLEAR, RESTORE, RUN_AGAIN, SEE_WHY
-from depthvar.precompute.validate import validate
+from depthvar.precompute.cli.main import main as cli
+from depthvar.precompute.pipeline import execute
+from depthvar.precompute.pipeline import run as pipeline
+from depthvar.precompute.validation.finding import CLEAR, RESTORE, RUN_AGAIN, SEE_WHY
+from depthvar.precompute.validation.validate import validate
 
 
 @pytest.fixture
@@ -232,7 +233,7 @@ def test_beside_a_run_nothing_looks_wrong_that_is_only_under_way(data: TinyData)
 
 def test_an_error_beside_a_run_is_one_line(data: TinyData, monkeypatch: pytest.MonkeyPatch) -> None:
     cache = run(data)
-    monkeypatch.setattr("depthvar.precompute.validate.list_files", lambda root: {}["gone"])
+    monkeypatch.setattr("depthvar.precompute.validation.validate.list_files", lambda root: {}["gone"])
     with holder(cache), pytest.raises(CacheError, match="a run is writing it"):
         validate(str(cache))
     with pytest.raises(KeyError):  # nobody writes: a bug shows itself

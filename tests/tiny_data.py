@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from depthvar.datasets.source import DepthSource, open_source
-from depthvar.precompute.worker import Job
+from depthvar.datasets.source.depth_source import DepthSource, open_source
+from depthvar.precompute.pipeline.worker import Job
 
 DESCRIPTION = """
 summary = "test frames"

@@ -2,7 +2,8 @@
 
 from typing import Any, Literal
 
-from .errors import REPAIR, CacheError
+from depthvar.datasets.errors import REPAIR, CacheError
+
 from .format import GroupLayout, array_metadata, expected_metadata
 
 

@@ -4,8 +4,8 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from .errors import CONTROL, CacheError
-from .paths import stays_below
+from depthvar.datasets.errors import CONTROL, CacheError
+from depthvar.datasets.source.templates import stays_below
 
 MAX_STRIDES = 64  # how many there may be
 

@@ -1,8 +1,8 @@
 """The cache on disk, format version 1: names, array metadata, attributes and their checksums.
 
 One Zarr v3 group; a group per sequence; in it ``sigma_Z2`` (stride 1), ``sigma_Z2_s2`` … and the bookkeeping
-arrays. docs/format.md is the contract; the reader (``cache``) and the writer (``depthvar.precompute.store``) both
-take it from here.
+arrays. docs/format.md is the contract; the reader (``sigma_cache``) and the writer
+(``depthvar.precompute.pipeline.store``) both import it.
 """
 
 import hashlib
@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .content import check_content
-from .errors import REPAIR, CacheError, ParameterError
-from .paths import stays_below
+from depthvar.datasets.errors import REPAIR, CacheError, ParameterError
+from depthvar.datasets.source.templates import stays_below
+
+from .attributes import check_content
 
 FORMAT = "depthvar-sigma_Z2"
 FORMAT_VERSION = 1

@@ -9,20 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .content import check_key
-from .errors import CacheError, FrameNotFoundError
-from .format import (
-    FAILED,
-    NOT_DONE,
-    ROOT_SEQUENCE,
-    GroupLayout,
-    check_root,
-    decode_keys,
-    level_name,
-    level_shape,
-)
-from .nodes import checked_array, failure, find_node
-from .shard import open_level, read_row
+from depthvar.datasets.errors import CacheError, FrameNotFoundError
+
+from .arrays import checked_array, failure, find_node
+from .attributes import check_key
+from .format import FAILED, NOT_DONE, ROOT_SEQUENCE, GroupLayout, check_root, decode_keys, level_name, level_shape
+from .local import open_level, read_row
 
 
 @dataclass

@@ -8,8 +8,9 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .errors import CacheError, DepthVarError, FrameNotFoundError, ParameterError, hide_credentials
-from .opened import OpenCache, OpenGroup
+from depthvar.datasets.errors import CacheError, DepthVarError, FrameNotFoundError, ParameterError, hide_credentials
+
+from .index import OpenCache, OpenGroup
 
 READ_ATTEMPTS = 10  # of a frame that runs compute again and again meanwhile
 
@@ -146,7 +147,7 @@ class SigmaCache:
             ParameterError: intrinsics that say something else than a crop and a zoom.
             FrameNotFoundError, CacheError: as for ``read``.
         """
-        from .sample import sample  # loads numba, which reading does not need
+        from depthvar.datasets.lookup.sample import sample  # loads numba, which reading does not need
 
         opened = self._open()
 

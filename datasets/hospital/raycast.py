@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .compiled import njit
-from .errors import ParameterError
+from depthvar.datasets.compiled import njit
+from depthvar.datasets.errors import ParameterError
 
 BOX, CYLINDER, ELLIPSOID = 0, 1, 2
 _LEAF = 2  # primitives in a leaf, at most

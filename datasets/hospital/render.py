@@ -3,10 +3,11 @@
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .frame import as_intrinsics
-from .hospital_furniture import COLOURS, MATERIALS, OUTDOORS
-from .hospital_scene import CEILING, CORRIDOR_LAMPS, GROUND, HALF, OUTER, ROOMS
+from depthvar.datasets.frame import as_intrinsics
+
+from .furniture import COLOURS, MATERIALS, OUTDOORS
 from .raycast import Scene, cast
+from .scene import CEILING, CORRIDOR_LAMPS, GROUND, HALF, OUTER, ROOMS
 
 Image32 = NDArray[np.float32]
 

@@ -5,7 +5,7 @@ Modelled in ``(x, y, height)`` in metres, x along the corridor, y to the right, 
 
 import numpy as np
 
-from .hospital_furniture import MATERIALS, Place, Span, bed, chair, drip_stand, plant, span, spread, trolley, wheelchair
+from .furniture import MATERIALS, Place, Span, bed, chair, drip_stand, plant, span, spread, trolley, wheelchair
 from .raycast import Scene, build_scene
 
 HALF, OUTER, CEILING, END = 1.5, 6.5, 2.8, 40.0  # half width of the corridor, outer walls, height, far end

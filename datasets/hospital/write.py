@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from .errors import ParameterError, SourceError
-from .hospital_render import SAMPLE_INTRINSICS, SAMPLE_SIZE, SKY_DEPTH, render
-from .hospital_scene import scene
+from depthvar.datasets.errors import ParameterError, SourceError
+
+from .render import SAMPLE_INTRINSICS, SAMPLE_SIZE, SKY_DEPTH, render
+from .scene import scene
 
 __all__ = [
     "FRAMES",

@@ -6,9 +6,9 @@ from typing import Any, Literal
 
 from torch.utils.data import Dataset
 
-from .cache import SigmaCache
-from .errors import ParameterError
-from .frame import view_key
+from depthvar.datasets.cache.sigma_cache import SigmaCache
+from depthvar.datasets.errors import ParameterError
+from depthvar.datasets.frame import view_key
 
 Key = Callable[[Mapping[str, Any]], str | PathLike[str]]
 

@@ -1,4 +1,4 @@
-"""σ² in a training's data loader, of our own; around someone else's: :mod:`depthvar.datasets.attached`."""
+"""σ² in a training's data loader, of our own; around someone else's: :mod:`depthvar.datasets.loaders.attach`."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch.utils.data import Dataset
 
-from .cache import SigmaCache
-from .errors import ParameterError, SourceError
-from .source import DepthSource
+from depthvar.datasets.cache.sigma_cache import SigmaCache
+from depthvar.datasets.errors import ParameterError, SourceError
+from depthvar.datasets.source.depth_source import DepthSource
 
 Sigma = Callable[[NDArray[np.float32], NDArray[np.float64]], NDArray[np.float32]]
 

@@ -8,7 +8,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from .compiled import njit
+from depthvar.datasets.compiled import njit
 
 
 @njit(cache=True, error_model="numpy")

@@ -53,7 +53,7 @@ def look_up(
     """Return σ² (h, w) in m² at native rows ``v`` and columns ``u``.
 
     Args:
-        read_level: see :func:`depthvar.datasets.sample.sample`.
+        read_level: see :func:`depthvar.datasets.lookup.sample.sample`.
         strides: ascending from 1.
         scale: native pixels per output pixel.
         v: (h,) ascending, all inside the frame.
@@ -155,7 +155,7 @@ def _interpolate(
     stride: int,
     top: int,
 ) -> bool:
-    """Blend a level of σ² times ``growth`` into log σ²; see :func:`~depthvar.datasets.interpolate.blend_level`."""
+    """Blend a level of σ² times ``growth`` into log σ²; see :func:`.interpolate.blend_level`."""
     left, right = _reach(u, shift, stride)
     log_level, more = np.log(level[:, left:right]), math.log(growth)
     complete: bool = blend_level(blend, first, log_level, share, widen, more, v, u, shift, stride, top, left)

@@ -12,9 +12,10 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .errors import ParameterError
-from .frame import as_intrinsics
-from .lookup import ReadLevel, look_up
+from depthvar.datasets.errors import ParameterError
+from depthvar.datasets.frame import as_intrinsics
+
+from .levels import ReadLevel, look_up
 
 Resize = Literal["nearest", "linear"]
 RESIZES = get_args(Resize)
@@ -41,7 +42,7 @@ def sample(
 
     With ``r`` native pixels per output pixel (the geometric mean of x and y), the two strides around ``r``
     are each looked up bilinearly in log σ, the finer one widened and the coarser one narrowed to the reach of the
-    output's window (:mod:`depthvar.datasets.lookup`), and blended by log₂ distance; a stride ``s`` with more than
+    output's window (:mod:`.levels`), and blended by log₂ distance; a stride ``s`` with more than
     2/3 of the blend is read alone, and its σ taken times r / s (stride 1 neither widened nor narrowed). Invalid
     neighbours, and levels without a valid one, are left out. Where nothing is left, the nearest valid native pixel at
     most ``r`` away gives its σ² times r² (of equally near ones the leftmost, then topmost). With ``r`` within 1e-3

@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from depthvar.datasets.errors import ParameterError
+from depthvar.datasets.frame import as_intrinsics
+
 from .decode import CONTAINERS, reading
-from .errors import ParameterError
-from .frame import as_intrinsics
 
 MAX_TEXT_BYTES = 64 << 10
 

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import SourceError
+from depthvar.datasets.errors import SourceError
 
 KINDS = ("z", "ray")
 

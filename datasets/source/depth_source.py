@@ -10,12 +10,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from depthvar.datasets.errors import CONTROL, DescriptionError, SourceError
+from depthvar.datasets.frame import Frame
+
 from .camera import read_intrinsics
 from .decode import read_mask, read_shape, read_stored, to_depth
 from .description import Description, find_description
-from .errors import CONTROL, DescriptionError, SourceError
-from .frame import Frame
-from .paths import example, path_pattern, walk
+from .templates import example, path_pattern, walk
 
 
 class SourceStat(NamedTuple):

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from depthvar.datasets.errors import DescriptionError
+
 from .decode import CONTAINERS, DepthRule
-from .errors import DescriptionError
-from .paths import placeholders
 from .schema import nearest, read_fields
+from .templates import placeholders
 
 Tables = Mapping[str, Any]
 
@@ -174,7 +175,7 @@ def find_description(dataset: str, overrides: Mapping[str, Tables] | None = None
 
 def _builtin_tables() -> dict[str, tuple[str, Tables]]:
     """Return data set name -> (file name, its tables), sorted by name."""
-    files = Path(__file__).parent.glob("*.toml")
+    files = (Path(__file__).parents[1] / "descriptions").glob("*.toml")
     tables = [(file.name, tomllib.loads(file.read_text(encoding="utf-8"))) for file in files]
     return dict(sorted((name, (file, table)) for file, table in tables for name in table["names"]))
 

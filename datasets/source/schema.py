@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any
 
+from depthvar.datasets.errors import CONTROL, DescriptionError, ParameterError
+
 from .camera import pinhole
 from .decode import CONTAINERS, KINDS
-from .errors import CONTROL, DescriptionError, ParameterError
-from .paths import placeholders, stays_below
+from .templates import placeholders, stays_below
 
 DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float16", "float32", "float64")
 VIEWS = ("<u2", "<u4", "<f2", "<f4", "<f8")

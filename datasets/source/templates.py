@@ -10,7 +10,7 @@ from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 
-from .errors import CONTROL
+from depthvar.datasets.errors import CONTROL
 
 
 def stays_below(path: str) -> bool:

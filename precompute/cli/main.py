@@ -22,9 +22,9 @@ from depthvar.datasets.errors import DepthVarError, ParameterError, hide_credent
 from .options import make_job, parse_cache, parse_part, write_sample
 
 if TYPE_CHECKING:
-    from .execute import Execute
-    from .pipeline import Outlook
-    from .worker import Job, TaskResult
+    from depthvar.precompute.pipeline.execute import Execute
+    from depthvar.precompute.pipeline.run import Outlook
+    from depthvar.precompute.pipeline.worker import Job, TaskResult
 
 DEFAULT_STRIDES = "1,2,3,4,6,8"
 TIMEOUT_HELP = "For a shard in a worker process, after which it is given up.  [default: 600]"
@@ -113,7 +113,9 @@ def run(ctx: click.Context, /, dry_run: bool, as_json: bool, overwrite: bool, **
       precompute run --dataset hospital --root /data/tartanair/hospital
       precompute run --dataset folder --root scan1 --intrinsics 525,525,319.5,239.5
     """
-    from . import pipeline, report
+    from depthvar.precompute.pipeline import run as pipeline
+
+    from . import text as report
 
     if options["workers"] and options["scheduler"]:
         raise ParameterError("--workers and --scheduler: expected one of them, got both; workers are the cluster's")
@@ -165,7 +167,9 @@ def validate(
       precompute validate data/hospital-sample/sigma_Z2.zarr
       precompute validate data/hospital-sample/sigma_Z2.zarr --full --json
     """
-    from . import report, validate
+    from depthvar.precompute.validation import validate
+
+    from . import text as report
 
     depth = validate.depth_folder(cache, root) if sample or full else None
     result = validate.validate(cache, depth, sample=sample, seed=seed, full=full, clear=clear)
@@ -184,7 +188,7 @@ def info(cache: str, as_json: bool) -> None:
     Example:
       precompute info data/hospital-sample/sigma_Z2.zarr
     """
-    from . import report
+    from . import text as report
 
     _print(as_json, report.cache_info(cache), report.info_text)
 
@@ -192,9 +196,9 @@ def info(cache: str, as_json: bool) -> None:
 @main.command()
 def datasets() -> None:
     """List every data set that --dataset takes, its layout, and where to get it."""
-    from depthvar.datasets.description import builtin_descriptions
+    from depthvar.datasets.source.description import builtin_descriptions
 
-    from . import report
+    from . import text as report
 
     click.echo(report.datasets_text(builtin_descriptions()))
 
@@ -244,7 +248,7 @@ def _failures(failed: Iterable[tuple[str, str]]) -> list[dict[str, str]]:
 
 
 def _executor(options: dict[str, Any]) -> "Execute":
-    from .execute import TIMEOUT, in_threads, on_dask
+    from depthvar.precompute.pipeline.execute import TIMEOUT, in_threads, on_dask
 
     if options["workers"] or options["scheduler"]:
         return on_dask(options["workers"], options["scheduler"], options["timeout"] or TIMEOUT)

@@ -12,9 +12,8 @@ import click
 from depthvar.datasets.errors import DepthVarError, ParameterError
 
 if TYPE_CHECKING:
-    from depthvar.datasets.source import DepthSource
-
-    from .worker import Job
+    from depthvar.datasets.source.depth_source import DepthSource
+    from depthvar.precompute.pipeline.worker import Job
 
 SAMPLE_ROOT = Path("data/hospital-sample")
 
@@ -33,10 +32,9 @@ def make_job(options: Mapping[str, Any], dry_run: bool) -> "Job":
         ParameterError: an option is not one of those allowed.
         DescriptionError, SourceError: the data set is unknown, or not there.
     """
-    from depthvar.datasets.format import CACHE_NAME
-
-    from .kernel import KernelParams
-    from .worker import Job
+    from depthvar.datasets.cache.format import CACHE_NAME
+    from depthvar.precompute.kernel.api import KernelParams
+    from depthvar.precompute.pipeline.worker import Job
 
     params = KernelParams(estimator=options["estimator"], **_given(options))
     strides = tuple(sorted({1, *(int(stride) for stride in _numbers("--strides", options["strides"], int))}))
@@ -70,7 +68,7 @@ def _given(options: Mapping[str, Any]) -> dict[str, Any]:
 
 def _source(options: Mapping[str, Any], dry_run: bool) -> "DepthSource":
     """Open the data set; on a fresh machine ``--dataset hospital`` is the built-in sample."""
-    from depthvar.datasets.source import open_source
+    from depthvar.datasets.source.depth_source import open_source
 
     dataset, root = options["dataset"], options["root"]
     elsewhere = root or options["out"] or options["shard"] or options["scheduler"] or os.environ.get("DEPTHVAR_DATA")
@@ -98,7 +96,7 @@ def _source(options: Mapping[str, Any], dry_run: bool) -> "DepthSource":
 
 def write_sample(folder: Path) -> None:
     """Write the built-in scene, with its progress on stderr; a finished one is left as it is."""
-    from depthvar.datasets.hospital import write_sample as write
+    from depthvar.datasets.hospital.write import write_sample as write
 
     from .progress import Advance, progress
 

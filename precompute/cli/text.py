@@ -7,14 +7,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from depthvar.datasets.cache import SigmaCache
-from depthvar.datasets.description import Description
+from depthvar.datasets.cache.format import FAILED, NOT_DONE, level_name, level_shape
+from depthvar.datasets.cache.sigma_cache import SigmaCache
 from depthvar.datasets.errors import CacheError
-from depthvar.datasets.format import FAILED, NOT_DONE, level_name, level_shape
-
-from . import store
-from .fingerprint import kernel_params
-from .stored import stored_groups
+from depthvar.datasets.source.description import Description
+from depthvar.precompute.pipeline import store
+from depthvar.precompute.pipeline.fingerprint import kernel_params
+from depthvar.precompute.pipeline.stored import stored_groups
 
 BYTES_PER_RAW_BYTE = 1.95 / (4 * 1.47)  # measured on real depth: benchmarks/cache.py
 

@@ -180,7 +180,7 @@ def sigma_z2(
     torch = sys.modules.get("torch")  # a tensor exists only where torch is loaded already
     is_tensor = torch is not None and isinstance(depth, torch.Tensor)
     if engine == "torch" or (engine == "auto" and is_tensor):
-        from .kernel_torch import sigma_z2_maps
+        from .torch_engine import sigma_z2_maps
 
         maps = sigma_z2_maps(depth, intrinsics, params, valid, max_depth, components=return_components)
         if not is_tensor:
@@ -198,7 +198,7 @@ def sigma_z2(
 def _numba_maps(
     depth: Any, intrinsics: Any, params: KernelParams, valid: Any, max_depth: float | None, *, components: bool
 ) -> tuple[NDArray[np.float32], ...]:
-    from .kernel_numba import sigma_z2_frame
+    from .numba_range import sigma_z2_frame
 
     depth = np.asarray(depth)
     valid = None if valid is None else np.asarray(valid)

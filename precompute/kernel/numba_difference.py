@@ -10,7 +10,7 @@ import numpy as np
 from depthvar.datasets.compiled import njit
 
 # Numba's cache on disk does not see an edit of what is taken from there: save this file too.
-from .kernel_numba import _FLOOR, _INF, _JIT, _ONE, _THIRD, _ZERO, _load, _max, _min
+from .numba_range import _FLOOR, _INF, _JIT, _ONE, _THIRD, _ZERO, _load, _max, _min
 
 _UNKNOWN = np.float32(-1)
 _QUARTER = np.float32(0.25)

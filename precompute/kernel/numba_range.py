@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from depthvar.datasets.compiled import njit
 
-from .kernel import Estimator, KernelParams
+from .api import Estimator, KernelParams
 
 _LOG = logging.getLogger("depthvar")
 _COMPILE_SECONDS = {"range": 10, "difference": 2}  # cold, on a machine of 2023; only for the message
@@ -332,7 +332,7 @@ def _compiled(estimator: Estimator) -> Callable[..., None]:
     sweep: Callable[..., None] = _sweep
     frame, real, single = (_image(types.float32), _image(types.bool_)), types.float64, types.float32
     if estimator == "difference":
-        from .kernel_numba_difference import sweep
+        from .numba_difference import sweep
 
         signature = types.void(*frame, single, single[:, ::1])
     else:

@@ -16,7 +16,7 @@ from torch import Tensor
 from depthvar.datasets.errors import ParameterError
 from depthvar.datasets.frame import as_intrinsics
 
-from .kernel import KernelParams, check_input
+from .api import KernelParams, check_input
 
 _INF = float("inf")
 

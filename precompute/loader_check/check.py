@@ -7,10 +7,10 @@ from typing import Any, get_args
 
 import numpy as np
 
-from depthvar.datasets.cache import SigmaCache
+from depthvar.datasets.cache.sigma_cache import SigmaCache
 from depthvar.datasets.errors import ParameterError
 from depthvar.datasets.frame import view_key
-from depthvar.datasets.sample import Resize
+from depthvar.datasets.lookup.sample import Resize
 
 from .conventions import ENOUGH_PIXELS, Agreement, Convention, LoaderView, compare, conventions, mean
 

@@ -7,12 +7,11 @@ from typing import Any, NamedTuple, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from depthvar.datasets.cache import SigmaCache
+from depthvar.datasets.cache.sigma_cache import SigmaCache
 from depthvar.datasets.errors import ParameterError
-from depthvar.datasets.sample import Resize
-
-from .fingerprint import kernel_params
-from .kernel import sigma_z2
+from depthvar.datasets.lookup.sample import Resize
+from depthvar.precompute.kernel.api import sigma_z2
+from depthvar.precompute.pipeline.fingerprint import kernel_params
 
 Map = NDArray[np.float32]
 

@@ -9,12 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from depthvar.datasets.cache.format import canonical_json
 from depthvar.datasets.errors import CacheError, ParameterError
-from depthvar.datasets.format import canonical_json
 from depthvar.datasets.frame import Frame
-from depthvar.datasets.source import DepthSource
-
-from .kernel import KERNEL_VERSION, KernelParams
+from depthvar.datasets.source.depth_source import DepthSource
+from depthvar.precompute.kernel.api import KERNEL_VERSION, KernelParams
 
 _UNNAMED = "range"  # the estimator of parameters that name none
 

@@ -11,8 +11,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from depthvar.datasets.cache.format import FAILED, NOT_DONE, GroupLayout, group_name, key_bytes, shard_frames
 from depthvar.datasets.errors import CacheError
-from depthvar.datasets.format import FAILED, NOT_DONE, GroupLayout, group_name, key_bytes, shard_frames
 
 # done, failed before, to be hashed, to be computed; gone from the source: to be cleared, cleared (or never used)
 RowState = Literal["done", "failed", "check", "compute", "clear", "cleared"]

@@ -10,9 +10,9 @@ import zarr
 from zarr.abc.store import Store
 from zarr.storage import LocalStore
 
+from depthvar.datasets.cache.arrays import find_array
+from depthvar.datasets.cache.format import FORMAT, array_names
 from depthvar.datasets.errors import CacheError
-from depthvar.datasets.format import FORMAT, array_names
-from depthvar.datasets.nodes import find_array
 
 from .store import delete_chunk, is_partial, refuse_links, wait, writing
 from .stored import read_group

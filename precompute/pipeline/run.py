@@ -7,14 +7,15 @@ from typing import Any
 
 import zarr
 
+from depthvar.datasets.cache.format import FORMAT, FORMAT_VERSION, check_root, frame_bytes, seal, unseal
 from depthvar.datasets.errors import CacheError, ParameterError, SourceError
-from depthvar.datasets.format import FORMAT, FORMAT_VERSION, check_root, frame_bytes, seal, unseal
-from depthvar.datasets.source import DepthSource
+from depthvar.datasets.source.depth_source import DepthSource
+from depthvar.precompute.kernel.numba_range import warm_up
 
-from . import removal, store
+from . import remove as removal
+from . import store
 from .execute import Execute
 from .fingerprint import differences, fingerprint, provenance
-from .kernel_numba import warm_up
 from .lock import creating, writer_lock
 from .plan import Plan, SourceFrame, StoredGroup, Task, make_plan
 from .stored import stored_groups

@@ -17,8 +17,8 @@ import zarr
 from numpy.typing import NDArray
 from zarr.storage import LocalStore, StorePath
 
-from depthvar.datasets.errors import REPAIR, CacheError
-from depthvar.datasets.format import (
+from depthvar.datasets.cache.arrays import find_array, find_node
+from depthvar.datasets.cache.format import (
     DIGEST_BYTES,
     array_arguments,
     array_metadata,
@@ -28,7 +28,7 @@ from depthvar.datasets.format import (
     folders_of,
     seal,
 )
-from depthvar.datasets.nodes import find_array, find_node
+from depthvar.datasets.errors import REPAIR, CacheError
 
 from .plan import GroupPlan
 from .stored import missing, understood

@@ -9,10 +9,10 @@ import zarr
 from numpy.typing import NDArray
 from zarr.core.sync import sync
 
-from depthvar.datasets.content import check_key
+from depthvar.datasets.cache.arrays import checked_array, failure, find_node
+from depthvar.datasets.cache.attributes import check_key
+from depthvar.datasets.cache.format import GroupLayout, array_names, decode_keys
 from depthvar.datasets.errors import REPAIR, CacheError, DepthVarError
-from depthvar.datasets.format import GroupLayout, array_names, decode_keys
-from depthvar.datasets.nodes import checked_array, failure, find_node
 
 from .plan import StoredGroup
 

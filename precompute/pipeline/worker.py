@@ -12,14 +12,14 @@ import zarr
 from numcodecs import BitRound
 from numpy.typing import NDArray
 
+from depthvar.datasets.cache.format import FAILED, NOT_DONE, level_name, level_shape
 from depthvar.datasets.errors import DepthVarError, SourceError
-from depthvar.datasets.format import FAILED, NOT_DONE, level_name, level_shape
 from depthvar.datasets.frame import Frame
-from depthvar.datasets.source import DepthSource, SourceStat
+from depthvar.datasets.source.depth_source import DepthSource, SourceStat
+from depthvar.precompute.kernel.api import KernelParams, sigma_z2
+from depthvar.precompute.kernel.numba_range import sigma_z2_frame
 
 from .fingerprint import fingerprint, frame_digest, parameters
-from .kernel import KernelParams, sigma_z2
-from .kernel_numba import sigma_z2_frame
 from .plan import Task
 from .store import write_shard, write_unchanged, zero_digests
 

@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from depthvar.datasets.cache.format import NOT_DONE, level_name, level_shape
 from depthvar.datasets.errors import CacheError, DepthVarError
-from depthvar.datasets.format import NOT_DONE, level_name, level_shape
-from depthvar.datasets.source import DepthSource
+from depthvar.datasets.source.depth_source import DepthSource
+from depthvar.precompute.pipeline.fingerprint import fingerprint, frame_digest, kernel_params
+from depthvar.precompute.pipeline.plan import StoredGroup
+from depthvar.precompute.pipeline.worker import Job, frame_levels
 
 from .finding import CLEAR, EXPECTED, RESTORE, RUN_AGAIN, Finding, is_done, refuse_machine_fault
-from .fingerprint import fingerprint, frame_digest, kernel_params
-from .meaning import Contrast, unlike_depth
-from .plan import StoredGroup
-from .worker import Job, frame_levels
+from .limits import Contrast, unlike_depth
 
 
 def job_of(cache: str, source: DepthSource, parameters: Mapping[str, Any]) -> Job:

@@ -2,11 +2,10 @@
 
 from dataclasses import dataclass
 
+from depthvar.datasets.cache.arrays import failure, is_machine_fault
+from depthvar.datasets.cache.format import FAILED, NOT_DONE
 from depthvar.datasets.errors import CacheError
-from depthvar.datasets.format import FAILED, NOT_DONE
-from depthvar.datasets.nodes import failure, is_machine_fault
-
-from .plan import StoredGroup
+from depthvar.precompute.pipeline.plan import StoredGroup
 
 RUN_AGAIN = "`precompute run` with the options of the cache"
 SEE_WHY = f"{RUN_AGAIN} and --on-error fail, which says why; mend the file"

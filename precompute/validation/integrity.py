@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from depthvar.datasets.format import FAILED, NOT_DONE, level_name
+from depthvar.datasets.cache.format import FAILED, NOT_DONE, level_name
+from depthvar.precompute.pipeline.plan import StoredGroup
 
 from .finding import CLEAR, EXPECTED, RUN_AGAIN, SEE_WHY, Finding, is_done, refuse_machine_fault, text_of
-from .meaning import impossible, unlike_depth
-from .plan import StoredGroup
+from .limits import impossible, unlike_depth
 
 
 def check_bookkeeping(group: StoredGroup) -> Iterator[Finding]:

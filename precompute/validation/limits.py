@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthvar.datasets.frame import Frame
-
-from .fingerprint import kernel_params
+from depthvar.precompute.pipeline.fingerprint import kernel_params
 
 FLOOR2 = 1e-8  # (δ/t)² of the floor: docs/method.md, step 5
 JUMP = 0.1  # of the nearer depth: a larger step to a neighbour is taken for an edge

@@ -11,14 +11,14 @@ from zarr.abc.metadata import Metadata
 from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync  # asyncio.run would fail in a notebook, and with a store bound to Zarr's own loop
 
-from depthvar.datasets.format import expected_metadata, folders_of, group_name
-from depthvar.datasets.nodes import find_node
+from depthvar.datasets.cache.arrays import find_node
+from depthvar.datasets.cache.format import expected_metadata, folders_of, group_name
+from depthvar.precompute.pipeline.fingerprint import fingerprint
+from depthvar.precompute.pipeline.plan import GroupPlan, StoredGroup
+from depthvar.precompute.pipeline.store import check_arrays
+from depthvar.precompute.pipeline.stored import missing, read_group
 
 from .finding import CLEAR, OVERWRITE, RUN_AGAIN, Finding, is_done, refuse_machine_fault, text_of
-from .fingerprint import fingerprint
-from .plan import GroupPlan, StoredGroup
-from .store import check_arrays
-from .stored import missing, read_group
 
 IGNORED = "a field that Zarr ignores"
 

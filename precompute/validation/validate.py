@@ -10,18 +10,18 @@ from typing import Any
 
 import zarr
 
-from depthvar.datasets.description import Description
+from depthvar.datasets.cache.format import FORMAT, FORMAT_VERSION, check_root
 from depthvar.datasets.errors import CacheError, ParameterError
-from depthvar.datasets.format import FORMAT, FORMAT_VERSION, check_root
-from depthvar.datasets.source import DepthSource
+from depthvar.datasets.source.depth_source import DepthSource
+from depthvar.datasets.source.description import Description
+from depthvar.precompute.pipeline.lock import is_written, writer_lock
+from depthvar.precompute.pipeline.remove import clear_group, clear_shard
+from depthvar.precompute.pipeline.store import open_existing
 
+from .against_source import check_contrast, check_frame, check_listing, choose, job_of
 from .finding import OVERWRITE, Finding
 from .integrity import check_bookkeeping, check_done, check_maps, check_reached
-from .lock import is_written, writer_lock
-from .meaning import Contrast
-from .removal import clear_group, clear_shard
-from .staleness import check_contrast, check_frame, check_listing, choose, job_of
-from .store import open_existing
+from .limits import Contrast
 from .structure import check_folders, check_group, check_strays, check_unique, list_files
 
 

@@ -13,15 +13,16 @@ import numpy as np
 from click.testing import CliRunner
 from tiny_data import DESCRIPTION, TinyData, make_depth
 
-from depthvar.datasets.cache import SigmaCache
+from depthvar.datasets.cache.sigma_cache import SigmaCache
 from depthvar.datasets.errors import DepthVarError
-from depthvar.datasets.paths import stays_below
-from depthvar.datasets.source import open_source
-from depthvar.precompute import execute, pipeline
-from depthvar.precompute.cli import main as command
-from depthvar.precompute.kernel import sigma_z2
-from depthvar.precompute.report import cache_info
-from depthvar.precompute.validate import validate
+from depthvar.datasets.source.depth_source import open_source
+from depthvar.datasets.source.templates import stays_below
+from depthvar.precompute.cli.main import main as command
+from depthvar.precompute.cli.text import cache_info
+from depthvar.precompute.kernel.api import sigma_z2
+from depthvar.precompute.pipeline import execute
+from depthvar.precompute.pipeline import run as pipeline
+from depthvar.precompute.validation.validate import validate
 
 KEYS = ("a/P0/depth/000.npy", "b/depth/001.npy")
 VIEW = ((20.0, 20.0, 8.0, 6.0), (12, 16))

@@ -19,10 +19,10 @@ sys.path.append(str(Path(__file__).resolve().parents[1]))
 import reference
 from tiny_data import TinyData, make_depth
 
-from depthvar.datasets.format import NOT_DONE, check_root, decode_keys, level_name
+from depthvar.datasets.cache.format import NOT_DONE, check_root, decode_keys, level_name
 from depthvar.datasets.frame import Frame
-from depthvar.precompute.fingerprint import frame_digest, kernel_params
-from depthvar.precompute.kernel import KernelParams
+from depthvar.precompute.kernel.api import KernelParams
+from depthvar.precompute.pipeline.fingerprint import frame_digest, kernel_params
 
 SHAPES = ((24, 32), (32, 24), (16, 20))  # the first two have files of equal size
 USUAL = 0.9  # part of the edits and new frames that have the first shape

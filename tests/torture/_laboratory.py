@@ -13,14 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 from tiny_data import TinyData, make_depth
 
-from depthvar.datasets import format
-from depthvar.datasets.cache import SigmaCache
+from depthvar.datasets.cache import format
+from depthvar.datasets.cache.sigma_cache import SigmaCache
 from depthvar.datasets.errors import DepthVarError
-from depthvar.precompute import execute, pipeline
-from depthvar.precompute.finding import Finding
-from depthvar.precompute.plan import Task
-from depthvar.precompute.validate import validate
-from depthvar.precompute.worker import Job
+from depthvar.precompute.pipeline import execute
+from depthvar.precompute.pipeline import run as pipeline
+from depthvar.precompute.pipeline.plan import Task
+from depthvar.precompute.pipeline.worker import Job
+from depthvar.precompute.validation.finding import Finding
+from depthvar.precompute.validation.validate import validate
 
 SHARD_FRAMES = 2
 INDEX_BYTES = 16 * SHARD_FRAMES + 4

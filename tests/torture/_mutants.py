@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from depthvar.datasets.source import DepthSource
-from depthvar.precompute import store, worker
+from depthvar.datasets.source.depth_source import DepthSource
+from depthvar.precompute.pipeline import store, worker
 
 Mutant = Callable[[], None]
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from _laboratory import Laboratory, group_of, kind_of, shard_of
 
-from depthvar.precompute.finding import OVERWRITE
-from depthvar.precompute.kernel import KernelParams
+from depthvar.precompute.kernel.api import KernelParams
+from depthvar.precompute.validation.finding import OVERWRITE
 
 
 @dataclass

@@ -16,12 +16,13 @@ import psutil
 from _changing_data import ChangingData
 from _mutants import Mutant
 
-from depthvar.datasets import format
+from depthvar.datasets.cache import format
 from depthvar.datasets.errors import DepthVarError
-from depthvar.datasets.source import DepthSource
-from depthvar.precompute import execute, pipeline
-from depthvar.precompute.kernel import KernelParams
-from depthvar.precompute.worker import TaskResult
+from depthvar.datasets.source.depth_source import DepthSource
+from depthvar.precompute.kernel.api import KernelParams
+from depthvar.precompute.pipeline import execute
+from depthvar.precompute.pipeline import run as pipeline
+from depthvar.precompute.pipeline.worker import TaskResult
 
 SHARD_FRAMES = 4  # of a new cache, where the run is forked from here
 SLOW_READ = 0.02  # seconds between a frame's bytes and the next step, where files are edited during the run

@@ -5,7 +5,7 @@ from typing import Any
 
 import zarr
 
-from depthvar.datasets.format import decode_keys
+from depthvar.datasets.cache.format import decode_keys
 
 Shard = tuple[str, int]  # group, number in it
 

@@ -35,9 +35,9 @@ from _laboratory import BOOKKEEPING, INDEX_BYTES, Laboratory, group_of, kind_of,
 from _other_runs import edit, swap
 from machine import machine
 
-from depthvar.datasets.cache import SigmaCache
+from depthvar.datasets.cache.sigma_cache import SigmaCache
 from depthvar.datasets.errors import CacheError, DepthVarError
-from depthvar.precompute.finding import CLEAR, OVERWRITE, RUN_AGAIN, Finding
+from depthvar.precompute.validation.finding import CLEAR, OVERWRITE, RUN_AGAIN, Finding
 
 KINDS = ("map", "shard index", *BOOKKEEPING, "zarr.json: root", "zarr.json: folder", "zarr.json: group",
          "zarr.json: array")  # fmt: skip

@@ -28,7 +28,7 @@ from machine import machine  # noqa: E402
 from reading import make_states, read_during_runs  # noqa: E402
 from test_faults import IN_A_SMALL_DISK, Data, contents, limited  # noqa: E402
 
-from depthvar.datasets.cache import SigmaCache  # noqa: E402
+from depthvar.datasets.cache.sigma_cache import SigmaCache  # noqa: E402
 
 READERS = 8
 

@@ -23,7 +23,7 @@ from _torture import KILLED, RESUMED, Torture
 sys.path.append(str(Path(__file__).resolve().parents[2] / "benchmarks"))
 from machine import machine
 
-from depthvar.precompute.kernel_numba import warm_up
+from depthvar.precompute.kernel.numba_range import warm_up
 
 UNIFORM = {"serial": 43, "threads": 43, "command line": 6, "worker processes": 8}  # half on a fresh cache
 DURING_WRITES = {"worker processes": 6, "command line": 2}

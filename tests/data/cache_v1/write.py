@@ -10,8 +10,9 @@ import numpy as np
 sys.path.append(str(Path(__file__).parents[2]))
 from tiny_data import DESCRIPTION, TinyData, make_depth
 
-from depthvar.datasets.cache import SigmaCache
-from depthvar.precompute import execute, pipeline
+from depthvar.datasets.cache.sigma_cache import SigmaCache
+from depthvar.precompute.pipeline import execute
+from depthvar.precompute.pipeline import run as pipeline
 
 # Views that lie on a stride, so that a better lookup between strides changes none of them: (intrinsics, size, flip).
 VIEWS = {
@@ -32,7 +33,7 @@ def write(folder: Path) -> None:
     data.write("b", "001", make_depth(12, 20, 8))
     for path in (folder / "data").rglob("*"):
         os.utime(path, (1e9, 1e9))
-    with mock.patch("depthvar.datasets.format.MAX_SHARD_FRAMES", 2):
+    with mock.patch("depthvar.datasets.cache.format.MAX_SHARD_FRAMES", 2):
         list(pipeline.run(data.job(strides=(1, 2, 3), with_depth=True), execute.serial))
     cache = SigmaCache(folder / "data/sigma_Z2.zarr")
     expected = {}
