@@ -12,13 +12,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import numpy as np
 from numpy.typing import NDArray
 from tiny_data import TinyData, make_depth
 
-from depthvar.datasets.cache import format
 from depthvar.datasets.cache.sigma_cache import SigmaCache
 from depthvar.datasets.errors import CacheError, FrameNotFoundError
 from depthvar.datasets.source.depth_source import open_source
@@ -53,9 +51,8 @@ def write_state(folder: Path, state: str, cache: Path) -> int:
     with suppress(FileNotFoundError):
         (folder / "data").unlink()
     (folder / "data").symlink_to(folder / state)
-    job = Job(str(cache), open_source(str(folder / "data/tiny.toml")), strides=STRIDES)
-    with mock.patch.object(format, "MAX_SHARD_FRAMES", 2):
-        _, *results = pipeline.run(job, execute.in_threads(2))
+    job = Job(str(cache), open_source(str(folder / "data/tiny.toml")), strides=STRIDES, shard_frames=2)
+    _, *results = pipeline.run(job, execute.in_threads(2))
     return sum(result.computed for result in results)  # type: ignore[union-attr]
 
 

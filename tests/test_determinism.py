@@ -43,10 +43,9 @@ def shuffled(executor: execute.Execute, seed: int) -> execute.Execute:
 
 
 @pytest.fixture
-def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Job:
+def job(tmp_path: Path) -> Job:
     """Twelve shards in six sequences, of files old enough for their stat to be stored."""
-    monkeypatch.setattr("depthvar.datasets.cache.format.MAX_SHARD_FRAMES", 2)
-    tiny = TinyData(tmp_path / "tiny")
+    tiny = TinyData(tmp_path / "tiny", shard_frames=2)
     for sequence in range(6):
         for frame in range(4):
             tiny.write(f"P{sequence}", f"{frame:03}", make_depth(24, 32, 4 * sequence + frame), fx=40 + sequence)

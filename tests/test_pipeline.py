@@ -102,9 +102,9 @@ def test_a_second_run_has_nothing_to_do(tiny: TinyData, executor: execute.Execut
 
 
 def test_resume_after_k_shards_gives_the_bytes_of_one_run(
-    tiny: TinyData, executor: execute.Execute, counted: Wrap, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    tiny: TinyData, executor: execute.Execute, counted: Wrap, tmp_path: Path
 ) -> None:
-    small_shards(monkeypatch)
+    tiny.shard_frames = 2
     age(tiny.root)
     whole = str(tmp_path / "whole.zarr")
     run(tiny.job(cache=whole))
@@ -119,12 +119,8 @@ def test_resume_after_k_shards_gives_the_bytes_of_one_run(
     assert contents(tiny.job().cache) == contents(whole)
 
 
-def small_shards(monkeypatch: pytest.MonkeyPatch, frames: int = 2) -> None:
-    monkeypatch.setattr("depthvar.datasets.cache.format.MAX_SHARD_FRAMES", frames)
-
-
 def test_a_fault_in_every_third_shard_costs_only_that_shard(tiny: TinyData, monkeypatch: pytest.MonkeyPatch) -> None:
-    small_shards(monkeypatch)
+    tiny.shard_frames = 2
     calls = 0
     real = worker.write_shard
 
@@ -151,21 +147,19 @@ def test_a_fault_in_every_third_shard_costs_only_that_shard(tiny: TinyData, monk
 
 SHARD_ROWS = """
 import sys
-from depthvar.datasets.cache import format
-format.MAX_SHARD_FRAMES = 2
 from depthvar.datasets.source.depth_source import open_source
 from depthvar.precompute.pipeline import execute
 from depthvar.precompute.pipeline import run as pipeline
 from depthvar.precompute.pipeline.worker import Job
-job = Job(sys.argv[2], open_source(sys.argv[1]), strides=(1, 2, 3))
+job = Job(sys.argv[2], open_source(sys.argv[1]), strides=(1, 2, 3), shard_frames=2)
 print("ready", flush=True)
 for event in pipeline.run(job, execute.serial):
     print(type(event).__name__, flush=True)
 """
 
 
-def test_killed_at_random_times_and_resumed(tiny: TinyData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    small_shards(monkeypatch)
+def test_killed_at_random_times_and_resumed(tiny: TinyData, tmp_path: Path) -> None:
+    tiny.shard_frames = 2
     age(tiny.root)
     whole, killed = str(tmp_path / "whole.zarr"), str(tmp_path / "killed.zarr")
     run(tiny.job(cache=whole))
@@ -190,9 +184,7 @@ def test_killed_at_random_times_and_resumed(tiny: TinyData, tmp_path: Path, monk
     assert contents(killed) == contents(whole)
 
 
-def test_touched_files_are_hashed_and_nothing_is_computed(
-    tiny: TinyData, executor: execute.Execute, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_touched_files_are_hashed_and_nothing_is_computed(tiny: TinyData, executor: execute.Execute) -> None:
     age(tiny.root)
     run(tiny.job())
     before = maps(tiny.job().cache)
@@ -380,8 +372,8 @@ def test_a_young_file_is_looked_at_again(tiny: TinyData) -> None:
     assert {result.group: result.computed for result in results} == {"a/P0": 0, "b": 3}
 
 
-def test_parts_write_the_cache_of_one_run(tiny: TinyData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    small_shards(monkeypatch)
+def test_parts_write_the_cache_of_one_run(tiny: TinyData, tmp_path: Path) -> None:
+    tiny.shard_frames = 2
     whole = str(tmp_path / "whole.zarr")
     run(tiny.job(cache=whole))
     for part in (2, 3, 1):
@@ -389,8 +381,8 @@ def test_parts_write_the_cache_of_one_run(tiny: TinyData, tmp_path: Path, monkey
     assert maps(tiny.job().cache) == maps(whole)
 
 
-def test_limit_never_changes_the_number_of_rows(tiny: TinyData, monkeypatch: pytest.MonkeyPatch) -> None:
-    small_shards(monkeypatch)
+def test_limit_never_changes_the_number_of_rows(tiny: TinyData) -> None:
+    tiny.shard_frames = 2
     _, results = run(tiny.job(), limit=3)
     assert sum(result.computed for result in results) == 4
     import zarr
@@ -415,7 +407,7 @@ def test_compat_stores_no_information_where_the_original_had_a_number(tiny: Tiny
         np.testing.assert_array_equal(np.isfinite(stored), job.source.read(key).valid)
 
 
-def test_the_torch_engine_agrees_and_is_named(tiny: TinyData, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_torch_engine_agrees_and_is_named(tiny: TinyData, tmp_path: Path) -> None:
     """What --device cuda does, on torch's CPU device."""
     run(tiny.job())
     job = tiny.job(cache=str(tmp_path / "torch.zarr"), device="cpu:0")

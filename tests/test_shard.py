@@ -25,7 +25,7 @@ WHOLE = slice(None)
 @pytest.fixture
 def group(tiny: TinyData, monkeypatch: pytest.MonkeyPatch) -> Iterator[zarr.Group]:
     """A sequence of five frames in shards of two, every map of several Blosc blocks."""
-    monkeypatch.setattr("depthvar.datasets.cache.format.MAX_SHARD_FRAMES", 2)
+    tiny.shard_frames = 2
     monkeypatch.setattr("depthvar.datasets.cache.format.BLOCK_BYTES", 160)
     expected_metadata.cache_clear()
     for _ in pipeline.run(tiny.job(), execute.serial):

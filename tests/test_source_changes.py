@@ -21,10 +21,9 @@ Worked = tuple[str, int, str]  # group, first row, computed or checked
 
 
 @pytest.fixture
-def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TinyData:
+def data(tmp_path: Path) -> TinyData:
     """A cache of nine frames in shards of two: a/P0 has rows 0-1, 2-3, 4-5; b has 0-1, 2."""
-    monkeypatch.setattr("depthvar.datasets.cache.format.MAX_SHARD_FRAMES", 2)
-    data = TinyData(tmp_path / "data")
+    data = TinyData(tmp_path / "data", shard_frames=2)
     data.toml.write_text(data.toml.read_text().replace("[depth]", 'mask = "{sequence}/mask/{frame}.npy"\n[depth]'))
     for sequence, count in (("a/P0", 6), ("b", 3)):
         (data.root / sequence / "mask").mkdir(parents=True)

@@ -9,7 +9,7 @@ import pytest
 
 sys.path.append(str(Path(__file__).parent / "torture"))
 import corruption
-from _laboratory import SHARD_FRAMES, Laboratory, kind_of, small_shards
+from _laboratory import SHARD_FRAMES, Laboratory, kind_of
 
 from depthvar.datasets.cache.local import LocalLevel
 from depthvar.precompute.validation import integrity
@@ -17,8 +17,7 @@ from depthvar.precompute.validation import integrity
 
 @pytest.fixture
 def lab(tmp_path: Path) -> Laboratory:
-    with small_shards():
-        return Laboratory(tmp_path)
+    return Laboratory(tmp_path)
 
 
 def test_damage_is_found_repaired_and_never_read_wrong(tmp_path: Path) -> None:

@@ -12,7 +12,6 @@ from test_lock import holder
 from test_validate import check, contents, job_of, kinds, run, six_frames
 from tiny_data import TinyData, make_depth
 
-from depthvar.datasets.cache import format
 from depthvar.datasets.cache.sigma_cache import SigmaCache
 from depthvar.datasets.errors import CacheError
 from depthvar.precompute.cli.main import main as cli
@@ -43,8 +42,8 @@ def computed(data: TinyData, **options: object) -> list[tuple[str, int]]:
 
 
 @pytest.fixture
-def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(format, "MAX_SHARD_FRAMES", 2)
+def small_shards(data: TinyData) -> None:
+    data.shard_frames = 2
 
 
 @pytest.mark.usefixtures("small_shards")

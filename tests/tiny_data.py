@@ -1,6 +1,7 @@
 """A small data set on disk that tests write, edit and remove."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,10 +33,11 @@ def make_depth(height: int, width: int, seed: int) -> NDArray[np.float32]:
 
 
 class TinyData:
-    """A data set of per-frame files that tests write, edit and remove."""
+    """A data set of per-frame files that tests write, edit and remove; its caches have shards of ``shard_frames``."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, shard_frames: int = 64) -> None:
         self.root = root
+        self.shard_frames = shard_frames
         self.toml = root / "tiny.toml"
         root.mkdir(parents=True, exist_ok=True)
         self.toml.write_text(DESCRIPTION)
@@ -54,7 +56,7 @@ class TinyData:
         """Open the data set as it is now."""
         return open_source(str(self.toml))
 
-    def job(self, **changes: object) -> Job:
+    def job(self, **changes: Any) -> Job:
         """Return a job over the data set as it is now."""
-        settings = {"cache": str(self.root / "sigma_Z2.zarr"), "source": self.source(), "strides": (1, 2, 3)}
-        return Job(**(settings | changes))  # type: ignore[arg-type]
+        settings: dict[str, Any] = {"cache": str(self.root / "sigma_Z2.zarr"), "source": self.source()}
+        return Job(**(settings | {"strides": (1, 2, 3), "shard_frames": self.shard_frames} | changes))

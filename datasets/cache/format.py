@@ -86,9 +86,9 @@ def frame_bytes(height: int, width: int, strides: Iterable[int]) -> int:
     return sum(4 * rows * columns for rows, columns in (level_shape(height, width, s) for s in strides))
 
 
-def shard_frames(height: int, width: int, strides: Iterable[int]) -> int:
-    """Return how many frames a shard holds: at most 64, and at most 96 MiB of float32 over all strides."""
-    return max(1, min(MAX_SHARD_FRAMES, MAX_SHARD_BYTES // frame_bytes(height, width, strides)))
+def shard_frames(height: int, width: int, strides: Iterable[int], most: int = MAX_SHARD_FRAMES) -> int:
+    """Return how many frames a shard holds: at most ``most``, and at most 96 MiB of float32 over all strides."""
+    return max(1, min(most, MAX_SHARD_BYTES // frame_bytes(height, width, strides)))
 
 
 def check_sequence(sequence: str) -> str:

@@ -11,7 +11,15 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from depthvar.datasets.cache.format import FAILED, NOT_DONE, GroupLayout, group_name, key_bytes, shard_frames
+from depthvar.datasets.cache.format import (
+    FAILED,
+    MAX_SHARD_FRAMES,
+    NOT_DONE,
+    GroupLayout,
+    group_name,
+    key_bytes,
+    shard_frames,
+)
 from depthvar.datasets.errors import CacheError
 
 # done, failed before, to be hashed, to be computed; gone from the source: to be cleared, cleared (or never used)
@@ -118,7 +126,11 @@ def shard_action(states: Sequence[RowState]) -> Action:
 
 
 def make_plan(
-    frames: Iterable[SourceFrame], stored: Iterable[StoredGroup], strides: Sequence[int], on_error: str = "fail"
+    frames: Iterable[SourceFrame],
+    stored: Iterable[StoredGroup],
+    strides: Sequence[int],
+    on_error: str = "fail",
+    most_shard_frames: int = MAX_SHARD_FRAMES,
 ) -> Plan:
     """Lay the source's frames out over groups, rows and shards, and say which shards need work.
 
@@ -155,15 +167,15 @@ def make_plan(
     for name in sorted(members):
         old = existing.get(name)
         new_keys = [frame.key for frame in members[name]]
-        layout = old.layout if old else _new_layout(shapes[name], new_keys, strides)
+        layout = old.layout if old else _new_layout(shapes[name], new_keys, strides, most_shard_frames)
         keys = _assign_rows(old.keys if old else [], new_keys, layout, name)
         groups.append(GroupPlan(name, sequences[name], layout, len(keys)))
         tasks += _shards(name, layout, keys, {frame.key: frame for frame in members[name]}, old, on_error)
     return Plan(tuple(groups), tuple(tasks), tuple(unplaced))
 
 
-def _new_layout(shape: tuple[int, int], keys: Sequence[str], strides: Sequence[int]) -> GroupLayout:
-    return GroupLayout(*shape, shard_frames(*shape, strides), key_bytes(keys))
+def _new_layout(shape: tuple[int, int], keys: Sequence[str], strides: Sequence[int], most: int) -> GroupLayout:
+    return GroupLayout(*shape, shard_frames(*shape, strides, most), key_bytes(keys))
 
 
 def _assign_rows(stored: Sequence[str], keys: Sequence[str], layout: GroupLayout, group: str) -> list[str]:

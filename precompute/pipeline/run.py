@@ -178,7 +178,8 @@ def _plan(job: Job, root: zarr.Group | None) -> Plan:
         attributes = check_root(root.attrs.asdict(), job.cache)
         _check_parameters(job, attributes)
         stored = stored_groups(root, attributes)
-    return make_plan(survey(job.source, stored, job.on_error), stored, job.strides, job.on_error)
+    frames = survey(job.source, stored, job.on_error)
+    return make_plan(frames, stored, job.strides, job.on_error, job.shard_frames)
 
 
 def _check_parameters(job: Job, attributes: dict[str, Any]) -> None:

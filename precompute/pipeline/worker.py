@@ -12,7 +12,7 @@ import zarr
 from numcodecs import BitRound
 from numpy.typing import NDArray
 
-from depthvar.datasets.cache.format import FAILED, NOT_DONE, level_name, level_shape
+from depthvar.datasets.cache.format import FAILED, MAX_SHARD_FRAMES, NOT_DONE, level_name, level_shape
 from depthvar.datasets.errors import DepthVarError, SourceError
 from depthvar.datasets.frame import Frame
 from depthvar.datasets.source.depth_source import DepthSource, SourceStat
@@ -38,6 +38,7 @@ class Job:
     with_depth: bool = False
     device: str = "cpu"
     on_error: str = "fail"
+    shard_frames: int = MAX_SHARD_FRAMES  # of new groups, at most
 
     def parameters(self) -> dict[str, Any]:
         """Return all that decides the stored values (see ``fingerprint``)."""

@@ -3,7 +3,6 @@
 import os
 import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 from tiny_data import TinyData, make_depth
 
-from depthvar.datasets.cache import format
 from depthvar.datasets.cache.sigma_cache import SigmaCache
 from depthvar.datasets.errors import DepthVarError
 from depthvar.precompute.pipeline import execute
@@ -38,7 +36,7 @@ class Laboratory:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.data = TinyData(folder / "data")
+        self.data = TinyData(folder / "data", SHARD_FRAMES)
         for sequence, count in (("a/P0", 5), ("b", 3)):
             for index in range(count):
                 self.data.write(sequence, f"{index:03}", make_depth(24, 32, index), fx=40.0 + index)
@@ -127,16 +125,6 @@ class OtherCache:
     def contents(self) -> dict[str, bytes]:
         files = (path for path in self.path.rglob("*") if path.is_file())
         return {str(path.relative_to(self.path)): path.read_bytes() for path in files}
-
-
-@contextmanager
-def small_shards() -> Iterator[None]:
-    """Let new caches have shards of two frames."""
-    before, format.MAX_SHARD_FRAMES = format.MAX_SHARD_FRAMES, SHARD_FRAMES
-    try:
-        yield
-    finally:
-        format.MAX_SHARD_FRAMES = before
 
 
 def kind_of(name: str) -> str:

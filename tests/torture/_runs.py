@@ -16,7 +16,6 @@ import psutil
 from _changing_data import ChangingData
 from _mutants import Mutant
 
-from depthvar.datasets.cache import format
 from depthvar.datasets.errors import DepthVarError
 from depthvar.datasets.source.depth_source import DepthSource
 from depthvar.precompute.kernel.api import KernelParams
@@ -63,11 +62,10 @@ def forked_run(
             return frame
 
         DepthSource.read = read  # type: ignore[method-assign]
-    format.MAX_SHARD_FRAMES = SHARD_FRAMES
     if die_at:
         sys.addaudithook(_killer(data.cache, die_at))
     try:
-        job = data.job(params=options.get("params", KernelParams()))
+        job = data.job(shard_frames=SHARD_FRAMES, params=options.get("params", KernelParams()))
         for event in pipeline.run(job, FORKED[mode], overwrite=options.get("overwrite", False)):
             if isinstance(event, TaskResult):
                 print(json.dumps({"group": event.group, "start": event.start, "n": event.computed}))

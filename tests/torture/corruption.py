@@ -31,7 +31,7 @@ from typing import Any
 import numpy as np
 
 sys.path += [str(Path(__file__).parents[1].resolve()), str(Path(__file__).parents[2].resolve() / "benchmarks")]
-from _laboratory import BOOKKEEPING, INDEX_BYTES, Laboratory, group_of, kind_of, read_all, shard_of, small_shards
+from _laboratory import BOOKKEEPING, INDEX_BYTES, Laboratory, group_of, kind_of, read_all, shard_of
 from _other_runs import edit, swap
 from machine import machine
 
@@ -248,11 +248,10 @@ def _plain_run(lab: Laboratory, place: Place, counts: Counts) -> None:
 
 def campaign(folder: Path, places: int, seed: int, every: int = 1) -> dict[str, Any]:
     """Do all of it in ``folder``, with ``every`` so-many-th swap; return JSON-ready counts."""
-    with small_shards():
-        lab = Laboratory(folder)
-        counts = damage_places(lab, places, seed)
-        swaps = swap(lab, every)
-        edit(lab, swaps)
+    lab = Laboratory(folder)
+    counts = damage_places(lab, places, seed)
+    swaps = swap(lab, every)
+    edit(lab, swaps)
     by_kind = {kind: {what: n for (k, what), n in sorted(counts.places.items()) if k == kind} for kind in KINDS}
     return {
         "cache": {"files": len(lab.whole), "bytes": sum(map(len, lab.whole.values())), "frames": len(lab.keys)},

@@ -3,7 +3,6 @@
 import os
 import sys
 from pathlib import Path
-from unittest import mock
 
 import numpy as np
 
@@ -25,7 +24,7 @@ VIEWS = {
 
 def write(folder: Path) -> None:
     """Write source, cache and expected values."""
-    data = TinyData(folder / "data")
+    data = TinyData(folder / "data", shard_frames=2)
     data.toml.write_text(DESCRIPTION.replace("far = [inf]", "far = [inf]\nmax_depth = 7.5"))
     for index in range(3):
         data.write("a/P0", f"{index:03}", make_depth(16, 20, index))
@@ -33,8 +32,7 @@ def write(folder: Path) -> None:
     data.write("b", "001", make_depth(12, 20, 8))
     for path in (folder / "data").rglob("*"):
         os.utime(path, (1e9, 1e9))
-    with mock.patch("depthvar.datasets.cache.format.MAX_SHARD_FRAMES", 2):
-        list(pipeline.run(data.job(strides=(1, 2, 3), with_depth=True), execute.serial))
+    list(pipeline.run(data.job(with_depth=True), execute.serial))
     cache = SigmaCache(folder / "data/sigma_Z2.zarr")
     expected = {}
     for key in cache.keys():
