@@ -13,7 +13,7 @@ from depthvar.datasets.errors import DepthVarError, ParameterError
 
 if TYPE_CHECKING:
     from depthvar.datasets.source.depth_source import DepthSource
-    from depthvar.precompute.pipeline.worker import Job
+    from depthvar.precompute.pipeline.job import Job
 
 SAMPLE_ROOT = Path("data/hospital-sample")
 
@@ -34,7 +34,7 @@ def make_job(options: Mapping[str, Any], dry_run: bool) -> "Job":
     """
     from depthvar.datasets.cache.format import CACHE_NAME
     from depthvar.precompute.kernel.api import KernelParams
-    from depthvar.precompute.pipeline.worker import Job
+    from depthvar.precompute.pipeline.job import Job
 
     params = KernelParams(estimator=options["estimator"], **_given(options))
     strides = tuple(sorted({1, *(int(stride) for stride in _numbers("--strides", options["strides"], int))}))
