@@ -135,9 +135,7 @@ class LocalStore:
 
     def list(self) -> Iterator[str]:
         with _reading(self.url):
-            for folder, _, files in os.walk(self.url, onerror=_raise):
-                inside = "" if folder == self.url else os.path.relpath(folder, self.url).replace(os.sep, "/") + "/"
-                yield from (inside + name for name in files)
+            yield from _walk(f"{self.url}/", "")
 
     def _writable(self, path: str) -> str:
         """Return the full path; CacheError where a folder between it and the root is a symlink.
@@ -163,9 +161,18 @@ def _create(path: str) -> BinaryIO:
         return open(path, "xb")
 
 
-def _raise(error: OSError) -> None:
-    if not isinstance(error, FileNotFoundError):  # a run that goes on removes what it replaces
-        raise error
+def _walk(root: str, folder: str) -> Iterator[str]:
+    """Yield the paths of the files below a folder, relative to the root. Links to folders are not followed."""
+    try:
+        with os.scandir(root + folder) as entries:
+            found = [(entry.name, entry.is_dir(), entry.is_symlink()) for entry in entries]
+    except FileNotFoundError:  # a run that goes on removes what it replaces
+        return
+    for name, is_folder, is_link in found:
+        if not is_folder:
+            yield folder + name
+        elif not is_link:
+            yield from _walk(root, f"{folder}{name}/")
 
 
 class RemoteStore:
