@@ -142,14 +142,15 @@ class LocalStore:
 
         A cache that somebody else made could have one that leads anywhere. The root itself may be a link.
         """
-        where = os.path.join(self._root, path)
-        folder = os.path.dirname(where)
-        if os.path.realpath(folder) != folder:
-            raise CacheError(
-                f"{self.url}/{os.path.dirname(path)}: expected folders, got a symlink among them, and nothing is "
-                "written through one; put a folder in its place, or link the cache as a whole"
-            )
-        return where
+        folder = self._root
+        for part in path.split("/")[:-1]:
+            folder = f"{folder}/{part}"
+            if os.path.islink(folder):
+                raise CacheError(
+                    f"{self.url}/{os.path.dirname(path)}: expected folders, got a symlink among them, and nothing is "
+                    "written through one; put a folder in its place, or link the cache as a whole"
+                )
+        return f"{self._root}/{path}"
 
 
 def _create(path: str) -> BinaryIO:
