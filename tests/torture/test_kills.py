@@ -1,11 +1,8 @@
 """A slice of tests/torture/kills.py: a handful of kills leave nothing wrong, and mutants of the product are found."""
 
-import sys
 from pathlib import Path
 
 import pytest
-
-sys.path.append(str(Path(__file__).parent / "torture"))
 from _mutants import MUTANTS
 from _torture import KILLED, Torture
 

@@ -1,14 +1,11 @@
 """A slice of `python tests/torture/corruption.py`, and proof that it can fail."""
 
 import random
-import sys
 from collections import Counter
 from pathlib import Path
 
-import pytest
-
-sys.path.append(str(Path(__file__).parent / "torture"))
 import corruption
+import pytest
 from _laboratory import SHARD_FRAMES, Laboratory, kind_of
 
 from depthvar.datasets.cache.local import LocalLevel

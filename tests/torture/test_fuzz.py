@@ -5,13 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-FUZZ = Path(__file__).parent / "torture" / "fuzz.py"
+FUZZ = Path(__file__).with_name("fuzz.py")
 CASES = 210
 
-PLANTED = f"""
+PLANTED = """
 import os, pickle, signal, sys, time
 from pathlib import Path
-sys.path.append({str(FUZZ.parent)!r})
 import fuzz
 import _cases
 from depthvar.datasets.errors import CacheError, SourceError
@@ -41,13 +40,13 @@ def case(number, seed, folder):
     return "kind", "right"
 
 fuzz.LIMIT = 2
-fuzz.CASES = {{"planted": case}}
+fuzz.CASES = {"planted": case}
 folder = Path(sys.argv[1])
 (folder / "in").mkdir()
 (folder / "outside").write_text("secret")
 counts, faults = fuzz.fuzz("planted", range(10), 0, folder / "in")
 print("\\n".join(faults))
-assert counts == {{"kind: right": 2, "fault": 8}}, counts
+assert counts == {"kind: right": 2, "fault": 8}, counts
 """
 
 
@@ -66,7 +65,8 @@ def test_some_hundred_cases_end_well() -> None:
 
 
 def test_the_watch_sees_faults(tmp_path: Path) -> None:
-    ran = subprocess.run([sys.executable, "-c", PLANTED, tmp_path], capture_output=True, text=True, timeout=200)
+    command = [sys.executable, "-c", PLANTED, tmp_path]
+    ran = subprocess.run(command, cwd=FUZZ.parent, capture_output=True, text=True, timeout=200)
     faults = ran.stdout.splitlines()
     expected = {
         "planted:1": "the process ended with -11",
