@@ -1,6 +1,7 @@
-"""The fixtures check_loader and check_cache, in a test suite of their own."""
+"""The fixtures depthvar_check_loader and depthvar_check_cache, in a test suite of their own."""
 
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -26,35 +27,35 @@ def views(cache, flip):
         cache.annotate(view, frame.key)
         yield view
 
-def test_right(check_loader):
+def test_right(depthvar_check_loader):
     cache = SigmaCache({cache!r})
-    check_loader(views(cache, False), cache, lambda view: view["id"])
+    depthvar_check_loader(views(cache, False), cache, lambda view: view["id"])
 
-def test_wrong(check_loader):
+def test_wrong(depthvar_check_loader):
     cache = SigmaCache({cache!r})
-    check_loader(views(cache, True), cache, lambda view: view["id"])
+    depthvar_check_loader(views(cache, True), cache, lambda view: view["id"])
 """
 CACHE = """
-def test_by_default_against_the_folder_that_holds_it(check_cache):
-    check_cache({cache!r})
+def test_by_default_against_the_folder_that_holds_it(depthvar_check_cache):
+    depthvar_check_cache({cache!r})
 
-def test_against_another_folder(check_cache):
-    check_cache({cache!r}, {root!r})
+def test_against_another_folder(depthvar_check_cache):
+    depthvar_check_cache({cache!r}, {root!r})
 """
 THOROUGH = """
 import pytest
 
-def test_every_frame(check_cache):
-    check_cache({cache!r}, full=True)
+def test_every_frame(depthvar_check_cache):
+    depthvar_check_cache({cache!r}, full=True)
 
-def test_by_itself(check_cache):
-    check_cache({cache!r}, sample=0)
+def test_by_itself(depthvar_check_cache):
+    depthvar_check_cache({cache!r}, sample=0)
 
-def test_no_cache_at_all(check_cache):
-    check_cache({cache!r} + "x")
+def test_no_cache_at_all(depthvar_check_cache):
+    depthvar_check_cache({cache!r} + "x")
 
-def test_behind_a_url(check_cache):
-    check_cache("memory://somewhere/sigma_Z2.zarr")
+def test_behind_a_url(depthvar_check_cache):
+    depthvar_check_cache("memory://somewhere/sigma_Z2.zarr")
 """
 
 
@@ -101,6 +102,12 @@ def test_check_cache_by_content_by_itself_and_where_nothing_is(data: TinyData, p
     np.save(frame, np.load(frame) + 1)
     os.utime(frame, (1e9, 1e9))  # keeps size and time
     run(pytester, code + CACHE.format(cache=data.job().cache, root=str(data.root))).assert_outcomes(passed=1, failed=5)
+
+
+def test_its_names_are_ours_in_the_suites_of_others(pytester: pytest.Pytester) -> None:
+    listed = pytester.runpytest_subprocess("--fixtures").stdout.str()
+    (ours,) = re.findall(rf"fixtures defined from {PLUGIN} -+\n(.*?)\n-+ ", listed, re.DOTALL)
+    assert set(re.findall(r"^(\w+)", ours, re.MULTILINE)) == {"depthvar_check_cache", "depthvar_check_loader"}
 
 
 def test_the_plugin_itself_loads_nothing_heavy(pytester: pytest.Pytester) -> None:
