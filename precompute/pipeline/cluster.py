@@ -22,7 +22,6 @@ from .worker import Job, TaskResult, run_task
 
 log = logging.getLogger("depthvar")
 
-WORKERS_SECONDS = 60.0  # for a first worker, or a next one, to come
 POLL_SECONDS = 0.05  # between two looks whether tasks have ended, once a run stops
 LOOK_SECONDS = 1.0  # between two looks at which workers there are
 ANSWER_SECONDS = 10.0  # a scheduler that takes longer is asked again
@@ -106,10 +105,11 @@ class Dispatcher:
         client: a client of the cluster.
         job: what the tasks share.
         timeout: seconds after which a worker that has not ended its task is given up.
+        patience: seconds for a first worker, or a next one, to come, and for the scheduler to answer.
     """
 
-    def __init__(self, client: Any, job: Job, timeout: float) -> None:
-        self._client, self._job, self._timeout = client, job, timeout
+    def __init__(self, client: Any, job: Job, timeout: float, patience: float) -> None:
+        self._client, self._job, self._timeout, self._patience = client, job, timeout, patience
         self._given: dict[Any, _Given] = {}  # by future
         self._ended: SimpleQueue[Any] = SimpleQueue()  # futures, as they end
         self._threads: dict[str, int] = {}  # by worker
@@ -121,7 +121,7 @@ class Dispatcher:
         queue = deque(tasks)
         self._look()
         if not self._threads:
-            log.warning("no Dask worker is there yet: waiting up to %g s for one", WORKERS_SECONDS)
+            log.warning("no Dask worker is there yet: waiting up to %g s for one", self._patience)
         try:
             while queue or self._given:
                 for worker in self._free()[: len(queue)]:
@@ -231,10 +231,10 @@ class Dispatcher:
             self._manned = now
         if self._client.status != "running":
             return "the Dask scheduler was lost"
-        if now - self._answered > WORKERS_SECONDS:
-            return f"the Dask scheduler has not answered for {WORKERS_SECONDS:g} s"
-        if now - self._manned > WORKERS_SECONDS:
-            return f"no Dask worker was there for {WORKERS_SECONDS:g} s"
+        if now - self._answered > self._patience:
+            return f"the Dask scheduler has not answered for {self._patience:g} s"
+        if now - self._manned > self._patience:
+            return f"no Dask worker was there for {self._patience:g} s"
         return None
 
 
