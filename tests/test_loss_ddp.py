@@ -62,7 +62,7 @@ def work(rank: int, folder: str) -> None:
     """Run in each process: two steps of every case; write the gradients of the second."""
     torch.set_num_threads(1)
     distributed.init_process_group(
-        "gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=RANKS, timeout=timedelta(seconds=30)
+        "gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=RANKS, timeout=timedelta(seconds=120)
     )
     results = []
     for name, empty in CASES:
