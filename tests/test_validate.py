@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import reference
 import zarr
 from click.testing import CliRunner, Result
 from numcodecs import BitRound
@@ -25,12 +26,12 @@ from depthvar.precompute.cli.text import validate_text
 from depthvar.precompute.kernel.api import KernelParams
 from depthvar.precompute.pipeline import execute
 from depthvar.precompute.pipeline import run as pipeline
+from depthvar.precompute.pipeline.fingerprint import fingerprint
 from depthvar.precompute.pipeline.lock import writer_lock
 from depthvar.precompute.pipeline.worker import Job
 from depthvar.precompute.validation.finding import CLEAR, OVERWRITE, Finding
 from depthvar.precompute.validation.limits import ratio_limits
 from depthvar.precompute.validation.validate import validate
-from tests import reference
 
 
 @pytest.fixture
@@ -525,11 +526,14 @@ def test_clear_is_refused_while_a_run_goes_on(data: TinyData) -> None:
             check(data, clear=True)
 
 
-def test_a_missing_root_and_another_kernel_are_errors(data: TinyData, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_root_and_another_kernel_are_errors(data: TinyData) -> None:
     cache = run(data)
     with pytest.raises(SourceError, match="gone"):
         validate(str(cache), data.root / "gone")
-    monkeypatch.setattr("depthvar.precompute.pipeline.fingerprint.KERNEL_VERSION", 99)
+    root = zarr.open_group(cache, mode="r+")
+    attributes = root.attrs.asdict()
+    parameters = attributes["parameters"] | {"kernel_version": 99}  # type: ignore[operator]
+    root.attrs.put(seal(attributes | {"parameters": parameters, "fingerprint": fingerprint(parameters)}))
     with pytest.raises(CacheError, match="computed by another kernel version"):
         check(data)
     assert validate(str(cache)).findings == []
