@@ -27,7 +27,8 @@ from depthvar.precompute.pipeline import run as pipeline
 from depthvar.precompute.pipeline.worker import Job, TaskResult
 from depthvar.precompute.validation.validate import validate
 
-TESTS = Path(__file__).parent
+HELPERS = Path(__file__).parent / "helpers"
+pytestmark = pytest.mark.slow  # tests/test_dispatcher.py plays the same without processes
 
 
 def faulty(tiny: TinyData, *names: str) -> Job:
@@ -68,7 +69,7 @@ def is_mended_by_a_second_run(tiny: TinyData, job: Job, lost: set[str], tmp_path
 def cluster(folder: Path, workers: int = 2) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     """The address and process of a scheduler, with worker processes under nannies."""
     file = folder / "scheduler.json"
-    environment = os.environ | {"PYTHONPATH": str(TESTS)}
+    environment = os.environ | {"PYTHONPATH": str(HELPERS)}
     commands = [["dask_scheduler", "--port", "0"]] + [
         ["dask_worker", "--nthreads", "1", "--memory-limit", "0"]
     ] * workers

@@ -9,14 +9,11 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from pages import PAGES, README, ROOT, blocks
 
 from depthvar.datasets.hospital.write import write_sample
 from depthvar.datasets.source.description import load_description
 from depthvar.precompute.cli.main import main
-
-ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text()
-PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def first_command(folder: Path) -> subprocess.CompletedProcess[str]:
@@ -41,10 +38,6 @@ def sample_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_first_command_of_the_readme_needs_nothing(tmp_path: Path) -> None:
     assert "48 frames computed, 0 unchanged, 0 failed, of 48" in first_command(tmp_path).stdout
     assert "0 frames computed, 48 unchanged" in first_command(tmp_path).stdout
-
-
-def blocks(text: str, language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
 
 
 def test_the_python_of_the_readme_runs(sample_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,6 @@ One clear line, exit 1, nothing half-written counts as done, and the same comman
 of a run that was never disturbed.
 """
 
-import ctypes
 import re
 import resource
 import signal
@@ -16,12 +15,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from ten_shards import COMMAND, IN_A_SMALL_DISK, Data, check_error, contents, limited
+from ten_shards import COMMAND, IN_A_SMALL_DISK, Data, check_error, contents, limited, without_override
 
 from depthvar.datasets.cache.sigma_cache import SigmaCache
 from depthvar.precompute.validation.validate import validate
-
-PR_CAPBSET_DROP, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH = 24, 1, 2  # linux/prctl.h, linux/capability.h
 
 
 @pytest.fixture(scope="module")
@@ -106,13 +103,6 @@ def test_a_full_stdout_is_an_error(data: Data) -> None:
 
 
 # No permission
-
-
-def without_override() -> None:
-    """Let permission bits hold for root, too."""
-    libc = ctypes.CDLL(None)
-    for capability in (CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH):
-        libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0)  # refused to those who do not have it anyway
 
 
 @contextmanager

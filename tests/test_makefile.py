@@ -6,8 +6,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from pages import PAGES, ROOT
 
-ROOT = Path(__file__).parents[1]
 TARGETS = re.findall(r"^([a-z-]+):.*##", (ROOT / "Makefile").read_text(), re.MULTILINE)
 TOOLS = ("python", "pytest", "ruff", "mypy", "lint-imports")
 NOTE = '#!/bin/sh\necho "$(basename "$0")" "$@" >> "$(dirname "$0")/called"\n'
@@ -55,6 +55,6 @@ def test_every_result_is_made_by_a_target(target: str, folder: str, environment:
 
 
 def test_the_documents_name_targets_that_exist() -> None:
-    for page in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")):
+    for page in PAGES:
         named = re.findall(r"(?:`|^)make ([a-z-]+)", page.read_text(), re.MULTILINE)
         assert set(named) <= set(TARGETS), page.name

@@ -16,6 +16,7 @@ import reference
 import zarr
 from click.testing import CliRunner, Result
 from numcodecs import BitRound
+from six_frames import check, contents, files, job_of, kinds, run, six_frames
 from tiny_data import TinyData, make_depth
 
 from depthvar.datasets.cache.format import level_name, seal
@@ -28,8 +29,7 @@ from depthvar.precompute.pipeline import execute
 from depthvar.precompute.pipeline import run as pipeline
 from depthvar.precompute.pipeline.fingerprint import fingerprint
 from depthvar.precompute.pipeline.lock import writer_lock
-from depthvar.precompute.pipeline.worker import Job
-from depthvar.precompute.validation.finding import CLEAR, OVERWRITE, Finding
+from depthvar.precompute.validation.finding import CLEAR, OVERWRITE
 from depthvar.precompute.validation.limits import ratio_limits
 from depthvar.precompute.validation.validate import validate
 
@@ -37,42 +37,6 @@ from depthvar.precompute.validation.validate import validate
 @pytest.fixture
 def data(tmp_path: Path) -> TinyData:
     return six_frames(tmp_path / "data")
-
-
-def six_frames(folder: Path) -> TinyData:
-    """Six frames of 24×32 in two sequences, one of them nested, old enough for their stat to be trusted."""
-    data = TinyData(folder)
-    for sequence, count in (("a/P0", 4), ("b", 2)):
-        for index in range(count):
-            data.write(sequence, f"{index:03}", make_depth(24, 32, index))
-    for path in data.root.rglob("*"):
-        os.utime(path, (1e9, 1e9))
-    return data
-
-
-def job_of(data: TinyData) -> Job:
-    return data.job(strides=(1, 2))
-
-
-def run(data: TinyData, **options: bool) -> Path:
-    list(pipeline.run(job_of(data), execute.serial, **options))
-    return Path(job_of(data).cache)
-
-
-def check(data: TinyData, **options: object) -> list[Finding]:
-    return validate(job_of(data).cache, data.source(), **options).findings  # type: ignore[arg-type]
-
-
-def kinds(findings: list[Finding]) -> set[str]:
-    return {finding.check for finding in findings}
-
-
-def files(cache: Path) -> list[Path]:
-    return sorted(path for path in cache.rglob("*") if path.is_file())
-
-
-def contents(cache: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(cache)): path.read_bytes() for path in files(cache)}
 
 
 def flip(content: bytes, dice: random.Random) -> bytes:

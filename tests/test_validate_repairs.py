@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import zarr
 from click.testing import CliRunner
-from test_lock import holder
-from test_validate import check, contents, job_of, kinds, run, six_frames
+from lock_holder import holder
+from six_frames import check, contents, job_of, kinds, run, six_frames
 from tiny_data import TinyData, make_depth
 
 from depthvar.datasets.cache.sigma_cache import SigmaCache

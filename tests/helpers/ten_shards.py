@@ -1,5 +1,6 @@
 """Ten shards and a run that nothing disturbed, for tests in which the machine fails under a run."""
 
+import ctypes
 import os
 import re
 import resource
@@ -12,6 +13,7 @@ from tiny_data import TinyData, make_depth
 
 from depthvar.precompute.validation.validate import validate
 
+PR_CAPBSET_DROP, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH = 24, 1, 2  # linux/prctl.h, linux/capability.h
 COMMAND = [sys.executable, "-c", "from depthvar.precompute.cli.main import main; main()"]
 
 IN_A_SMALL_DISK = """
@@ -80,3 +82,10 @@ def contents(cache: Path) -> dict[str, bytes]:
 
 def limited(kind: int, limit: int) -> None:
     resource.setrlimit(kind, (limit, limit))
+
+
+def without_override() -> None:
+    """Let permission bits hold for root, too."""
+    libc = ctypes.CDLL(None)
+    for capability in (CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH):
+        libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0)  # refused to those who do not have it anyway
