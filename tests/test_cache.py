@@ -109,7 +109,7 @@ def test_a_child_process_opens_its_own_handle(cache: SigmaCache, method: str) ->
     np.testing.assert_array_equal(cache.read(KEY), expected)
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.parametrize("method", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
 def test_a_dataloader_with_two_workers(cache: SigmaCache, method: str) -> None:
     keys = cache.keys()
     loader = torch.utils.data.DataLoader(

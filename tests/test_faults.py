@@ -29,7 +29,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Data:
 # The disk is full
 
 
-@pytest.mark.parametrize(("size", "some"), [("40k", False), ("700k", True)])
+@pytest.mark.parametrize(("size", "some"), [("700k", True), pytest.param("40k", False, marks=pytest.mark.slow)])
 def test_a_full_disk(data: Data, tmp_path: Path, size: str, some: bool) -> None:
     """A small tmpfs that then grows; in a mount namespace of its own, for which no root is needed."""
     if subprocess.run(["unshare", "-rm", "mount", "-t", "tmpfs", "tmpfs", "/mnt"], check=False).returncode:
@@ -130,7 +130,7 @@ def test_a_part_of_a_cache_that_may_not_be_written(data: Data, tmp_path: Path) -
     data.check_goes_on(cache)
 
 
-@pytest.mark.parametrize("what", ["zarr.json", "P0/digest/c/0/0"])
+@pytest.mark.parametrize("what", ["P0/digest/c/0/0", pytest.param("zarr.json", marks=pytest.mark.slow)])
 def test_a_part_of_a_cache_that_may_not_be_read(data: Data, tmp_path: Path, what: str) -> None:
     cache = tmp_path / "x.zarr"
     assert data.run(cache, "--limit", "4").returncode == 0
@@ -178,7 +178,7 @@ def test_a_read_only_file_system(data: Data, tmp_path: Path) -> None:
 # No more open files
 
 
-@pytest.mark.parametrize("limit", [5, 7, 9])
+@pytest.mark.parametrize("limit", [7, *(pytest.param(limit, marks=pytest.mark.slow) for limit in (5, 9))])
 def test_too_few_file_handles(data: Data, tmp_path: Path, limit: int) -> None:
     cache = tmp_path / "x.zarr"
     process = data.run(cache, spoil=lambda: limited(resource.RLIMIT_NOFILE, limit))
@@ -188,6 +188,7 @@ def test_too_few_file_handles(data: Data, tmp_path: Path, limit: int) -> None:
     data.check_goes_on(cache)
 
 
+@pytest.mark.slow
 def test_too_few_file_handles_for_worker_processes(data: Data, tmp_path: Path) -> None:
     """Found before Dask begins, which would wait for ever for connections that it cannot accept."""
     cache = tmp_path / "x.zarr"

@@ -234,9 +234,8 @@ def test_numpy_loads_nothing_heavy() -> None:
     assert run_python(LOADED) == "[]"
 
 
-@pytest.mark.parametrize("module", ["torch", "zarr", "click"])
-def test_a_heavy_module_would_be_noticed(module: str) -> None:
-    assert module in run_python(f"import {module}\n{LOADED}")
+def test_a_heavy_module_would_be_noticed() -> None:
+    assert run_python(f"import click\n{LOADED}") == "['click']"
 
 
 COMPILED = """
@@ -285,7 +284,7 @@ print(kernel, (peak() - before) / depth.nbytes)
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
-@pytest.mark.parametrize("params", ["window=7", "compat='pi3'"])
+@pytest.mark.parametrize("params", ["window=7", pytest.param("compat='pi3'", marks=pytest.mark.slow)])
 def test_numba_needs_less_than_a_map(params: str) -> None:
     kernel, with_a_copy = map(float, run_python(MEMORY.format(params=params)).split())
     assert kernel < 0.5

@@ -9,8 +9,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from click.testing import CliRunner
 from tiny_data import TinyData, make_depth
 
+from depthvar.precompute.cli.main import main
 from depthvar.precompute.validation.validate import validate
 
 PR_CAPBSET_DROP, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH = 24, 1, 2  # linux/prctl.h, linux/capability.h
@@ -48,8 +50,11 @@ class Data:
         return [*COMMAND, "run", "--dataset", str(self.tiny.toml), "--strides", "1,2", "--out", str(cache), *options]
 
     def run(self, cache: Path, *options: str, spoil: Spoil | None = None) -> subprocess.CompletedProcess[str]:
-        """Run in a process of its own, to which ``spoil`` does something before it begins."""
+        """Run, in a process of its own where ``spoil`` does something to that before it begins."""
         command = self.command(cache, *options)
+        if spoil is None:
+            result = CliRunner().invoke(main, command[len(COMMAND) :])
+            return subprocess.CompletedProcess(command, result.exit_code, result.stdout, result.stderr)
         return subprocess.run(command, preexec_fn=spoil, capture_output=True, text=True, check=False, timeout=200)
 
     def check_fails(self, cache: Path, message: str, *options: str, spoil: Spoil | None = None) -> None:

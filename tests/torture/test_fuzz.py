@@ -5,8 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 FUZZ = Path(__file__).with_name("fuzz.py")
-CASES = 210
 
 PLANTED = """
 import os, pickle, signal, sys, time
@@ -50,20 +51,22 @@ assert counts == {"kind: right": 2, "fault": 8}, counts
 """
 
 
-def test_some_hundred_cases_end_well() -> None:
-    command = [sys.executable, FUZZ, "--cases", str(CASES), "--seed", "13"]
+@pytest.mark.parametrize("cases", [28, pytest.param(210, marks=pytest.mark.slow)])
+def test_cases_end_well(cases: int) -> None:
+    command = [sys.executable, FUZZ, "--cases", str(cases), "--seed", "13"]
     ran = subprocess.run(command, capture_output=True, text=True, timeout=280)
     assert ran.stdout, ran.stderr
     report = json.loads(ran.stdout)
     for what in ("source", "cache"):
         outcomes = report[what]["outcomes"]
         assert report[what]["faults"] == []
-        assert sum(outcomes.values()) == CASES
+        assert sum(outcomes.values()) == cases
         right = sum(count for name, count in outcomes.items() if name.endswith(": right"))
-        assert 5 < right < CASES - 50  # neither refuses everything nor reads everything
+        assert 0 < right < 0.75 * cases  # neither refuses everything nor reads everything
     assert ran.returncode == 0
 
 
+@pytest.mark.slow
 def test_the_watch_sees_faults(tmp_path: Path) -> None:
     command = [sys.executable, "-c", PLANTED, tmp_path]
     ran = subprocess.run(command, cwd=FUZZ.parent, capture_output=True, text=True, timeout=200)
