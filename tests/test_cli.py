@@ -368,7 +368,9 @@ def finished_shards(cache: Path) -> int:
     return sum(1 for _ in cache.glob("**/digest/c/0/0"))
 
 
-@pytest.mark.parametrize("workers", [(), ("--workers", "2")], ids=["threads", "dask"])
+@pytest.mark.parametrize(
+    "workers", [(), pytest.param(("--workers", "2"), marks=pytest.mark.slow)], ids=["threads", "dask"]
+)
 def test_interrupted_and_resumed_is_the_cache_of_one_run(
     tiny: TinyData, tmp_path: Path, workers: tuple[str, ...]
 ) -> None:

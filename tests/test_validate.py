@@ -93,7 +93,7 @@ def test_a_clean_cache_has_nothing_wrong(data: TinyData) -> None:
 
 def test_damaged_metadata_is_found_at_every_place(data: TinyData) -> None:
     cache = run(data)
-    for path, before, after in places(cache, "metadata", 60):
+    for path, before, after in places(cache, "metadata", 24):
         try:
             found = validate(str(cache)).findings
         except CacheError:
@@ -107,7 +107,7 @@ def test_damaged_metadata_is_found_at_every_place(data: TinyData) -> None:
 def test_damaged_chunks_are_found_cleared_and_computed_again(data: TinyData) -> None:
     cache = run(data)
     whole = contents(cache)
-    for number, (path, before, after) in enumerate(places(cache, "chunks", 60)):
+    for number, (path, before, after) in enumerate(places(cache, "chunks", 24)):
         found = validate(str(cache)).findings
         assert found, (path, before, after)
         if path.match("digest/c/*/*"):  # its frames are not done
