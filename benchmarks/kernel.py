@@ -8,7 +8,6 @@ and output. The baseline is what one would write first: ``unfold`` and ``sort``.
 
 import argparse
 import json
-import sys
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -21,15 +20,12 @@ from baseline import unfold_sort_sigma_z2
 from machine import machine, median_seconds
 from numpy.typing import NDArray
 from PIL import Image
+from torch_memory import PeakBytes
 
 from depthvar.precompute.kernel.api import KernelParams, sigma_z2
 from depthvar.precompute.kernel.numba_range import sigma_z2_frame, warm_up
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-
-from tests.torch_memory import PeakBytes  # noqa: E402
-
 FRAMES = sorted((ROOT / "tests" / "data" / "redwood_rgbd" / "depth").glob("*.png"))
 CAMERA = (525.0, 525.0, 319.5, 239.5)
 VIEW = 224

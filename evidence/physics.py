@@ -198,12 +198,12 @@ def draw(view: View, path: Path) -> None:
     figure.savefig(path, dpi=110, metadata={"Software": None})
 
 
-def main() -> None:
-    """Measure, write and print."""
+def main(arguments: list[str] | None = None) -> None:
+    """Measure, write and print; ``arguments`` as on the command line, where they come from by default."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--frames", type=int, default=6, help="of the 48 of the sample, spread over it")
     parser.add_argument("--smoke", action="store_true", help="one frame, small, two strides; writes nothing")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     poses = np.concatenate([camera_poses(sequence) for sequence in SEQUENCES])
     poses = poses[np.linspace(0, len(poses) - 1, options.frames).round().astype(int)]
     rows: list[Row] = []

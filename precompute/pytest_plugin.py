@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="session")
-def check_loader() -> Callable[..., None]:
-    """``check_loader(views, cache, key=...)`` fails with what ``precompute.check_loader`` finds."""
+def depthvar_check_loader() -> Callable[..., None]:
+    """``depthvar_check_loader(views, cache, key=...)`` fails with what ``precompute.check_loader`` finds."""
 
     def check(views: Iterable[Mapping[str, Any]], cache: SigmaCache, key: Key | None = None) -> None:
         from .loader_check.check import check_loader
@@ -35,8 +35,8 @@ def check_loader() -> Callable[..., None]:
 
 
 @pytest.fixture(scope="session")
-def check_cache() -> Callable[..., None]:
-    """``check_cache(path, root=None, sample=8, full=False)`` fails with what ``precompute validate`` finds.
+def depthvar_check_cache() -> Callable[..., None]:
+    """``depthvar_check_cache(path, root=None, sample=8, full=False)`` fails with what ``precompute validate`` finds.
 
     ``root`` is the folder of the depth; by default the one that holds the cache. ``sample`` frames are computed again,
     or every frame (``full``); with ``sample=0`` the cache is checked by itself, without its depth.

@@ -11,6 +11,7 @@ from depthvar.precompute.pipeline import execute
 from depthvar.precompute.pipeline.plan import Task
 from depthvar.precompute.pipeline.worker import Job, TaskResult
 
+pytest.register_assert_rewrite("ten_shards")  # a helper that asserts
 hypothesis.settings.register_profile("depthvar", deadline=None)  # machines are shared: time is benchmarks' business
 hypothesis.settings.load_profile("depthvar")
 

@@ -91,29 +91,29 @@ def test_pickle_takes_no_handle_along(cache: SigmaCache) -> None:
     expected = cache.read(KEY)
     copy = pickle.loads(pickle.dumps(cache))
     assert len(pickle.dumps(cache)) < 1000
-    assert (copy.path, copy.root, copy._opened) == (cache.path, cache.root, None)
+    assert (copy.path, copy.root) == (cache.path, cache.root)
     np.testing.assert_array_equal(copy.read(KEY), expected)
 
 
-@pytest.mark.parametrize(("method", "inherits"), [("fork", True), ("spawn", False)])
-def test_a_child_process_opens_its_own_handle(cache: SigmaCache, method: str, inherits: bool) -> None:
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_a_child_process_opens_its_own_handle(cache: SigmaCache, method: str) -> None:
     expected = cache.read(KEY)  # the parent's handle is open, and Zarr's threads run
     context: Any = multiprocessing.get_context(method)
     results = context.Queue()
     process = context.Process(target=children.read, args=(cache, KEY, results))
     process.start()
-    values, inherited, shared = results.get(timeout=20)
+    values, (opened_first, opened_then) = results.get(timeout=120)
     process.join()
     np.testing.assert_array_equal(values, expected)
-    assert (inherited, shared) == (inherits, False)
+    assert (opened_first > 0, opened_then) == (True, 0)
     np.testing.assert_array_equal(cache.read(KEY), expected)
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.parametrize("method", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
 def test_a_dataloader_with_two_workers(cache: SigmaCache, method: str) -> None:
     keys = cache.keys()
     loader = torch.utils.data.DataLoader(
-        children.Frames(cache, keys), batch_size=2, num_workers=2, multiprocessing_context=method, timeout=20
+        children.Frames(cache, keys), batch_size=2, num_workers=2, multiprocessing_context=method, timeout=120
     )
     values = torch.cat(list(loader)).numpy()
     np.testing.assert_array_equal(values, np.stack([cache.read(key) for key in keys]))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from depthvar.datasets import SigmaCache, open_source
 from depthvar.datasets.errors import ParameterError
-from depthvar.datasets.hospital.write import _write
+from depthvar.datasets.hospital.write import write_sample as _write
 from depthvar.datasets.source.depth_source import DepthSource
 from depthvar.precompute import check_loader
 from depthvar.precompute.pipeline import execute

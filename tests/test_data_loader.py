@@ -52,8 +52,15 @@ def same(one: dict[str, Any], two: dict[str, Any]) -> bool:
     return one.keys() == two.keys() and all(torch.equal(a, b) for k in one for a, b in zip(one[k], two[k], strict=True))
 
 
-@pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")  # on machines with fewer cores
-@pytest.mark.parametrize(("method", "workers"), [("fork", 2), ("fork", 4), ("spawn", 2), ("forkserver", 2)])
+@pytest.mark.parametrize(
+    ("method", "workers"),
+    [
+        ("fork", 2),
+        ("spawn", 2),
+        pytest.param("fork", 4, marks=pytest.mark.slow),
+        pytest.param("forkserver", 2, marks=pytest.mark.slow),
+    ],
+)
 def test_workers_return_what_the_parent_does_in_every_epoch(tiny: TinyData, method: str, workers: int) -> None:
     dataset = make(tiny)
     alone = DataLoader(dataset, batch_size=2)
@@ -68,9 +75,16 @@ def test_workers_return_what_the_parent_does_in_every_epoch(tiny: TinyData, meth
     assert not same(seen[0], seen[1])
 
 
-@pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")
 @pytest.mark.parametrize(
-    ("method", "workers"), [(None, 0), ("fork", 1), ("fork", 2), ("fork", 4), ("spawn", 2), ("forkserver", 4)]
+    ("method", "workers"),
+    [
+        (None, 0),
+        ("fork", 2),
+        *(
+            pytest.param(method, workers, marks=pytest.mark.slow)
+            for method, workers in (("fork", 1), ("fork", 4), ("spawn", 2), ("forkserver", 4))
+        ),
+    ],
 )
 def test_open_files_and_memory_do_not_grow(tiny: TinyData, method: str | None, workers: int) -> None:
     loader = DataLoader(

@@ -1,5 +1,7 @@
 """The documentation says what the code does: commands, code blocks, links, descriptions."""
 
+import ast
+import os
 import re
 import subprocess
 import sys
@@ -7,34 +9,35 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from pages import PAGES, README, ROOT, blocks
 
+from depthvar.datasets.hospital.write import write_sample
 from depthvar.datasets.source.description import load_description
 from depthvar.precompute.cli.main import main
 
-ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text()
-PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
+
+def first_command(folder: Path) -> subprocess.CompletedProcess[str]:
+    """Type the README's first command in a folder."""
+    command = [str(Path(sys.executable).with_name("precompute")), "run", "--dataset", "hospital"]
+    environment = {name: value for name, value in os.environ.items() if name != "DEPTHVAR_DATA"}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=True)
 
 
 @pytest.fixture(scope="session")
 def sample_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder in which the README's first command was typed."""
+    """The folder in which the README's first command was typed; two frames of the sample were there already."""
     folder = tmp_path_factory.mktemp("readme")
-    command = [str(Path(sys.executable).with_name("precompute")), "run", "--dataset", "hospital"]
-    ran = subprocess.run(command, cwd=folder, env=clean_environment(), capture_output=True, text=True, check=True)
+    write_sample(folder / "data/hospital-sample", frames=1)
+    ran = first_command(folder)
     assert "using the built-in sample scene, data/hospital-sample" in ran.stderr
-    assert "48 frames computed, 0 unchanged, 0 failed, of 48" in ran.stdout
+    assert "2 frames computed, 0 unchanged, 0 failed, of 2" in ran.stdout
     return folder
 
 
-def clean_environment() -> dict[str, str]:
-    import os
-
-    return {name: value for name, value in os.environ.items() if name != "DEPTHVAR_DATA"}
-
-
-def blocks(text: str, language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+@pytest.mark.slow
+def test_the_first_command_of_the_readme_needs_nothing(tmp_path: Path) -> None:
+    assert "48 frames computed, 0 unchanged, 0 failed, of 48" in first_command(tmp_path).stdout
+    assert "0 frames computed, 48 unchanged" in first_command(tmp_path).stdout
 
 
 def test_the_python_of_the_readme_runs(sample_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,23 +86,21 @@ def test_the_in_loader_lines_keep_sky_that_the_loader_zeroes_apart_from_holes(sk
     depth[depth == 0] = np.nan  # unknown
     camera = [[40, 0, 16], [0, 40, 12], [0, 0, 1]]
     expected = sigma_z2(depth, camera, max_depth=80)  # its far is +inf
-    (code,) = (block for block in blocks(README, "python") if "far = " in block)
-    lines = code.splitlines(keepends=True)
-    taken = next(number for number, line in enumerate(lines) if line.startswith("far = ")) + 1
+    (code,) = (block for block in blocks(README, "python") if "import sigma_z2" in block)
+    statements = ast.parse(code).body
+    first = next(number for number, each in enumerate(statements) if not isinstance(each, ast.Import | ast.ImportFrom))
     view = {"depthmap": np.where(np.isinf(depth), np.float32(sky), depth), "camera_intrinsics": camera}
     names: dict[str, object] = {"view": view}
-    exec("".join(lines[:taken]), names)
-    view["depthmap"] = np.where(view["depthmap"] == sky, np.float32(0), view["depthmap"])
-    exec("".join(lines[taken:]), names)
+    exec(compile(ast.Module(statements[: first + 1], []), "README.md", "exec"), names)
+    view["depthmap"] = np.where(view["depthmap"] == sky, np.float32(0), view["depthmap"])  # as its comment says
+    exec(compile(ast.Module(statements[first + 1 :], []), "README.md", "exec"), names)
     np.testing.assert_array_equal(view["sigma_Z2"], expected)
     assert np.isinf(depth).any()
     assert np.isnan(depth).any()
 
 
 def test_a_second_command_has_nothing_to_do(sample_run: Path) -> None:
-    command = [str(Path(sys.executable).with_name("precompute")), "run", "--dataset", "hospital"]
-    ran = subprocess.run(command, cwd=sample_run, env=clean_environment(), capture_output=True, text=True, check=True)
-    assert "0 frames computed, 48 unchanged" in ran.stdout
+    assert "0 frames computed, 2 unchanged" in first_command(sample_run).stdout
 
 
 def test_every_command_of_the_documentation_parses() -> None:

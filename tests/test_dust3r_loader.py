@@ -1,18 +1,12 @@
 """The DUSt3R-like loader of the benchmarks: where each of its pixels comes from, and that its intrinsics say so."""
 
-import sys
-from pathlib import Path
-
+import dust3r_loader
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
-
-import dust3r_loader
 
 Frame = tuple[tuple[int, int], NDArray[np.float64], tuple[int, int], float]
 

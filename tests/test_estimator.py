@@ -7,11 +7,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import reference
 import torch
 from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from strategies import Scene, scenes
+from tiny_data import TinyData
+from torch_memory import PeakBytes
 
 from depthvar.datasets.cache.sigma_cache import SigmaCache
 from depthvar.datasets.errors import CacheError, ParameterError
@@ -23,10 +27,6 @@ from depthvar.precompute.pipeline import execute
 from depthvar.precompute.pipeline import run as pipeline
 from depthvar.precompute.pipeline.fingerprint import fingerprint, kernel_params
 from depthvar.precompute.validation.validate import validate
-from tests import reference
-from tests.strategies import Scene, scenes
-from tests.tiny_data import TinyData
-from tests.torch_memory import PeakBytes
 
 DIFFERENCE = KernelParams(estimator="difference")
 K = (50.0, 60.0, 12.0, 9.0)

@@ -56,8 +56,20 @@ def run(data: TinyData, out: Path, *arguments: str) -> Result:
     return CliRunner().invoke(train.main, [*common, "--steps", "2", *arguments])
 
 
-@pytest.mark.parametrize("sigma", ["cache", "online"])
-@pytest.mark.parametrize("loss", ["l1", "inverse_depth", "weighted_l1", "laplace_nll"])
+@pytest.mark.parametrize(
+    ("loss", "sigma"),
+    [
+        ("l1", "online"),
+        ("inverse_depth", "cache"),
+        ("weighted_l1", "cache"),
+        ("laplace_nll", "online"),
+        *(
+            pytest.param(loss, sigma, marks=pytest.mark.slow)
+            for loss, sigma in (("l1", "cache"), ("inverse_depth", "online"), ("weighted_l1", "online"),
+                                ("laplace_nll", "cache"))
+        ),
+    ],
+)  # fmt: skip
 def test_two_steps_write_log_checkpoint_and_picture(coloured: TinyData, tmp_path: Path, loss: str, sigma: str) -> None:
     out = tmp_path / "run"
     result = run(coloured, out, "--loss", loss, "--sigma", sigma)

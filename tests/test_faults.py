@@ -4,77 +4,21 @@ One clear line, exit 1, nothing half-written counts as done, and the same comman
 of a run that was never disturbed.
 """
 
-import ctypes
-import os
 import re
 import resource
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from tiny_data import TinyData, make_depth
+from ten_shards import COMMAND, IN_A_SMALL_DISK, Data, check_error, contents, limited, without_override
 
 from depthvar.datasets.cache.sigma_cache import SigmaCache
 from depthvar.precompute.validation.validate import validate
-
-COMMAND = [sys.executable, "-c", "from depthvar.precompute.cli.main import main; main()"]
-PR_CAPBSET_DROP, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH = 24, 1, 2  # linux/prctl.h, linux/capability.h
-
-
-Spoil = Callable[[], None]
-
-
-class Data:
-    """Ten shards, by default of some 50 kB, and the cache of a run that nothing disturbed."""
-
-    def __init__(self, folder: Path, frames: int = 3, height: int = 96, width: int = 128) -> None:
-        self.tiny, self.whole = TinyData(folder / "tiny"), folder / "whole.zarr"
-        for sequence in range(10):
-            for frame in range(frames):
-                self.tiny.write(f"P{sequence}", f"{frame:03}", make_depth(height, width, frames * sequence + frame))
-        for path in self.tiny.root.rglob("*"):  # so that their stat is trusted
-            os.utime(path, (path.stat().st_mtime - 10,) * 2)
-        assert self.run(self.whole).returncode == 0
-
-    def command(self, cache: Path, *options: str) -> list[str]:
-        return [*COMMAND, "run", "--dataset", str(self.tiny.toml), "--strides", "1,2", "--out", str(cache), *options]
-
-    def run(self, cache: Path, *options: str, spoil: Spoil | None = None) -> subprocess.CompletedProcess[str]:
-        """Run in a process of its own, to which ``spoil`` does something before it begins."""
-        command = self.command(cache, *options)
-        return subprocess.run(command, preexec_fn=spoil, capture_output=True, text=True, check=False, timeout=200)
-
-    def check_fails(self, cache: Path, message: str, *options: str, spoil: Spoil | None = None) -> None:
-        process = self.run(cache, *options, spoil=spoil)
-        assert (process.returncode, process.stdout) == (1, ""), process.stderr
-        check_error(process.stderr, message)
-        self.check_nothing_half_written_counts(cache)
-
-    def check_nothing_half_written_counts(self, cache: Path) -> None:
-        if (cache / "zarr.json").exists():
-            for finding in validate(str(cache), self.tiny.source(), full=True).findings:
-                assert finding.check in ("completeness", "structure")  # missing, but nothing wrong
-
-    def check_goes_on(self, cache: Path) -> None:
-        """The same command now ends well, and leaves the bytes of the undisturbed run."""
-        process = self.run(cache)
-        assert process.returncode == 0, process.stderr
-        assert contents(cache) == contents(self.whole)
-
-
-def check_error(stderr: str, message: str) -> None:
-    lines = [line for line in stderr.splitlines() if not re.search("frames/s|compiling the CPU kernel", line)]
-    assert len(lines) == 1, stderr
-    assert re.search(f"^error: .*(?:{message})", lines[0]), lines[0]
-
-
-def contents(cache: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(cache)): path.read_bytes() for path in cache.rglob("*") if path.is_file()}
 
 
 @pytest.fixture(scope="module")
@@ -84,21 +28,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Data:
 
 # The disk is full
 
-IN_A_SMALL_DISK = """
-set -e
-mount -t tmpfs -o size=$1 tmpfs "$2"
-shift
-out=$1; kept=$2; shift 2
-set +e
-"$@"; echo $? > "$kept/first"
-cp -r "$out/x.zarr" "$kept/broken.zarr"
-mount -o remount,size=100m "$out"
-"$@" 2>&1; echo $? > "$kept/second"
-cp -r "$out/x.zarr" "$kept/x.zarr"
-"""
 
-
-@pytest.mark.parametrize(("size", "some"), [("40k", False), ("700k", True)])
+@pytest.mark.parametrize(("size", "some"), [("700k", True), pytest.param("40k", False, marks=pytest.mark.slow)])
 def test_a_full_disk(data: Data, tmp_path: Path, size: str, some: bool) -> None:
     """A small tmpfs that then grows; in a mount namespace of its own, for which no root is needed."""
     if subprocess.run(["unshare", "-rm", "mount", "-t", "tmpfs", "tmpfs", "/mnt"], check=False).returncode:
@@ -137,10 +68,6 @@ def test_a_limit_of_file_sizes(data: Data, tmp_path: Path) -> None:
     data.check_goes_on(cache)
 
 
-def limited(kind: int, limit: int) -> None:
-    resource.setrlimit(kind, (limit, limit))
-
-
 def test_a_full_stdout_is_an_error(data: Data) -> None:
     with open("/dev/full", "w") as full:
         command = [*COMMAND, "info", str(data.whole)]
@@ -150,13 +77,6 @@ def test_a_full_stdout_is_an_error(data: Data) -> None:
 
 
 # No permission
-
-
-def without_override() -> None:
-    """Let permission bits hold for root, too."""
-    libc = ctypes.CDLL(None)
-    for capability in (CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH):
-        libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0)  # refused to those who do not have it anyway
 
 
 @contextmanager
@@ -184,7 +104,7 @@ def test_a_part_of_a_cache_that_may_not_be_written(data: Data, tmp_path: Path) -
     data.check_goes_on(cache)
 
 
-@pytest.mark.parametrize("what", ["zarr.json", "P0/digest/c/0/0"])
+@pytest.mark.parametrize("what", ["P0/digest/c/0/0", pytest.param("zarr.json", marks=pytest.mark.slow)])
 def test_a_part_of_a_cache_that_may_not_be_read(data: Data, tmp_path: Path, what: str) -> None:
     cache = tmp_path / "x.zarr"
     assert data.run(cache, "--limit", "4").returncode == 0
@@ -260,6 +180,7 @@ def test_no_more_files_can_be_opened_from_a_write_on(data: Data, tmp_path: Path,
     data.check_goes_on(cache)
 
 
+@pytest.mark.slow
 def test_too_few_file_handles_for_worker_processes(data: Data, tmp_path: Path) -> None:
     """Found before Dask begins, which would wait for ever for connections that it cannot accept."""
     cache = tmp_path / "x.zarr"

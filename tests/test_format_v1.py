@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cache_v1 import VIEWS
 from click.testing import CliRunner
 
 from depthvar.datasets.cache.format import seal
@@ -23,12 +24,6 @@ from depthvar.precompute.pipeline.worker import Job
 from depthvar.precompute.validation.validate import validate
 
 FIXTURE = Path(__file__).parent / "data" / "cache_v1"
-VIEWS = {  # as in the fixture's write.py
-    "crop": ((40.0, 40.0, 6.0, 4.0), (9, 11), False),
-    "flipped": ((40.0, 40.0, 6.0, 4.0), (9, 11), True),
-    "half": ((20.0, 20.0, 5.0, 4.0), (8, 10), False),
-    "beyond the frame": ((40.0, 40.0, 14.0, 9.0), (20, 26), False),
-}
 
 
 @pytest.fixture

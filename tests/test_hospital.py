@@ -1,5 +1,6 @@
 """The sample scene: what its pictures hold, how it lies on disk, and that an unfinished one never counts."""
 
+import os
 import time
 from pathlib import Path
 
@@ -23,7 +24,7 @@ def files(root: Path) -> dict[str, bytes]:
 
 
 def write_small(root: Path, progress: object = None) -> None:
-    hospital._write(root, progress, 2, SMALL, INTRINSICS)  # type: ignore[arg-type]
+    hospital.write_sample(root, progress, 2, SMALL, INTRINSICS)  # type: ignore[arg-type]
 
 
 def matrix(x: float, y: float, z: float, w: float) -> NDArray[np.float64]:
@@ -160,8 +161,8 @@ def test_a_sample_has_tartanairs_layout_and_is_the_same_every_time(tmp_path: Pat
 @pytest.mark.parametrize("sequence", hospital.SEQUENCES)
 def test_the_pose_file_gives_the_poses_back(sequence: str, tmp_path: Path) -> None:
     poses = hospital.camera_poses(sequence)
-    hospital._write_poses(tmp_path / "pose_left.txt", poses)
-    rows = np.loadtxt(tmp_path / "pose_left.txt")
+    hospital.write_sample(tmp_path / "sample", size=(2, 2), intrinsics=INTRINSICS)
+    rows = np.loadtxt(tmp_path / "sample" / sequence / "pose_left.txt")
     assert rows.shape == (24, 7)
     for pose, row in zip(poses, rows, strict=True):
         np.testing.assert_allclose(np.linalg.norm(row[3:]), 1, atol=1e-11)
@@ -203,10 +204,10 @@ def test_an_interrupt_does_not_wait_for_the_frames_to_come(tmp_path: Path, monke
         raise KeyboardInterrupt
 
     monkeypatch.setattr(hospital, "render", render)
-    monkeypatch.setattr(hospital.os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)  # on a machine of 48 cores all frames would be in work by then
     with pytest.raises(KeyboardInterrupt):
-        hospital._write(tmp_path / "sample", stop, 24, SMALL, INTRINSICS)
-    assert len(rendered) < 24
+        hospital.write_sample(tmp_path / "sample", stop)
+    assert len(rendered) < 48
 
 
 def test_other_content_is_refused_and_kept(tmp_path: Path) -> None:
@@ -225,12 +226,13 @@ def test_other_content_is_refused_and_kept(tmp_path: Path) -> None:
 def test_an_empty_folder_is_filled_and_a_rival_that_was_first_wins(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     write_small(tmp_path / "empty")
-    assert len(files(tmp_path / "empty")) == 11
+    written = files(tmp_path / "empty")
+    assert len(written) == 11
 
     def rival(done: int, total: int) -> None:
         if done == 1:
             (tmp_path / "raced").mkdir()
-            (tmp_path / "raced/README.txt").write_text(hospital._MARKER + "\n")
+            (tmp_path / "raced/README.txt").write_bytes(written["README.txt"])
 
     write_small(tmp_path / "raced", rival)
     assert list(files(tmp_path / "raced")) == ["README.txt"]

@@ -27,7 +27,6 @@ from depthvar.datasets.source.decode import DepthRule, read_mask, read_shape, re
 from depthvar.datasets.source.depth_source import open_source
 from depthvar.datasets.source.description import Description, load_description
 from depthvar.datasets.source.templates import stays_below
-from depthvar.precompute.cli import main as cli_main
 from depthvar.precompute.cli.main import main
 from depthvar.precompute.cli.text import cache_info
 from depthvar.precompute.pipeline import execute
@@ -387,6 +386,10 @@ def test_info_is_not_stopped_by_a_symlink_in_circles(cache: Path) -> None:
     assert before <= cache_info(str(cache))["bytes"] < before + 100
 
 
-def test_text_for_people_steers_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    cli_main._print(False, {}, lambda facts: "a\x1b[2J\nb\x9b")
-    assert capsys.readouterr().out == "a\\x1b[2J\nb\\x9b\n"
+def test_text_for_people_steers_no_terminal(tiny: TinyData, tmp_path: Path) -> None:
+    cache = tmp_path / "a\x1b[2J\x9b.zarr"
+    for words in (["run", "--dataset", str(tiny.toml), "--out", str(cache)], ["info", str(cache)]):
+        result = CliRunner().invoke(main, words)
+        assert result.exit_code == 0
+        assert r"a\x1b[2J\x9b.zarr" in result.stdout
+        assert not {*"\x1b\x9b"} & {*result.stdout}

@@ -11,18 +11,19 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch_memory import PeakBytes
 
 from depthvar.datasets.errors import ParameterError
 from depthvar.precompute.kernel import numba_range as kernel_numba
 from depthvar.precompute.kernel.api import Components, KernelParams, sigma_z2
 from depthvar.precompute.kernel.torch_engine import sigma_z2_maps
-from tests.torch_memory import PeakBytes
 
 K = np.array([[50.0, 0, 12], [0, 60, 9], [0, 0, 1]])
 ENGINES = pytest.mark.parametrize("engine", ["numba", "torch"])
 RNG = np.random.default_rng(1)
 DEPTH = RNG.uniform(1, 3, (2, 3, 20, 24)).astype(np.float32)
 DEPTH[RNG.random(DEPTH.shape) < 0.1] = 0
+TWO_ENGINES = 2e-5  # twice what rounding costs on this noise: reference.rounding
 
 
 @pytest.mark.parametrize(
@@ -104,13 +105,13 @@ def test_torch_gives_torch(engine: Any, intrinsics: Any) -> None:
     got = sigma_z2(torch.from_numpy(DEPTH), intrinsics, engine=engine)
     assert isinstance(got, torch.Tensor)
     assert got.dtype == torch.float32
-    np.testing.assert_allclose(got.numpy(), sigma_z2(DEPTH, K), rtol=1e-5)
+    np.testing.assert_allclose(got.numpy(), sigma_z2(DEPTH, K), rtol=TWO_ENGINES)
 
 
 def test_torch_computes_float64_in_float64() -> None:
     got = sigma_z2(torch.from_numpy(DEPTH).double(), K)
     assert got.dtype == torch.float64
-    np.testing.assert_allclose(got.numpy(), sigma_z2(DEPTH, K), rtol=1e-5)
+    np.testing.assert_allclose(got.numpy(), sigma_z2(DEPTH, K), rtol=TWO_ENGINES)
 
 
 @ENGINES
@@ -233,27 +234,28 @@ def test_numpy_loads_nothing_heavy() -> None:
     assert run_python(LOADED) == "[]"
 
 
-@pytest.mark.parametrize("module", ["torch", "zarr", "click"])
-def test_a_heavy_module_would_be_noticed(module: str) -> None:
-    assert module in run_python(f"import {module}\n{LOADED}")
+def test_a_heavy_module_would_be_noticed() -> None:
+    assert run_python(f"import click\n{LOADED}") == "['click']"
 
 
 COMPILED = """
-import logging, sys
+import logging, sys, threading
+timer = threading.Timer
+threading.Timer = lambda seconds, *call: timer(0, *call)  # said at once, however fast this machine compiles
 logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(message)s")
 from depthvar.precompute.kernel import numba_range as kernel_numba
-kernel_numba.warm_up()
-stats = kernel_numba._compiled("range").stats
-print(sum(stats.cache_hits.values()), sum(stats.cache_misses.values()))
+kernel_numba.warm_up("difference")
 """
 
 
 def test_compiled_once_for_all_processes_and_said_so(tmp_path: Path) -> None:
-    first = run_python(COMPILED, NUMBA_CACHE_DIR=str(tmp_path)).splitlines()
-    assert first[0].startswith("compiling the CPU kernel for this machine (once, about ")
-    assert str(tmp_path) in first[0]
-    assert first[1:] == ["0 1"]
-    assert run_python(COMPILED, NUMBA_CACHE_DIR=str(tmp_path)) == "1 0"
+    (said,) = run_python(COMPILED, NUMBA_CACHE_DIR=str(tmp_path)).splitlines()
+    assert said.startswith("compiling the CPU kernel for this machine (once, about ")
+    assert str(tmp_path) in said
+    compiled = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.nbc")}
+    assert compiled
+    run_python(COMPILED, NUMBA_CACHE_DIR=str(tmp_path))
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.nbc")} == compiled
 
 
 def test_warm_engine_says_nothing(caplog: pytest.LogCaptureFixture) -> None:
@@ -282,7 +284,7 @@ print(kernel, (peak() - before) / depth.nbytes)
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
-@pytest.mark.parametrize("params", ["window=7", "compat='pi3'"])
+@pytest.mark.parametrize("params", ["window=7", pytest.param("compat='pi3'", marks=pytest.mark.slow)])
 def test_numba_needs_less_than_a_map(params: str) -> None:
     kernel, with_a_copy = map(float, run_python(MEMORY.format(params=params)).split())
     assert kernel < 0.5

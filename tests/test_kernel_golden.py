@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import reference
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from depthvar.precompute.kernel.api import Components, KernelParams, sigma_z2
-from tests import reference
 
 GOLDEN = Path(__file__).parent / "data" / "golden"
 FRAMES = pytest.mark.parametrize("name", sorted(path.stem for path in GOLDEN.glob("*.npz")))
@@ -31,6 +31,14 @@ def relative(got: NDArray[Any], want: NDArray[Any]) -> NDArray[np.float64]:
     return np.abs(got.astype(np.float64) / want - 1)
 
 
+def rounding_of_both(golden: dict[str, NDArray[Any]]) -> NDArray[np.float64]:
+    """Return how far ours and the original's float32 values may be apart, relative, whatever processors they are of."""
+    maps = [golden[name].astype(np.float64) for name in NAMES.values()]
+    t_max = sliding_window_view(np.pad(golden["t_mu"], 2), (5, 5)).max((2, 3))
+    of_a_hole = 50 * 2.0**-24  # whose δ is the cap, a part of t
+    return 2 * np.where(golden["Z_gt"] > 0, reference.rounding(reference.Reference(*maps, t_max)), of_a_hole)
+
+
 def test_there_are_golden_frames() -> None:
     assert len(list(GOLDEN.glob("*.npz"))) == 3
 
@@ -42,12 +50,9 @@ def test_compatibility_mode_reproduces_every_map(name: str, engine: Any) -> None
     got: Components = sigma_z2(
         golden["Z_gt"], golden["intrinsics"], params_of(golden, compat="pi3"), engine=engine, return_components=True
     )
-    # Torch's float32 root is of MKL, and rounds as the original's did on some processors only. Where the distance t is
-    # one ulp off, the range of a flat window, a small difference of equal t, is off by what float32 costs: 4e-4.
-    same_roots = engine == "torch" and np.array_equal(got.t_mu, golden["t_mu"])
-    assert relative(got.t_mu, golden["t_mu"]).max() <= 5e-7
+    assert relative(got.t_mu, golden["t_mu"]).max() <= 2 * 8 * 2.0**-24  # two roots, products and divisions each
     for ours, theirs in NAMES.items():
-        assert relative(getattr(got, ours), golden[theirs]).max() <= (1e-4 if same_roots else 1e-3), ours
+        assert (relative(getattr(got, ours), golden[theirs]) <= rounding_of_both(golden)).all(), ours
 
 
 def away_from_border_and_holes(z: NDArray[np.float32]) -> NDArray[np.bool_]:
@@ -63,8 +68,7 @@ def test_default_mode_differs_only_where_the_original_is_at_fault(name: str, eng
     got = sigma_z2(golden["Z_gt"], golden["intrinsics"], params_of(golden), engine=engine)
     inner = away_from_border_and_holes(golden["Z_gt"])
     assert inner.mean() > 0.2
-    # The original adds 1e-6 m² to δ², and δ² > 0 in float32 has its own rounding.
-    allowed = 1e-3 + 1e-6 / golden["t_delta"].astype(np.float64) ** 2
+    allowed = rounding_of_both(golden) + 1e-6 / golden["t_delta"].astype(np.float64) ** 2  # m², which the original adds
     assert (relative(got, golden["sigma_Z2"]) <= allowed)[inner].all()
 
 
@@ -87,7 +91,8 @@ def test_sanity_check_of_the_original(engine: Any) -> None:
     z = np.full((240, 320), 2, np.float32)
     z[100:140] = 5
     got = sigma_z2(z, (320, 320, 320, 240), KernelParams(compat="pi3"), engine=engine).astype(np.float64)
-    assert got.mean() == pytest.approx(0.017414, abs=1e-6)
-    assert got.std() == pytest.approx(0.094095, abs=2e-6)
-    assert got[95:105].mean() == pytest.approx(0.161368, abs=1e-6)
-    assert got[:50].mean() == pytest.approx(0.005695, abs=1e-6)
+    # On a plane an engine is within 6e-4 of float64 (reference.rounding), at the edges of the band within 2e-5.
+    assert got.mean() == pytest.approx(0.017414, rel=6e-4)
+    assert got.std() == pytest.approx(0.094095, rel=6e-4)
+    assert got[95:105].mean() == pytest.approx(0.161368, rel=6e-4)
+    assert got[:50].mean() == pytest.approx(0.005695, rel=6e-4)

@@ -11,8 +11,8 @@ from click.testing import CliRunner
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from numpy.typing import NDArray
-from test_docs import ROOT, blocks
-from test_pi3 import batch, changed
+from pages import ROOT, blocks
+from pi3_views import batch, changed
 from tiny_data import TinyData, make_depth
 from torch.utils.data import default_collate
 

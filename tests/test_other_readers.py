@@ -146,6 +146,18 @@ def test_zarrita_sees_the_same(stored: Stored, zarrita: Path, tmp_path: Path) ->
         equal(got.reshape(facts["shape"]), expected)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("ci", "last"), [("", "SKIPPED [2] "), ("true", "ERROR ")])
+def test_without_node_the_last_lines_say_what_was_not_tried(ci: str, last: str, tmp_path: Path) -> None:
+    command = [Path(sys.executable).with_name("pytest"), __file__, "-k", "zarrita_sees", "-p", "no:cacheprovider"]
+    environment = os.environ | {"PATH": str(tmp_path), "CI": ci}
+    ran = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
+    summary = ran.stdout.rpartition("short test summary info")[2].splitlines()[1:-1]
+    assert all(line.startswith(last) and "zarrita was not tried: it needs node and npm" in line for line in summary)
+    assert summary
+    assert ran.returncode == (1 if ci else 0)
+
+
 def test_the_lock_file_names_no_registry() -> None:
     packages = json.loads((READERS / "package-lock.json").read_text())["packages"]
     assert all("integrity" in package and "resolved" not in package for name, package in packages.items() if name)

@@ -15,7 +15,7 @@ KEY = "P0/depth/001.npy"
 
 def test_reads_during_runs_are_of_one_state(tmp_path: Path) -> None:
     make_states(tmp_path)
-    runs, came = read_during_runs(tmp_path, seconds=4, readers=2)
+    runs, came = read_during_runs(tmp_path, seconds=1, readers=2)
     assert runs > 0
     assert set(came) <= {"A", "B", "not done"}, came
     assert came["A"] > 0

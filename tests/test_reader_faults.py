@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_faults import without_override
+from ten_shards import without_override
 from tiny_data import TinyData
 
 from depthvar.datasets.cache.sigma_cache import SigmaCache

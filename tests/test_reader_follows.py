@@ -62,17 +62,17 @@ def assert_same(old: SigmaCache, new: SigmaCache) -> None:
             np.testing.assert_array_equal(read(old, key), read(new, key), err_msg=f"{name} of {key}")
 
 
-@pytest.mark.parametrize("name", READS)
-def test_rows_that_change_their_order(tiny: TinyData, name: str) -> None:
-    old = SigmaCache(tiny.job().cache)
-    before = {key: READS[name](old, key) for key in old.keys()}
+def test_rows_that_change_their_order(tiny: TinyData) -> None:
+    olds = {name: SigmaCache(tiny.job().cache) for name in READS}
+    before = {name: {key: READS[name](old, key) for key in old.keys()} for name, old in olds.items()}
     compute(tiny, overwrite=True)
     fresh = SigmaCache(tiny.job().cache)
-    assert fresh.keys() != list(before)  # other rows
-    for key, values in before.items():
-        np.testing.assert_array_equal(READS[name](old, key), values)
-        np.testing.assert_array_equal(READS[name](fresh, key), values)
-    assert_same(old, fresh)
+    for name, old in olds.items():
+        assert fresh.keys() != list(before[name])  # other rows
+        for key, values in before[name].items():
+            np.testing.assert_array_equal(READS[name](old, key), values, err_msg=name)
+            np.testing.assert_array_equal(READS[name](fresh, key), values, err_msg=name)
+        assert_same(old, fresh)
 
 
 def test_frames_that_are_others_now(tiny: TinyData) -> None:
@@ -108,21 +108,20 @@ def test_frames_that_a_run_adds_or_mends(tiny: TinyData) -> None:
 # Other parameters
 
 
-@pytest.mark.parametrize("name", READS)
 @pytest.mark.parametrize("known", ["all", "another group", "the root"])
-def test_other_parameters_are_an_error(tiny: TinyData, name: str, known: str) -> None:
-    old = SigmaCache(tiny.job().cache)
-    assert old.params["window"] == 5
-    if known != "the root":
-        for key in old.keys() if known == "all" else ["b/depth/005.npy"]:
+def test_other_parameters_are_an_error(tiny: TinyData, known: str) -> None:
+    olds = {name: SigmaCache(tiny.job().cache) for name in READS}
+    for name, old in olds.items():
+        assert old.params["window"] == 5
+        for key in {"all": old.keys(), "another group": ["b/depth/005.npy"], "the root": []}[known]:
             READS[name](old, key)
     compute(tiny, overwrite=True, params=OTHER)
-    for _ in range(2):
-        for key in ("a/depth/005.npy", "b/depth/005.npy", "a/depth/001.npy"):
+    for name, old in olds.items():
+        for key in 2 * ("a/depth/005.npy", "b/depth/005.npy", "a/depth/001.npy"):
             with pytest.raises(CacheError, match=ANEW) as caught:
                 READS[name](old, key)
             assert "\n" not in str(caught.value)
-    copy = pickle.loads(pickle.dumps(old))
+    copy = pickle.loads(pickle.dumps(olds["read"]))
     assert_same(copy, SigmaCache(tiny.job().cache))
     np.testing.assert_array_equal(annotated(copy, "a/depth/005.npy")["sigma_Z2_params"], [3, 0.5, 0.3])
 

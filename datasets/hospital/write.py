@@ -74,33 +74,32 @@ def camera_poses(sequence: str) -> NDArray[np.float64]:
     return poses
 
 
-def write_sample(root: Path, progress: Callable[[int, int], None] | None = None) -> None:
-    """Write the sample scene in TartanAir V1's layout: 48 frames of depth and pictures, and their poses.
+def write_sample(
+    root: Path,
+    progress: Callable[[int, int], None] | None = None,
+    frames: int = FRAMES,
+    size: tuple[int, int] = SAMPLE_SIZE,
+    intrinsics: tuple[float, float, float, float] = SAMPLE_INTRINSICS,
+) -> None:
+    """Write the sample scene in TartanAir V1's layout: by default 48 frames of depth and pictures, and their poses.
 
-    Each of ``Easy/P000`` and ``Hard/P001`` gets ``depth_left/######_left_depth.npy`` (480, 640) float32 planar metres
+    Each of ``Easy/P000`` and ``Hard/P001`` gets ``depth_left/######_left_depth.npy`` (H, W) float32 planar metres
     with ``SKY_DEPTH`` for the sky, ``image_left/######_left.png``, and ``pose_left.txt`` with a line
     ``tx ty tz qx qy qz qw`` a frame: the camera body (x forward, y right, z down) in the NED world, metres. The bytes
-    are the same on every call. All is written beside ``root`` and renamed at the end, so what an interrupted call
-    leaves is never taken for a sample; a finished sample is left as it is.
+    are the same on every call. All is written next to ``root`` and renamed at the end, so what an interrupted call
+    leaves is never taken for a sample; a finished sample is left as it is, also one of other frames.
 
     Args:
         root: the folder to make; it may exist if it is empty or holds this version of the sample.
         progress: called with frames done and frames in total, after each frame.
+        frames: how many of the 24 of each sequence, the first ones.
+        size: (H, W) of a frame in pixels.
+        intrinsics: fx, fy, cx, cy of the camera in pixels, for that size.
 
     Raises:
         SourceError: ``root`` holds something else, or cannot be written.
     """
-    _write(Path(root), progress, FRAMES, SAMPLE_SIZE, SAMPLE_INTRINSICS)
-
-
-def _write(
-    root: Path,
-    progress: Callable[[int, int], None] | None,
-    frames: int,
-    size: tuple[int, int],
-    intrinsics: tuple[float, float, float, float],
-) -> None:
-    """Do the work of :func:`write_sample` for the first frames of each sequence, at any size."""
+    root = Path(root)
     if _finished(root):
         return
     if root.exists() and not (root.is_dir() and not any(root.iterdir())):
@@ -113,7 +112,7 @@ def _write(
         with tempfile.TemporaryDirectory(prefix=f".{root.name}-", dir=root.parent) as beside:
             unfinished = Path(beside) / root.name
             _write_frames(unfinished, progress, frames, size, intrinsics)
-            (unfinished / "README.txt").write_text(_readme(frames), encoding="utf-8")
+            (unfinished / "README.txt").write_text(_readme(frames, intrinsics), encoding="utf-8")
             try:
                 unfinished.replace(root)
             except OSError:  # another process may have finished the same sample first
@@ -172,7 +171,7 @@ def _write_poses(path: Path, poses: NDArray[np.float64]) -> None:
     np.savetxt(path, rows, fmt="%.12f")
 
 
-def _readme(frames: int) -> str:
+def _readme(frames: int, intrinsics: tuple[float, float, float, float]) -> str:
     return (
         f"{_MARKER}\n\n"
         "A ray-cast hospital corridor, made by depthvar (precompute sample) in the file layout of TartanAir V1.\n"
@@ -181,5 +180,5 @@ def _readme(frames: int) -> str:
         f"depth_left/*.npy: float32 planar depth in metres; the sky is {SKY_DEPTH:.0f}.\n"
         "image_left/*.png: the picture, by one ray through the centre of each pixel.\n"
         "pose_left.txt: tx ty tz qx qy qz qw, a line a frame: the camera (x forward, y right, z down) in a NED world.\n"
-        f"fx, fy, cx, cy = {', '.join(f'{value:.0f}' for value in SAMPLE_INTRINSICS)}; integer pixel centres.\n"
+        f"fx, fy, cx, cy = {', '.join(f'{value:g}' for value in intrinsics)}; integer pixel centres.\n"
     )

@@ -1,10 +1,10 @@
 """Interpolation of σ² maps: bilinear in log σ², at positions in native pixels; arrays in, array out.
 
 Between two strides, neither level's window is the output's: the finer one's is too narrow, the coarser one's too wide.
-So both levels are looked up a little to either side; of the finer one the larger value is used, of the coarser one the
-smaller. An edge then reaches about as far as in the output. The shift is ``REACH`` of the distance between the edges of the two
-windows. Close to a stride, in log scale, that level alone is looked up, and its σ grown by the footprint law; stride 1
-then without the shift, so that a nearest resize takes what is stored (docs/decisions/0007).
+So both levels are looked up a little to either side. Of the finer one the larger value is used, of the coarser one the
+smaller: an edge then reaches about as far as in the output. The shift is ``REACH`` of the distance between the edges of
+the two windows. Close to a stride, in log scale, that level alone is looked up, and its σ grown by the footprint law;
+stride 1 then without the shift, so that a nearest resize takes what is stored (docs/decisions/0007).
 """
 
 import math

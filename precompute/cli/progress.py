@@ -18,8 +18,11 @@ class Advance(Protocol):
 
 
 @contextmanager
-def progress(total: int, label: str) -> Iterator[Advance]:
-    """Show how far work on ``total`` frames has come; yields the function to call as frames are finished."""
+def progress(total: int, label: str, every: float = LINE_SECONDS) -> Iterator[Advance]:
+    """Show how far work on ``total`` frames has come; yields the function to call as frames are finished.
+
+    ``every``: seconds between two plain lines.
+    """
     began = time.monotonic()
     if sys.stderr.isatty() and total:
         done = 0
@@ -45,7 +48,7 @@ def progress(total: int, label: str) -> Iterator[Advance]:
         nonlocal shown, done
         done += frames
         now = time.monotonic()
-        if now - shown >= LINE_SECONDS or done == total:
+        if now - shown >= every or done == total:
             shown = now
             rate = done / max(now - began, 1e-9)
             eta = "" if done == total else f", {(total - done) / max(rate, 1e-9):.0f} s left"

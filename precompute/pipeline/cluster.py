@@ -23,7 +23,6 @@ from .worker import run_task
 
 log = logging.getLogger("depthvar")
 
-WORKERS_SECONDS = 60.0  # for a first worker, or a next one, to come
 POLL_SECONDS = 0.05  # between two looks whether tasks have ended, once a run stops
 LOOK_SECONDS = 1.0  # between two looks at which workers there are
 ANSWER_SECONDS = 10.0  # a scheduler that takes longer is asked again
@@ -107,10 +106,11 @@ class Dispatcher:
         client: a client of the cluster.
         job: what the tasks share.
         timeout: seconds after which a worker that has not ended its task is given up.
+        patience: seconds for a first worker, or a next one, to come, and for the scheduler to answer.
     """
 
-    def __init__(self, client: Any, job: Job, timeout: float) -> None:
-        self._client, self._job, self._timeout = client, job, timeout
+    def __init__(self, client: Any, job: Job, timeout: float, patience: float) -> None:
+        self._client, self._job, self._timeout, self._patience = client, job, timeout, patience
         self._given: dict[Any, _Given] = {}  # by future
         self._ended: SimpleQueue[Any] = SimpleQueue()  # futures, as they end
         self._threads: dict[str, int] = {}  # by worker
@@ -122,7 +122,7 @@ class Dispatcher:
         queue = deque(tasks)
         self._look()
         if not self._threads:
-            log.warning("no Dask worker is there yet: waiting up to %g s for one", WORKERS_SECONDS)
+            log.warning("no Dask worker is there yet: waiting up to %g s for one", self._patience)
         try:
             while queue or self._given:
                 for worker in self._free()[: len(queue)]:
@@ -232,10 +232,10 @@ class Dispatcher:
             self._manned = now
         if self._client.status != "running":
             return "the Dask scheduler was lost"
-        if now - self._answered > WORKERS_SECONDS:
-            return f"the Dask scheduler has not answered for {WORKERS_SECONDS:g} s"
-        if now - self._manned > WORKERS_SECONDS:
-            return f"no Dask worker was there for {WORKERS_SECONDS:g} s"
+        if now - self._answered > self._patience:
+            return f"the Dask scheduler has not answered for {self._patience:g} s"
+        if now - self._manned > self._patience:
+            return f"no Dask worker was there for {self._patience:g} s"
         return None
 
 

@@ -14,6 +14,7 @@ from .worker import run_task
 Execute = Callable[[Job, Iterable[Task]], Iterator[TaskResult]]
 
 TIMEOUT = 600.0  # seconds for a shard in a worker process; 64 frames of 640×480 take one
+PATIENCE = 60.0  # seconds without a word of the scheduler, or without a worker
 
 
 def serial(job: Job, tasks: Iterable[Task]) -> Iterator[TaskResult]:
@@ -41,17 +42,23 @@ def in_threads(workers: int) -> Execute:
     return execute
 
 
-def on_dask(workers: int | None = None, scheduler: str | None = None, timeout: float = TIMEOUT) -> Execute:
+def on_dask(
+    workers: int | None = None,
+    scheduler: str | None = None,
+    timeout: float = TIMEOUT,
+    patience: float = PATIENCE,
+) -> Execute:
     """Run the tasks on Dask: ``workers`` local processes, or the cluster whose scheduler has that address.
 
     A task whose worker is lost, or has not ended it after ``timeout`` seconds, is given up: its frames are listed as
-    failed, and the run goes on with the others. A local worker that hangs is killed.
+    failed, and the run goes on with the others. A local worker that hangs is killed. All that is not done is given up
+    after ``patience`` seconds without an answer of the scheduler or without a worker.
     """
 
     def execute(job: Job, tasks: Iterable[Task]) -> Iterator[TaskResult]:
         from .cluster import Dispatcher, connected
 
         with connected(workers, scheduler) as client:
-            yield from Dispatcher(client, job, timeout).run(tasks)
+            yield from Dispatcher(client, job, timeout, patience).run(tasks)
 
     return execute

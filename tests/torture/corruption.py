@@ -28,9 +28,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import _paths  # noqa: F401
 import numpy as np
-
-sys.path += [str(Path(__file__).parents[1].resolve()), str(Path(__file__).parents[2].resolve() / "benchmarks")]
 from _laboratory import BOOKKEEPING, INDEX_BYTES, SHARD_FRAMES, Laboratory, group_of, kind_of, read_all, shard_of
 from _other_runs import edit, swap
 from machine import machine

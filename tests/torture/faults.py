@@ -10,7 +10,6 @@ import resource
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections import Counter
@@ -19,16 +18,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import _paths  # noqa: F401
 import psutil
+from machine import machine
+from reading import make_states, read_during_runs
+from ten_shards import IN_A_SMALL_DISK, Data, contents, limited
 
-TESTS = Path(__file__).parents[1]
-sys.path[:0] = [str(TESTS), str(TESTS.parent / "benchmarks")]
-
-from machine import machine  # noqa: E402
-from reading import make_states, read_during_runs  # noqa: E402
-from test_faults import IN_A_SMALL_DISK, Data, contents, limited  # noqa: E402
-
-from depthvar.datasets.cache.sigma_cache import SigmaCache  # noqa: E402
+from depthvar.datasets.cache.sigma_cache import SigmaCache
 
 READERS = 8
 

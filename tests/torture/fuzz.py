@@ -26,10 +26,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-sys.path += [
-    str(Path(__file__).parent),
-    *(str(Path(__file__).resolve().parents[2] / name) for name in ("tests", "benchmarks")),
-]
+import _paths  # noqa: F401
 from _cases import cache_case, make_cache, source_case, use_cache
 from machine import machine
 

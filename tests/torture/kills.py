@@ -17,10 +17,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import _paths  # noqa: F401
 from _mutants import MUTANTS, Mutant
 from _torture import KILLED, RESUMED, Torture
-
-sys.path.append(str(Path(__file__).resolve().parents[2] / "benchmarks"))
 from machine import machine
 
 from depthvar.precompute.kernel.numba_range import warm_up

@@ -1,14 +1,11 @@
 """A slice of `python tests/torture/corruption.py`, and proof that it can fail."""
 
 import random
-import sys
 from collections import Counter
 from pathlib import Path
 
-import pytest
-
-sys.path.append(str(Path(__file__).parent / "torture"))
 import corruption
+import pytest
 from _laboratory import Laboratory, kind_of
 
 from depthvar.datasets.cache import codec
@@ -20,6 +17,14 @@ def lab(tmp_path: Path) -> Laboratory:
     return Laboratory(tmp_path)
 
 
+def test_a_few_damaged_places_are_found_repaired_and_never_read_wrong(lab: Laboratory) -> None:
+    counts = corruption.damage_places(lab, count=4, seed=3)
+    assert counts.failures == []
+    assert len(counts.places) >= 3  # kinds of place and damage
+    assert set(counts.reads) == {"the same values", "an error of ours"}
+
+
+@pytest.mark.slow
 def test_damage_is_found_repaired_and_never_read_wrong(tmp_path: Path) -> None:
     result = corruption.campaign(tmp_path, places=60, seed=7, every=5)
     assert result["failures"] == []
@@ -31,6 +36,7 @@ def test_damage_is_found_repaired_and_never_read_wrong(tmp_path: Path) -> None:
     assert result["edits_found_by_validate_full"] == result["edits_that_keep_size_and_time"] == 18
 
 
+@pytest.mark.slow
 def test_every_kind_of_place_and_damage_is_drawn(lab: Laboratory) -> None:
     dice = random.Random(0)
     drawn = Counter((place.kind, place.damage) for place in (corruption.draw(lab.whole, dice) for _ in range(800)))
@@ -38,6 +44,7 @@ def test_every_kind_of_place_and_damage_is_drawn(lab: Laboratory) -> None:
     assert {kind_of(name) for name in lab.whole} == set(corruption.KINDS) - {"shard index"}
 
 
+@pytest.mark.slow
 def test_a_reader_without_checksums_is_caught(lab: Laboratory, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(codec, "check_crc", lambda data, where: data)
     counts = corruption.Counts()
@@ -48,6 +55,7 @@ def test_a_reader_without_checksums_is_caught(lab: Laboratory, monkeypatch: pyte
     assert any("wrong" in failure for failure in counts.failures)
 
 
+@pytest.mark.slow
 def test_a_validation_that_skips_the_maps_is_caught(lab: Laboratory, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(integrity, "map_names", lambda *_: {})
     counts = corruption.Counts()

@@ -5,13 +5,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-FUZZ = Path(__file__).parent / "torture" / "fuzz.py"
-CASES = 210
+import pytest
 
-PLANTED = f"""
+FUZZ = Path(__file__).with_name("fuzz.py")
+
+PLANTED = """
 import os, pickle, signal, sys, time
 from pathlib import Path
-sys.path.append({str(FUZZ.parent)!r})
 import fuzz
 import _cases
 from depthvar.datasets.errors import CacheError, SourceError
@@ -41,32 +41,35 @@ def case(number, seed, folder):
     return "kind", "right"
 
 fuzz.LIMIT = 2
-fuzz.CASES = {{"planted": case}}
+fuzz.CASES = {"planted": case}
 folder = Path(sys.argv[1])
 (folder / "in").mkdir()
 (folder / "outside").write_text("secret")
 counts, faults = fuzz.fuzz("planted", range(10), 0, folder / "in")
 print("\\n".join(faults))
-assert counts == {{"kind: right": 2, "fault": 8}}, counts
+assert counts == {"kind: right": 2, "fault": 8}, counts
 """
 
 
-def test_some_hundred_cases_end_well() -> None:
-    command = [sys.executable, FUZZ, "--cases", str(CASES), "--seed", "13"]
+@pytest.mark.parametrize("cases", [28, pytest.param(210, marks=pytest.mark.slow)])
+def test_cases_end_well(cases: int) -> None:
+    command = [sys.executable, FUZZ, "--cases", str(cases), "--seed", "13"]
     ran = subprocess.run(command, capture_output=True, text=True, timeout=280)
     assert ran.stdout, ran.stderr
     report = json.loads(ran.stdout)
     for what in ("source", "cache"):
         outcomes = report[what]["outcomes"]
         assert report[what]["faults"] == []
-        assert sum(outcomes.values()) == CASES
+        assert sum(outcomes.values()) == cases
         right = sum(count for name, count in outcomes.items() if name.endswith(": right"))
-        assert 5 < right < CASES - 50  # neither refuses everything nor reads everything
+        assert 0 < right < 0.75 * cases  # neither refuses everything nor reads everything
     assert ran.returncode == 0
 
 
+@pytest.mark.slow
 def test_the_watch_sees_faults(tmp_path: Path) -> None:
-    ran = subprocess.run([sys.executable, "-c", PLANTED, tmp_path], capture_output=True, text=True, timeout=200)
+    command = [sys.executable, "-c", PLANTED, tmp_path]
+    ran = subprocess.run(command, cwd=FUZZ.parent, capture_output=True, text=True, timeout=200)
     faults = ran.stdout.splitlines()
     expected = {
         "planted:1": "the process ended with -11",

@@ -1,12 +1,10 @@
-"""Write the fixture of format version 1: python tests/data/cache_v1/write.py DIR"""
+"""Write the fixture of format version 1, tests/data/cache_v1: python tests/helpers/cache_v1.py DIR"""
 
 import os
 import sys
 from pathlib import Path
 
 import numpy as np
-
-sys.path.append(str(Path(__file__).parents[2]))
 from tiny_data import DESCRIPTION, TinyData, make_depth
 
 from depthvar.datasets.cache.sigma_cache import SigmaCache

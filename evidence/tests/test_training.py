@@ -7,18 +7,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
-from click import ClickException
-from click.testing import CliRunner
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "evidence"))
-
 import report
 import rooms
 import run
+import torch
 import train
 import weight_shares
 from arms import ARMS, SENSITIVITY, weighted_error, weights
+from click import ClickException
+from click.testing import CliRunner
 from comparison import difference, differs, grouped, interval
 from ground_truth import TRUTHS, ground_truth, shift
 from measures import PRIMARY, SECONDARY, boundary_f1, measure
@@ -319,7 +316,8 @@ def test_runs_in_processes_are_those_here() -> None:
 
 def test_make_runs_a_slice_of_everything() -> None:
     before = {path: path.stat().st_mtime_ns for path in train.RESULTS.iterdir()}
-    done = subprocess.run(["make", "evidence-smoke"], cwd=Path(__file__).parents[1], capture_output=True, text=True)
+    command = ["make", "evidence-smoke", f"PYTHON={sys.executable}"]
+    done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "| estimator |" in done.stdout
     assert ": 13 runs" in done.stdout  # of the report: two arms, two ground truths, nine knobs

@@ -1,9 +1,14 @@
-"""The oracle: docs/method.md in float64 and plain loops, one pixel at a time, no tricks."""
+"""The oracle: docs/method.md in float64 and plain loops, one pixel at a time, no tricks.
+
+Also its twin for large frames, and how far from it arithmetic of a given precision may be.
+"""
 
 import math
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, NDArray
 
 from depthvar.precompute.kernel.api import KernelParams
@@ -56,6 +61,59 @@ def _default(z: NDArray[np.float64], intrinsics: ArrayLike, params: KernelParams
             out.sigma_t2[v, u] = sigma_t2
             out.sigma_z2[v, u] = d_z(u, v, fx, fy, cx, cy) ** 2 * sigma_t2
     return out
+
+
+def lowest_rank(n: Any) -> Any:
+    """Return which of n ranked distances is the lower end of the range; the upper end is as far from the other side."""
+    return (n + 9) // 20
+
+
+def sigma_z2_of_arrays(
+    depth: ArrayLike,
+    intrinsics: ArrayLike,
+    params: KernelParams | None = None,
+    rank: Callable[[Any], Any] = lowest_rank,
+) -> Reference:
+    """Return what ``sigma_z2`` does, for all pixels at once; without a mask, a maximum depth and ``compat``.
+
+    ``rank``: another one than that of the method is a fault, which the tests plant.
+    """
+    params = params or KernelParams()
+    z = np.array(depth, dtype=np.float64)
+    fx, fy, cx, cy = np.asarray(intrinsics, dtype=np.float64)
+    v, u = np.indices(z.shape)
+    slant = np.sqrt(((u - cx) / fx) ** 2 + ((v - cy) / fy) ** 2 + 1)
+    t = np.where(z > 0, z * slant, np.nan)
+    around = np.pad(t, params.window // 2, constant_values=np.nan)
+    ranked = np.sort(sliding_window_view(around, (params.window, params.window)).reshape(*z.shape, -1))  # NaN last
+    n = (~np.isnan(ranked)).sum(-1)
+    low, high, largest = (
+        np.take_along_axis(ranked, np.maximum(at, 0)[..., None], -1)[..., 0] for at in (rank(n), n - 1 - rank(n), n - 1)
+    )
+    edge = (high - np.where(high < np.inf, low, 0)) / 2
+    edge[(n < params.min_valid) & (largest < np.inf)] = 0
+    seen = (z > 0) & (z < np.inf)
+    t = np.where(seen, t, 1)
+    tan2 = (0.5 / fx) ** 2 + (0.5 / fy) ** 2
+    x = np.clip((edge / t) ** 2 + params.lambda_prior**2 * tan2, 1e-8, params.alpha_clamp**2)
+    t_max = np.nanmax(np.where(ranked < np.inf, ranked, np.nan), axis=-1, initial=0)
+    sigma_t2 = frustum_variance(t, t * np.sqrt(x))
+    maps = (sigma_t2 / slant**2, sigma_t2, t, t * np.sqrt(x), t_max)
+    return Reference(*(np.where(seen, values, np.inf) for values in maps))
+
+
+def rounding(want: Reference, roundoff: float = 2.0**-24) -> NDArray[np.float64]:
+    """Return how far each value may be from the oracle's, relative, if an operation is off by at most ``roundoff``.
+
+    A distance t = Z sqrt(a² + b² + 1) carries 2.5 roundings under the root, 1 of the product, and 1 of the root, or 2
+    where a root is good to 1 ulp only, as MKL's is on some CPUs. So half a difference of two carries up to 5.5 of the
+    larger one, however small it is itself: ε = 5.5 · roundoff · t_max / t, in units of t. In x = (δ/t)² = r² + prior²,
+    r ≤ √x, that is 2√x ε + ε². The steps behind it are some 50 operations without such a cancellation.
+    """
+    t_max, t, delta = (np.where(np.isfinite(want.t_mu), values, 1) for values in (want.t_max, want.t_mu, want.t_delta))
+    x = (delta / t) ** 2
+    eps = 5.5 * roundoff * t_max / t
+    return 50 * roundoff + 2 * eps / np.sqrt(x) + eps**2 / x
 
 
 def _pi3(z: NDArray[np.float64], intrinsics: ArrayLike, params: KernelParams, max_depth: float) -> Reference:
@@ -119,11 +177,11 @@ def half_range(distances: list[float], min_valid: int) -> float:
     n = len(ranked)
     if n < min_valid and math.inf not in ranked:
         return 0.0
-    lo = (n + 9) // 20
+    lo = lowest_rank(n)
     hi = n - 1 - lo
     return math.inf if ranked[hi] == math.inf else (ranked[hi] - ranked[lo]) / 2
 
 
-def frustum_variance(t: float, delta: float) -> float:
+def frustum_variance(t: Any, delta: Any) -> Any:
     """Return the variance of t in a conical frustum, as mip-NeRF's eq. 7 writes it (arXiv:2103.13415)."""
     return delta**2 / 3 - 4 * delta**4 * (12 * t**2 - delta**2) / (15 * (3 * t**2 + delta**2) ** 2)

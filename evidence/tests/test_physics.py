@@ -1,18 +1,14 @@
 """evidence/physics.py: the truth against closed forms, the estimators and the metrics by laws."""
 
 import itertools
-import sys
-from pathlib import Path
 
+import estimators
 import numpy as np
+import physics
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-
-sys.path.append(str(Path(__file__).parents[1] / "evidence"))
-import estimators
-import physics
 from scene_truth import GAP, Truth, footprint_truth, regions
 
 from depthvar.datasets.hospital.raycast import BOX, Scene, build_scene
@@ -271,11 +267,8 @@ def test_the_truth_itself_is_a_perfect_estimator() -> None:
     np.testing.assert_allclose(ratios, 1)
 
 
-def test_a_slice_of_the_study_prints_every_estimator(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(sys, "argv", ["physics.py", "--smoke"])
-    physics.main()
+def test_a_slice_of_the_study_prints_every_estimator(capsys: pytest.CaptureFixture[str]) -> None:
+    physics.main(["--smoke"])
     lines = capsys.readouterr().out.splitlines()
     for name in EVERY:
         assert sum(line.startswith(f"| {name} |") for line in lines) == 2  # by region, and by stride

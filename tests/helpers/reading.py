@@ -56,8 +56,11 @@ def write_state(folder: Path, state: str, cache: Path) -> int:
     return sum(result.computed for result in results)  # type: ignore[union-attr]
 
 
-def read_until(folder: Path, ready: Any, stop: Any, counts: Any) -> None:
-    """Read all frames in every way until ``stop`` is set, and put a Counter of what came."""
+def read_until(folder: Path, ready: Any, stop: Any, seen: dict[str, Any], counts: Any) -> None:
+    """Read all frames in every way until ``stop`` is set, and put a Counter of what came.
+
+    ``seen``: an event for each state, set once a reader has met it.
+    """
     caches = {state: SigmaCache(folder / f"{state}.zarr") for state in STATES}
     expected = {
         (key, name): {state: read(cache, key).tobytes() for state, cache in caches.items()}
@@ -70,7 +73,10 @@ def read_until(folder: Path, ready: Any, stop: Any, counts: Any) -> None:
         live = SigmaCache(folder / "live.zarr")
         for _ in range(5):  # one that is opened now, and goes on while the cache changes
             for (key, name), values in expected.items():
-                came[_outcome(live, key, name, values)] += 1
+                outcome = _outcome(live, key, name, values)
+                came[outcome] += 1
+                if outcome in seen:
+                    seen[outcome].set()
     counts.put(came)
 
 
@@ -85,16 +91,20 @@ def _outcome(live: SigmaCache, key: str, name: str, values: dict[str, bytes]) ->
 
 
 def read_during_runs(folder: Path, seconds: float, readers: int) -> tuple[int, Counter[str]]:
-    """Return the number of runs that wrote the cache within ``seconds``, and what all readers got."""
+    """Return the number of runs that wrote the cache, and what all readers got.
+
+    That lasts ``seconds``, and longer where no reader has met both states by then.
+    """
     context = multiprocessing.get_context("spawn")
     ready, stop, counts = context.Barrier(readers + 1), context.Event(), context.Queue()
+    seen = {state: context.Event() for state in STATES}
     write_state(folder, "A", folder / "live.zarr")
-    processes = [context.Process(target=read_until, args=(folder, ready, stop, counts)) for _ in range(readers)]
+    processes = [context.Process(target=read_until, args=(folder, ready, stop, seen, counts)) for _ in range(readers)]
     for process in processes:
         process.start()
     ready.wait(timeout=120)
     began, runs = time.monotonic(), 0
-    while time.monotonic() - began < seconds:
+    while time.monotonic() - began < seconds or not all(event.is_set() for event in seen.values()):
         runs += 1
         assert write_state(folder, STATES[runs % 2], folder / "live.zarr") > 0
     stop.set()

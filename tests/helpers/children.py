@@ -3,17 +3,23 @@
 import os
 import resource
 from multiprocessing.queues import Queue
+from pathlib import Path
 from typing import Any
 
 import torch
+from file_access import accesses
 
 from depthvar.datasets.cache.sigma_cache import SigmaCache
 
 
 def read(cache: SigmaCache, key: str, results: "Queue[Any]") -> None:
-    """Put what a child reads, whether it inherited an open handle, and whether it then used that handle."""
-    before = cache._opened
-    results.put((cache.read(key), before is not None, cache._opened is before))
+    """Put what a child reads, and how often it opens the root of the cache for its first read and for a second one."""
+    root, opened = str(Path(cache.path) / "zarr.json"), []
+    for _ in range(2):
+        with accesses(Path(cache.path)) as seen:
+            values = cache.read(key)
+        opened.append(sum(path == root for _, path in seen))
+    results.put((values, opened))
 
 
 class Frames(torch.utils.data.Dataset[torch.Tensor]):
