@@ -13,7 +13,11 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from depthvar.datasets.errors import SourceError
+from depthvar.datasets.errors import ParameterError, SourceError
+from depthvar.datasets.frame import LARGEST_DEPTH, SMALLEST_DEPTH
+from depthvar.datasets.paths import spelling_hint
+
+from .templates import suffix_of
 
 KINDS = ("z", "ray")
 
@@ -26,7 +30,8 @@ class DepthRule:
         container: a name in :data:`CONTAINERS`.
         dtype: names of the dtypes that a file may hold.
         view: dtype as which the bytes of a pixel are seen (TartanAir V2 keeps a float in four channels).
-        units_per_metre: a stored value divided by this is in metres.
+        units_per_metre: a stored value divided by this is in metres. Integers have no unit of their own: ``dtype``
+            holds some only where the description or an option gives one, or the container has one (16-bit PNG).
         kind: ``"z"`` is planar depth, ``"ray"`` the distance along the ray of the pixel.
         max_depth: metres; depth beyond it is far. None: no maximum.
         unknown: stored values without a depth, beside 0, negative and non-finite ones.
@@ -52,12 +57,14 @@ class Header(NamedTuple):
 
 
 class Container(NamedTuple):
-    """A file format: its readers (they raise ValueError) and what a description may leave open."""
+    """A file format: its readers (they raise ValueError), the dtypes that a description may leave open, and the unit
+    that its integers then have, or None.
+    """
 
     header: Callable[[BinaryIO], Header]
     pixels: Callable[[BinaryIO, Header], NDArray[Any]]
     dtype: tuple[str, ...]
-    units_per_metre: float
+    units_per_metre: float | None
 
 
 MAX_NPY_HEADER = 10_000  # bytes, as NumPy has it
@@ -132,9 +139,15 @@ def _png_pixels(file: BinaryIO, header: Header) -> NDArray[Any]:
 
 
 CONTAINERS = {
-    "npy": Container(_npy_header, _npy_pixels, ("uint16", "float16", "float32", "float64"), 1.0),
+    "npy": Container(_npy_header, _npy_pixels, ("uint16", "float16", "float32", "float64"), None),
     "png": Container(_png_header, _png_pixels, ("uint16",), 1000.0),
 }
+
+
+def container_of(path: str | Path) -> str:
+    """Return the container that the suffix of a file or a template names, in capitals too; empty where none does."""
+    name = suffix_of(str(path))[1:].lower()
+    return name if name in CONTAINERS else ""
 
 
 def _open_at_once(path: str, flags: int) -> int:
@@ -153,7 +166,9 @@ def reading(path: str | Path) -> Iterator[BinaryIO]:
                 raise ValueError("the file is empty")
             yield file
     except FileNotFoundError:
-        raise SourceError(f"{path}: no such file; is the data set complete below its root?") from None
+        raise SourceError(
+            f"{path}: no such file{spelling_hint(str(path))}; is the data set complete below its root?"
+        ) from None
     except OSError as error:
         raise SourceError(f"{path}: cannot be read ({error.strerror or error})") from error
     except ValueError as error:
@@ -163,7 +178,11 @@ def reading(path: str | Path) -> Iterator[BinaryIO]:
 def _check(header: Header, rule: DepthRule) -> tuple[int, int]:
     """Return (H, W) of a file that holds what the rule says; a last axis of length 1 is dropped."""
     if header.dtype.name not in rule.dtype:
-        raise ValueError(f"expected dtype {' or '.join(rule.dtype)}, got {header.dtype.name}")
+        no_unit = header.dtype.kind in "iu" and not any(np.dtype(name).kind in "iu" for name in rule.dtype)
+        raise ValueError(
+            f"expected dtype {' or '.join(rule.dtype)}, got {header.dtype.name}"
+            + ", which has no unit of its own: give --units-per-metre ([depth] units_per_metre; 1000 for mm)" * no_unit
+        )
     shape = header.shape
     if rule.view is not None:
         channels = shape[2] if len(shape) == 3 else 1
@@ -198,19 +217,24 @@ def read_stored(path: str | Path, rule: DepthRule) -> NDArray[Any]:
         header = container.header(file)
         shape = _check(header, rule)
         stored = container.pixels(file, header)
-        return (stored if rule.view is None else np.ascontiguousarray(stored).view(rule.view)).reshape(shape)
+        if rule.view is not None:  # the order of the bytes is that of the view, whatever the file's
+            stored = np.ascontiguousarray(stored, stored.dtype.newbyteorder("<")).view(rule.view)
+        return stored.reshape(shape)
 
 
 def read_mask(path: str | Path, shape: tuple[int, int]) -> NDArray[np.bool_]:
     """Return (H, W) bool, True where a mask file is nonzero: usable; SourceError as :func:`read_stored`."""
     with reading(path) as file:
-        container = CONTAINERS[Path(path).suffix[1:]]
+        container = CONTAINERS[container_of(path)]
         header = container.header(file)
         if header.dtype.kind not in "biuf":
             raise ValueError(f"expected a mask of numbers, got dtype {header.dtype}")
         if header.shape not in (shape, (*shape, 1)):
             raise ValueError(f"expected a mask of the shape of the depth {shape}, got {header.shape}")
-        usable: NDArray[np.bool_] = container.pixels(file, header).reshape(shape) != 0
+        mask = container.pixels(file, header).reshape(shape)
+        if mask.dtype.kind == "f" and np.isnan(mask).any():
+            raise ValueError("expected a mask without NaN: 0 where the depth is not usable, another number where it is")
+        usable: NDArray[np.bool_] = mask != 0
         return usable
 
 
@@ -245,25 +269,30 @@ def to_depth(
         usable: (H, W) bool; False makes a pixel unknown, also one that is far.
 
     Returns:
-        (H, W) float32 in metres: 0 where unknown, ``+inf`` where far without a depth of its own. A finite depth
-        that float32 cannot hold becomes the largest that it can.
+        (H, W) float32 in metres: 0 where unknown, ``+inf`` where far without a depth of its own. Less than
+        ``SMALLEST_DEPTH`` is unknown. With a maximum depth, a finite one that float32 cannot hold becomes the largest
+        that it can: it is far.
+
+    Raises:
+        ParameterError: a depth above ``LARGEST_DEPTH`` that is neither unknown nor far: no camera sees it, so the
+            bytes are read wrongly, or it stands for something that only a description can tell.
     """
     far, unknown = (
         [mask for value in values if (mask := _equals(stored, value)) is not None]
         for values in (rule.far, [value for value in rule.unknown if value != 0])
     )
-    if stored.dtype.kind != "u" and not (stored.min() > 0 and stored.max() < np.inf):  # NaN fails it too
-        known = stored > 0
-        known &= stored < np.inf
-        unknown.append(~known)
-    limit = float(np.finfo(np.float32).max)
     wide = rule.units_per_metre < 1 or np.result_type(stored, np.float32) == np.float64
     depth: NDArray[Any] = stored.astype(np.float64 if wide else np.float32, copy=wide or not stored.flags.writeable)
     with np.errstate(invalid="ignore", over="ignore"):  # in pixels that are unknown
         if rule.units_per_metre != 1:
             depth /= rule.units_per_metre
+        bounded = stored.dtype.kind == "u" and np.iinfo(stored.dtype).max <= LARGEST_DEPTH * rule.units_per_metre
+        if not bounded and not (depth.min() >= SMALLEST_DEPTH and depth.max() <= LARGEST_DEPTH):  # NaN fails it too
+            unknown.append(~((depth >= SMALLEST_DEPTH) & (stored < np.inf)))
+            if rule.max_depth is None:
+                _check_largest(depth, [*unknown, *far], usable)
         if wide:
-            depth = np.clip(depth, 0, limit, out=depth).astype(np.float32)
+            depth = np.clip(depth, 0, float(np.finfo(np.float32).max), out=depth).astype(np.float32)
     if rule.kind == "ray":
         depth *= _ray_z((stored.shape[0], stored.shape[1]), *map(float, intrinsics))
     for mask in unknown:
@@ -273,3 +302,17 @@ def to_depth(
     if usable is not None:
         depth[~usable] = 0
     return np.ascontiguousarray(depth)
+
+
+def _check_largest(depth: NDArray[Any], explained: list[NDArray[np.bool_]], usable: NDArray[np.bool_] | None) -> None:
+    """Raise ParameterError for a depth above ``LARGEST_DEPTH`` outside the masks of unknown and far pixels."""
+    beyond = depth > LARGEST_DEPTH
+    for mask in explained if usable is None else [*explained, ~usable]:
+        beyond &= ~mask
+    if beyond.any():
+        row, column = np.argwhere(beyond)[0]
+        raise ParameterError(
+            f"expected depth of at most {LARGEST_DEPTH:.1g} m, got {depth[row, column]:g} m at row {row}, column "
+            f"{column} ({beyond.sum()} such pixels); if that is the sky, pass --max-depth; if it is no depth, name it "
+            "in [depth] unknown; else correct dtype, view or units_per_metre"
+        )

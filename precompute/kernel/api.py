@@ -4,7 +4,6 @@ The definition, its reasons and its measurements: docs/method.md. The frustum va
 et al., ICCV 2021, eq. 7, https://arxiv.org/abs/2103.13415). Nothing heavy is loaded here: an engine is, when used.
 """
 
-import math
 import sys
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args, overload
@@ -31,7 +30,8 @@ Estimator = Literal["range", "difference"]
 class KernelParams:
     """The parameters of the kernel, kept as Python's int, float and str: equal ones are equal in every cache.
 
-    NumPy's numbers are taken (``np.float32(0.3)`` as 0.3, see :func:`~depthvar.datasets.scalars.as_float`), bool is not.
+    NumPy's numbers are taken too, ``np.float32(0.3)`` as 0.3 (see :func:`~depthvar.datasets.scalars.as_float`); bool is
+    refused.
 
     Attributes:
         window: side of the square neighbourhood whose range of distances is taken: 3, 5 or 7 pixels.

@@ -53,7 +53,7 @@ def sigma_z2_maps(
 
 
 def _tensor(x: Any) -> Tensor:
-    """Return x as a tensor; of an array a copy: torch takes no negative strides, read-only memory or other byte order."""
+    """Return x as a tensor; of an array a copy: torch takes no negative strides, read-only memory or foreign bytes."""
     return x if isinstance(x, Tensor) else torch.from_numpy(np.array(x, dtype=x.dtype.newbyteorder("=")))
 
 
@@ -122,7 +122,8 @@ def _cameras(intrinsics: Any, shape: tuple[int, ...]) -> Tensor:
             "intrinsics: expected shape (..., 3, 3), or (..., 4) as fx, fy, cx, cy; "
             f"got shape {tuple(intrinsics.shape)}"
         )
-    return intrinsics
+    cameras: Tensor = intrinsics
+    return cameras
 
 
 def _slant(cameras: Tensor, z: Tensor) -> Tensor:
