@@ -108,6 +108,18 @@ def as_array(name: str, value: Any) -> NDArray[Any]:
         raise ParameterError(f"{name}: expected an array in the memory of the CPU, got a {what} ({first})") from error
 
 
+def as_numbers(name: str, value: Any) -> NDArray[np.float64]:
+    """Return numbers that a caller passes as an array of float64.
+
+    Raises:
+        ParameterError: as :func:`as_array`, or they are text, bool, complex numbers or objects.
+    """
+    given = as_array(name, value)
+    if given.dtype.kind not in "iuf":
+        raise ParameterError(f"{name}: expected numbers, got {given.dtype} of shape {given.shape}")
+    return given.astype(np.float64, copy=False)
+
+
 def as_intrinsics(intrinsics: ArrayLike, size: tuple[int, int] | None = None) -> NDArray[np.float64]:
     """Return intrinsics as (..., 4) float64 fx, fy, cx, cy.
 
@@ -121,10 +133,7 @@ def as_intrinsics(intrinsics: ArrayLike, size: tuple[int, int] | None = None) ->
             and above 0, a principal point that is not finite, or a pixel more than :data:`WIDEST` focal lengths
             from it.
     """
-    given = as_array("intrinsics", intrinsics)
-    if given.dtype.kind not in "iuf":
-        raise ParameterError(f"intrinsics: expected numbers, got {given.dtype} of shape {given.shape}")
-    given = given.astype(np.float64, copy=False)
+    given = as_numbers("intrinsics", intrinsics)
     if given.shape[-2:] == (3, 3):
         cameras = []
         for matrix in given.reshape(-1, 9).tolist():  # Python's numbers: for one camera NumPy takes three times as long

@@ -495,6 +495,14 @@ def test_matrix_and_four_numbers_say_the_same() -> None:
         assert matrix[0, 0] == fx  # the caller's matrix is left alone
 
 
+def test_what_rounding_left_of_a_zero_or_a_one_is_none() -> None:
+    levels = random_levels(0, (30, 40))
+    exact = [[30, 0, 20], [0, 30, 15], [0, 0, 1]]
+    rounded = [[30, 1e-12, 20], [-3e-6, 30, 15], [1e-9, 0, 1 - 1e-7]]
+    one, two = (sample(levels, STRIDES, (30, 30, 20, 15), (30, 40), matrix, (30, 40)) for matrix in (exact, rounded))
+    assert np.array_equal(one, two)
+
+
 # ---- refusals ----
 
 WAY_OUT = "call sample before that step and turn or flip the map along, or compute sigma_z2 in the loader"
@@ -535,6 +543,10 @@ WAY_OUT = "call sample before that step and turn or flip the map along, or compu
             {"intrinsics": np.full((3, 3), math.nan)},
             r"intrinsics: expected finite fx, fy, cx, cy in pixels, got \[\[nan",
         ),
+        ({"intrinsics": [[30, 1e-3, 20], [0, 30, 15], [0, 0, 1]]}, rf"intrinsics: expected .*no skew.*{WAY_OUT}"),
+        ({"intrinsics": ["30", "30", "20", "15"]}, r"intrinsics: expected numbers, got <U2 of shape \(4,\)"),
+        ({"intrinsics": None}, r"intrinsics: expected numbers, got object of shape \(\)"),
+        ({"flip": "no"}, r"flip: expected True or False, got 'no'"),
         ({"resize": "area"}, r"resize: expected 'nearest' or 'linear', got 'area'"),
     ],
 )

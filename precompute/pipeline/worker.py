@@ -12,9 +12,11 @@ import zarr
 from numcodecs import BitRound
 from numpy.typing import NDArray
 
+from depthvar.datasets.cache.attributes import MAX_STRIDES
 from depthvar.datasets.cache.format import FAILED, MAX_SHARD_FRAMES, NOT_DONE, level_name, level_shape
 from depthvar.datasets.errors import DepthVarError, SourceError
 from depthvar.datasets.frame import Frame
+from depthvar.datasets.scalars import require, whole
 from depthvar.datasets.source.depth_source import DepthSource, SourceStat
 from depthvar.precompute.kernel.api import KernelParams, sigma_z2
 from depthvar.precompute.kernel.numba_range import sigma_z2_frame
@@ -33,12 +35,20 @@ class Job:
     cache: str = field(repr=False)  # a URL may hold credentials, and Dask logs what it is given
     source: DepthSource
     params: KernelParams = field(default_factory=KernelParams)
-    strides: tuple[int, ...] = (1, 2, 3, 4, 6, 8)
+    strides: tuple[int, ...] = (1, 2, 3, 4, 6, 8)  # 1 is added, and they are sorted
     keepbits: int = 8
     with_depth: bool = False
     device: str = "cpu"
     on_error: str = "fail"
     shard_frames: int = MAX_SHARD_FRAMES  # of new groups, at most
+
+    def __post_init__(self) -> None:
+        rule = f"whole numbers of 1 or more, at most {MAX_STRIDES} of them"
+        strides = sorted({1, *(whole("strides", stride, rule, lambda number: number >= 1) for stride in self.strides)})
+        require("strides", self.strides, rule, len(strides) <= MAX_STRIDES)
+        keepbits = whole("keepbits", self.keepbits, "a whole number from 1 to 23", lambda bits: 1 <= bits <= 23)
+        object.__setattr__(self, "strides", tuple(strides))
+        object.__setattr__(self, "keepbits", keepbits)
 
     def parameters(self) -> dict[str, Any]:
         """Return all that decides the stored values (see ``fingerprint``)."""
