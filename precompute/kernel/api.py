@@ -36,7 +36,7 @@ class KernelParams:
     Attributes:
         window: side of the square neighbourhood whose range of distances is taken: 3, 5 or 7 pixels.
         lambda_prior: weight of the pixel's footprint, 0 to 1e9.
-        alpha_clamp: largest half-width of the distance interval, as a part of the distance: 1e-4 (its floor) to 1.
+        alpha_clamp: largest half-width of the distance interval, as a part of the distance: 1e-6 to 1.
         min_valid: known pixels that a window needs for its range to count, 1 to window².
         compat: ``"pi3"`` reproduces the original online implementation, faults included (window 5 only).
         estimator: of the spread of depth. ``"range"``: the range of distances in the window, in a conical frustum.
@@ -64,7 +64,7 @@ class KernelParams:
                 "lambda_prior", self.lambda_prior, "a number from 0 to 1e9", lambda weight: 0 <= weight <= 1e9
             ),
             "alpha_clamp": number(
-                "alpha_clamp", self.alpha_clamp, "a number from 0.0001 to 1", lambda part: 1e-4 <= part <= 1
+                "alpha_clamp", self.alpha_clamp, "a number from 1e-6 to 1", lambda part: 1e-6 <= part <= 1
             ),
             "min_valid": whole(
                 "min_valid", self.min_valid, f"a whole number from 1 to window² = {most}", lambda n: 1 <= n <= most
