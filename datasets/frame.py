@@ -108,8 +108,8 @@ def as_array(name: str, value: Any) -> NDArray[Any]:
         raise ParameterError(f"{name}: expected an array in the memory of the CPU, got a {what} ({first})") from error
 
 
-def as_numbers(name: str, value: Any) -> NDArray[np.float64]:
-    """Return numbers that a caller passes as an array of float64.
+def as_numbers(name: str, value: Any) -> NDArray[Any]:
+    """Return integers or floats that a caller passes as an array.
 
     Raises:
         ParameterError: as :func:`as_array`, or they are text, bool, complex numbers or objects.
@@ -117,7 +117,7 @@ def as_numbers(name: str, value: Any) -> NDArray[np.float64]:
     given = as_array(name, value)
     if given.dtype.kind not in "iuf":
         raise ParameterError(f"{name}: expected numbers, got {given.dtype} of shape {given.shape}")
-    return given.astype(np.float64, copy=False)
+    return given
 
 
 def as_intrinsics(intrinsics: ArrayLike, size: tuple[int, int] | None = None) -> NDArray[np.float64]:
@@ -133,7 +133,7 @@ def as_intrinsics(intrinsics: ArrayLike, size: tuple[int, int] | None = None) ->
             and above 0, a principal point that is not finite, or a pixel more than :data:`WIDEST` focal lengths
             from it.
     """
-    given = as_numbers("intrinsics", intrinsics)
+    given = as_numbers("intrinsics", intrinsics).astype(np.float64, copy=False)
     if given.shape[-2:] == (3, 3):
         cameras = []
         for matrix in given.reshape(-1, 9).tolist():  # Python's numbers: for one camera NumPy takes three times as long
@@ -158,8 +158,8 @@ def as_intrinsics(intrinsics: ArrayLike, size: tuple[int, int] | None = None) ->
         if size is not None and not (_is_narrow(fx, cx, size[1]) and _is_narrow(fy, cy, size[0])):
             raise ParameterError(
                 f"intrinsics: expected fx, fy, cx, cy in pixels of a view of {size[1]}×{size[0]} (width × height), got "
-                f"{[fx, fy, cx, cy]}, by which it sees more than 87° off the optical axis; multiply normalised fx and "
-                "cx by the width, fy and cy by the height"
+                f"{[fx, fy, cx, cy]}, by which it sees more than 87° off the optical axis; check their order, and "
+                "multiply normalised fx and cx by the width, fy and cy by the height"
             )
     return given if given.shape[-1:] == (4,) else np.array(cameras).reshape(*given.shape[:-2], 4)
 

@@ -14,9 +14,7 @@ _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # with one slash, as pathlib le
 
 def key_text(key: Any) -> str:
     """Return a frame's key, a str or a path, as text; ParameterError for anything else."""
-    if isinstance(key, str):
-        return key
-    if isinstance(key, PurePosixPath):
+    if isinstance(key, str | PurePosixPath):
         return str(key)
     raise ParameterError(f"key: expected a str or a Path, got {type(key).__name__} {repr(key)[:100]}")
 

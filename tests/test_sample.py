@@ -521,10 +521,15 @@ WAY_OUT = "call sample before that step and turn or flip the map along, or compu
         ({"intrinsics": [30, 30, 20]}, r"intrinsics: expected one \(3, 3\) matrix.*got shape \(3,\)"),
         ({"intrinsics": np.ones((2, 4))}, r"intrinsics: expected one \(3, 3\) matrix.*got shape \(2, 4\)"),
         (
-            {"intrinsics": [0.3, 0.4, 0.5, 0.5]},
+            {"intrinsics": [0.3, 0.4, 0.5, 0.5], "size": (3, 4)},
             r"expected 1/16 to 64 native pixels per output pixel, x and y within a factor of 2, got 100 in x and 75",
         ),
-        ({"intrinsics": [0.4, 0.4, 0.5, 0.5]}, r"got 75 in x and 75 in y; pass those of this frame's output"),
+        (
+            {"intrinsics": [0.4, 0.4, 0.5, 0.5], "size": (3, 4)},
+            r"got 75 in x and 75 in y; pass those of this frame's output",
+        ),
+        ({"intrinsics": [0.9, 1.2, 0.5, 0.5]}, r"expected .* of a view of 40×30 .*; check their order, and multiply"),
+        ({"intrinsics": [30, 30, 1e9, 15]}, r"expected .* of a view of 40×30 .*more than 87° off the optical axis"),
         ({"intrinsics": [500, 500, 20, 15]}, r"intrinsics: expected 1/16 to 64 .* got 0.06 in x"),
         ({"intrinsics": [30, 12, 20, 15]}, r"within a factor of 2, got 1 in x and 2.5 in y"),
         ({"size": (0, 5)}, r"size: expected \(h, w\), two integers >= 1, got \(0, 5\); pass depth.shape"),

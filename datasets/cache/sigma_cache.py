@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from depthvar.datasets.errors import CacheError, DepthVarError, FrameNotFoundError, ParameterError, hide_credentials
-from depthvar.datasets.frame import as_array
+from depthvar.datasets.frame import as_numbers
 from depthvar.datasets.paths import cache_path, composed, key_text
 from depthvar.datasets.scalars import whole
 from depthvar.datasets.source.templates import path_pattern
@@ -209,11 +209,10 @@ class SigmaCache:
         [window, lambda_prior, alpha_clamp], by which a loss can check that it trains with what was computed.
         Where ``depthmap`` is not above 0, a pixel whose neighbours in the cache are invalid is ``+inf``.
         """
-        if missing := {"depthmap", "camera_intrinsics"} - view.keys():
-            raise ParameterError(
-                f"view: expected 'depthmap' and 'camera_intrinsics', got no {' and no '.join(missing)}"
-            )
-        depth = as_array("depthmap", view["depthmap"])
+        if not isinstance(view, MutableMapping) or not {"depthmap", "camera_intrinsics"} <= view.keys():
+            got = sorted(map(str, view)) if isinstance(view, MutableMapping) else type(view).__name__
+            raise ParameterError(f"view: expected a dict with 'depthmap' and 'camera_intrinsics', got {got}")
+        depth = as_numbers("depthmap", view["depthmap"])
         view["sigma_Z2"] = self.sample(key, view["camera_intrinsics"], depth.shape, resize, flip, depth > 0)
         params = self._open().parameters
         view["sigma_Z2_params"] = np.array([params["window"], params["lambda_prior"], params["alpha_clamp"]])

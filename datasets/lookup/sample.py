@@ -76,7 +76,7 @@ def sample(
     height, width = _check_size(size)
     if resize not in RESIZES:
         raise ParameterError(f"resize: expected 'nearest' or 'linear', got {resize!r}")
-    if flip not in (True, False):
+    if not isinstance(flip, bool | np.bool_ | int | np.integer) or flip not in (0, 1):
         raise ParameterError(f"flip: expected True or False, got {flip!r}")
     if valid is not None:
         valid = as_array("valid", valid)
@@ -86,7 +86,7 @@ def sample(
                 "pass depth > 0"
             )
     fx, fy, cx, cy = native_intrinsics
-    (out_fx, out_fy, out_cx, out_cy), mirrored = _output_intrinsics(intrinsics)
+    (out_fx, out_fy, out_cx, out_cy), mirrored = _output_intrinsics(intrinsics, (height, width))
     scale_x, scale_y = fx / out_fx, fy / out_fy
     _check_zoom(scale_x, scale_y)
     mirrored = mirrored or flip
@@ -138,9 +138,9 @@ def _snap_scale(scale: float, strides: Sequence[int]) -> float:
     return next((float(stride) for stride in strides if abs(scale - stride) <= SNAP), scale)
 
 
-def _output_intrinsics(intrinsics: ArrayLike) -> tuple[list[float], bool]:
+def _output_intrinsics(intrinsics: ArrayLike, size: tuple[int, int]) -> tuple[list[float], bool]:
     """Return fx, fy, cx, cy of the output with fx made positive, and whether it was negative (a flip)."""
-    given = as_numbers("intrinsics", intrinsics).copy()
+    given = as_numbers("intrinsics", intrinsics).astype(np.float64)
     if given.shape not in ((3, 3), (4,)):
         raise ParameterError(
             f"intrinsics: expected one (3, 3) matrix, or (4,) as fx, fy, cx, cy; got shape {given.shape}"
@@ -156,7 +156,7 @@ def _output_intrinsics(intrinsics: ArrayLike) -> tuple[list[float], bool]:
         )
     mirrored = bool(given.flat[0] < 0)
     given.flat[0] = abs(given.flat[0])
-    return as_intrinsics(given).tolist(), mirrored
+    return as_intrinsics(given, size).tolist(), mirrored
 
 
 def _check_zoom(scale_x: float, scale_y: float) -> None:

@@ -67,6 +67,7 @@ class Container(NamedTuple):
     units_per_metre: float | None
 
 
+_NPY_INTEGERS = ("uint16", "int16", "uint32", "int32", "uint64", "int64")
 MAX_NPY_HEADER = 10_000  # bytes, as NumPy has it
 
 
@@ -139,7 +140,7 @@ def _png_pixels(file: BinaryIO, header: Header) -> NDArray[Any]:
 
 
 CONTAINERS = {
-    "npy": Container(_npy_header, _npy_pixels, ("uint16", "float16", "float32", "float64"), None),
+    "npy": Container(_npy_header, _npy_pixels, (*_NPY_INTEGERS, "float16", "float32", "float64"), None),
     "png": Container(_png_header, _png_pixels, ("uint16",), 1000.0),
 }
 

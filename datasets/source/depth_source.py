@@ -1,6 +1,7 @@
 """A data set on disk: its frames by key, decoded one at a time."""
 
 import hashlib
+import operator
 import os
 from collections.abc import Iterator
 from functools import cached_property
@@ -116,7 +117,7 @@ class DepthSource:
 
     def __getitem__(self, index: int) -> Frame:
         """Return a frame by its place in :meth:`keys`; IndexError beyond the last."""
-        return self.read(self._listing[index])
+        return self.read(self._listing[operator.index(index)])
 
     def sequence(self, key: str) -> str:
         """Return the path of the folders that hold the frame's sequence; empty where the layout has no sequences."""

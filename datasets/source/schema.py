@@ -14,7 +14,8 @@ from .camera import pinhole
 from .decode import CONTAINERS, KINDS, container_of
 from .templates import placeholders, stays_below
 
-DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float16", "float32", "float64")
+_INTEGERS = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64")
+DTYPES = (*_INTEGERS, "float16", "float32", "float64")
 VIEWS = ("<u2", "<u4", "<f2", "<f4", "<f8")
 
 

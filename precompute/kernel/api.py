@@ -168,7 +168,7 @@ def sigma_z2(
             in pixels of this view.
     """
     maps: tuple[Any, ...]
-    if engine not in _ENGINES:
+    if not isinstance(engine, str) or engine not in _ENGINES:
         raise ParameterError(f"engine: expected one of {', '.join(_ENGINES)}; got {engine!r}")
     if not isinstance(params, KernelParams):
         raise ParameterError(f"params: expected KernelParams, got {params!r}")
@@ -230,9 +230,9 @@ def check_input(depth: Any, cameras: tuple[int, ...], valid: Any) -> None:
         ParameterError: a shape or dtype does not fit.
     """
     shape = tuple(depth.shape)
-    require("depth", shape, "shape (..., H, W) of at least one pixel", len(shape) >= 2 and 0 not in shape[-2:])
     rule = "floating-point metres of at most 64 bits; convert the dtype and the unit first"
     require("depth", str(depth.dtype), rule, _is_float(depth.dtype))
+    require("depth", shape, "shape (..., H, W) of at least one pixel", len(shape) >= 2 and 0 not in shape[-2:])
     require(
         "intrinsics", cameras, f"leading dimensions that broadcast to those of the depth, {shape[:-2]}",
         _broadcasts(cameras, shape[:-2]),

@@ -39,6 +39,8 @@ def sigma_z2_maps(
     valid = valid if valid is None or isinstance(valid, Tensor) else as_array("valid", valid)
     cameras = _cameras(intrinsics, tuple(depth.shape))
     check_input(depth, tuple(cameras.shape[:-1]), valid)
+    if isinstance(depth, Tensor) and depth.layout != torch.strided:
+        raise ParameterError(f"depth: expected a dense tensor, got layout {depth.layout}; pass depth.to_dense()")
     z = _tensor(depth)
     z = z.to(torch.promote_types(z.dtype, torch.float32))
     cameras = cameras.to(z.device, torch.float64)

@@ -4,6 +4,7 @@
 """
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,7 +44,9 @@ class Job:
     shard_frames: int = MAX_SHARD_FRAMES  # of new groups, at most
 
     def __post_init__(self) -> None:
+        require("params", self.params, "KernelParams", isinstance(self.params, KernelParams))
         rule = f"whole numbers of 1 or more, at most {MAX_STRIDES} of them"
+        require("strides", self.strides, rule, isinstance(self.strides, Iterable))
         strides = sorted({1, *(whole("strides", stride, rule, lambda number: number >= 1) for stride in self.strides)})
         require("strides", self.strides, rule, len(strides) <= MAX_STRIDES)
         keepbits = whole("keepbits", self.keepbits, "a whole number from 1 to 23", lambda bits: 1 <= bits <= 23)
