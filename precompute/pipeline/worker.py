@@ -26,6 +26,7 @@ from .fingerprint import fingerprint, frame_digest, parameters
 from .plan import Task
 from .store import write_shard, write_unchanged, zero_digests
 
+MAX_STRIDE = 1024
 YOUNG_NS = 2_000_000_000  # a file younger than this may change again without a new mtime
 
 
@@ -45,9 +46,11 @@ class Job:
 
     def __post_init__(self) -> None:
         require("params", self.params, "KernelParams", isinstance(self.params, KernelParams))
-        rule = f"whole numbers of 1 or more, at most {MAX_STRIDES} of them"
+        rule = f"whole numbers from 1 to {MAX_STRIDE}, at most {MAX_STRIDES} of them"
         require("strides", self.strides, rule, isinstance(self.strides, Iterable))
-        strides = sorted({1, *(whole("strides", stride, rule, lambda number: number >= 1) for stride in self.strides)})
+        strides = sorted(
+            {1, *(whole("strides", stride, rule, lambda number: 1 <= number <= MAX_STRIDE) for stride in self.strides)}
+        )
         require("strides", self.strides, rule, len(strides) <= MAX_STRIDES)
         keepbits = whole("keepbits", self.keepbits, "a whole number from 1 to 23", lambda bits: 1 <= bits <= 23)
         object.__setattr__(self, "strides", tuple(strides))
