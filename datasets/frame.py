@@ -136,7 +136,7 @@ def as_intrinsics(intrinsics: ArrayLike, size: tuple[int, int] | None = None) ->
     given = as_numbers("intrinsics", intrinsics).astype(np.float64, copy=False)
     if given.shape[-2:] == (3, 3):
         cameras = []
-        for matrix in given.reshape(-1, 9).tolist():  # Python's numbers: for one camera NumPy takes three times as long
+        for matrix in given.reshape(-1, 9).tolist():  # Python's numbers: for one camera NumPy is three times slower
             fx, skew, cx, turn, fy, cy, x, y, one = matrix
             if (skew or turn or x or y or one != 1) and not is_pinhole(matrix):
                 raise ParameterError(

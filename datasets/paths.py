@@ -2,7 +2,7 @@
 
 import os
 import re
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 from unicodedata import normalize
 from urllib.parse import unquote, urlsplit
@@ -14,8 +14,9 @@ _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # with one slash, as pathlib le
 
 def key_text(key: Any) -> str:
     """Return a frame's key, a str or a path, as text; ParameterError for anything else."""
-    if isinstance(key, str | PurePosixPath):
-        return str(key)
+    text = os.fspath(key) if isinstance(key, str | os.PathLike) else None
+    if isinstance(text, str):
+        return str(text)  # NumPy's str is one of its own
     raise ParameterError(f"key: expected a str or a Path, got {type(key).__name__} {repr(key)[:100]}")
 
 
@@ -46,7 +47,7 @@ def composed(text: str) -> str:
 def other_spelling(path: str) -> str | None:
     """Return the path of what is there under a missing path's name in another Unicode normalisation.
 
-    macOS keeps an ``ü`` as ``u`` and two dots (NFD), which Linux takes for another name. None: nothing is there, or
+    macOS keeps an ``ü`` as ``u`` and two dots (NFD), which is another name to Linux. None: nothing is there, or
     more than one thing, or the path itself.
     """
     found = Path("/")

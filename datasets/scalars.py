@@ -27,7 +27,7 @@ def as_float(value: Any) -> float:
 
 
 def number(name: str, value: Any, rule: str, holds: Callable[[float], bool]) -> float:
-    """Return a parameter as a Python float; ParameterError where it is none, or ``holds`` says that it breaks the rule.
+    """Return a parameter as a Python float; ParameterError where it is none, or ``holds`` is false.
 
     NaN breaks every rule that is a comparison.
     """

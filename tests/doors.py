@@ -21,7 +21,7 @@ NFC, NFD = (unicodedata.normalize(form, "Flügel") for form in ("NFC", "NFD"))
 
 
 def refusal(act: Callable[[], object], message: str) -> None:
-    """Assert that an act ends in an error of ours, of one printable line that matches."""
+    """Assert that an act ends in an error of depthvar, of one printable line that matches."""
     with pytest.raises(DepthVarError, match=message) as caught:
         act()
     assert str(caught.value).isprintable()

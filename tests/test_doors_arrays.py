@@ -1,4 +1,4 @@
-"""Depth, masks and views as arrays and tensors: each is taken rightly, or refused in one line."""
+"""Depth, masks and views as arrays and tensors: each is right, or refused in one line."""
 
 from typing import Any
 

@@ -19,6 +19,7 @@ from depthvar.datasets.source.depth_source import open_source
 from depthvar.precompute.kernel.api import KernelParams, sigma_z2
 from depthvar.precompute.pipeline import execute
 from depthvar.precompute.pipeline import run as pipeline
+from depthvar.precompute.pipeline.fingerprint import differences, fingerprint
 
 GOOD_NUMBERS = {"an int": 1, "np.int64": np.int64(1), "np.uint8": np.uint8(1), "np.int16": np.int16(1)}
 GOOD_REALS = GOOD_NUMBERS | {
@@ -94,6 +95,14 @@ def test_equal_parameters_are_one_cache(tiny: TinyData) -> None:
             job = tiny.job(**parameters(lambda value, kind=number: value if kind is int else kind(value), whole))
             outlook, *_ = list(pipeline.run(job, execute.serial))
             assert (outlook.compute, SigmaCache(job.cache).attributes["fingerprint"]) == (0, before)
+
+
+def test_a_cache_of_other_parameters_is_never_refused_without_a_reason() -> None:
+    """Equal numbers with other fingerprints, as caches have them that were written before parameters were plain."""
+    stored, wanted = {"lambda_prior": 1}, {"lambda_prior": 1.0}
+    assert fingerprint(stored) != fingerprint(wanted)
+    assert differences(stored, wanted) == ["lambda_prior is 1 in the cache and 1.0 in this run"]
+    assert differences(stored, dict(stored)) == []
 
 
 def test_strides_of_a_job_are_sorted_hold_one_and_are_few(tiny: TinyData) -> None:

@@ -229,7 +229,7 @@ class SigmaCache:
         """
         text = key_text(key)
         if "//" in text or "./" in text or text[-1:] in ("/", "."):
-            text = PurePosixPath(text).as_posix()  # which takes longer than finding the frame; ".." stays
+            text = PurePosixPath(text).as_posix()  # slower than finding the frame; ".." stays
         if text.startswith(self._below_root):
             below = text[len(self._below_root) :]
             if not (".." in below or os.path.isabs(text)):
@@ -245,7 +245,7 @@ class SigmaCache:
         raise FrameNotFoundError(f"{text}: not below the root {self.root}; pass root= to SigmaCache, or a relative key")
 
     def _may_list(self, key: str) -> bool:
-        """Say whether the cache has the sequence that a relative key names; opens no group."""
+        """Return whether the cache has the sequence that a relative key names; opens no group."""
         attributes = self._open().attributes
         template = attributes["source"].get("files", {}).get("depth")
         match = path_pattern(template).fullmatch(key) if isinstance(template, str) else None

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from depthvar.datasets.errors import ParameterError
 from depthvar.datasets.frame import ROUNDING, as_intrinsics
 
-from .decode import CONTAINERS, container_of, reading
+from .containers import CONTAINERS, container_of, reading
 
 MAX_TEXT_BYTES = 64 << 10
 

@@ -216,7 +216,7 @@ def open_source(
 ) -> DepthSource:
     """Open a data set on disk.
 
-    Numbers may be Python's or NumPy's; a float32 is taken as the decimal that it stands for (np.float32(0.1) as 0.1).
+    Numbers may be Python's or NumPy's; a float32 counts as the decimal that it stands for (np.float32(0.1) as 0.1).
 
     Args:
         dataset: a name that ``precompute datasets`` lists, or the path of a description that ends in ``.toml``.

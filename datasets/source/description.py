@@ -10,7 +10,8 @@ import numpy as np
 
 from depthvar.datasets.errors import DescriptionError
 
-from .decode import CONTAINERS, Container, DepthRule, container_of
+from .containers import CONTAINERS, Container, container_of
+from .decode import DepthRule
 from .schema import nearest, read_fields
 from .templates import placeholders
 

@@ -11,7 +11,8 @@ from depthvar.datasets.frame import MAX_DEPTH_RULE, is_max_depth
 from depthvar.datasets.scalars import as_float
 
 from .camera import pinhole
-from .decode import CONTAINERS, KINDS, container_of
+from .containers import CONTAINERS, container_of
+from .decode import KINDS
 from .templates import placeholders, stays_below
 
 _INTEGERS = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64")

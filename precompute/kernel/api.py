@@ -30,8 +30,7 @@ Estimator = Literal["range", "difference"]
 class KernelParams:
     """The parameters of the kernel, kept as Python's int, float and str: equal ones are equal in every cache.
 
-    NumPy's numbers are taken too, ``np.float32(0.3)`` as 0.3 (see :func:`~depthvar.datasets.scalars.as_float`); bool is
-    refused.
+    NumPy's numbers are accepted too, ``np.float32(0.3)`` as 0.3 (see :func:`~depthvar.datasets.scalars.as_float`).
 
     Attributes:
         window: side of the square neighbourhood whose range of distances is taken: 3, 5 or 7 pixels.
@@ -246,7 +245,7 @@ def check_input(depth: Any, cameras: tuple[int, ...], valid: Any) -> None:
 
 
 def _is_float(dtype: Any) -> bool:
-    """Return whether a dtype of NumPy or torch is one of real numbers that the engines take."""
+    """Return whether a dtype of NumPy or torch is one of real numbers that the engines accept."""
     if isinstance(dtype, np.dtype):
         return dtype.kind == "f" and dtype.itemsize <= 8
     return bool(dtype.is_floating_point and dtype.itemsize >= 2)  # the 8-bit floats have no common type with float32

@@ -55,7 +55,7 @@ def sigma_z2_maps(
 
 
 def _tensor(x: Any) -> Tensor:
-    """Return x as a tensor; of an array a copy: torch takes no negative strides, read-only memory or foreign bytes."""
+    """Return x as a tensor; of an array a copy: torch has no negative strides, read-only memory or foreign bytes."""
     return x if isinstance(x, Tensor) else torch.from_numpy(np.array(x, dtype=x.dtype.newbyteorder("=")))
 
 
