@@ -15,10 +15,10 @@ from numpy.typing import ArrayLike, NDArray
 from .errors import ParameterError
 from .scalars import number
 
-# Metres (about 1e-12 and 1e12). What is less is unknown, as 0 is; what is more is far, as +inf is. Between them the
+# Metres (about 1e-12 and 1e15). What is less is unknown, as 0 is; what is more is far, as +inf is. Between them the
 # squares of depth and distance, and σ² by any parameters (at least 3e-13 Z²), are normal float32 numbers. They are
 # powers of two, so that float32 and float64 draw the line at the same depth.
-SMALLEST_DEPTH, LARGEST_DEPTH = 2.0**-40, 2.0**40
+SMALLEST_DEPTH, LARGEST_DEPTH = 2.0**-40, 2.0**50
 
 # What may be off in entries of a matrix that are 0 or 1 in a pinhole camera: of the focal length in the first two rows,
 # of 1 in the last. A matrix that went through float32 has 1e-7 of that kind; at 1e-6 no pixel of a frame of 1000

@@ -601,7 +601,7 @@ BAD: list[tuple[str, Callable[[TinyData], None], str, int, str]] = [
     ("no scheduler", nothing, "--scheduler=", 2, "--scheduler: expected a value, got an empty text"),
     ("camera of another resolution", nothing, "--intrinsics 80,80,31.5,23.5", 1, "inside a frame of 32×24.*another"),
     ("normalised camera", nothing, "--intrinsics 1.2,1.6,.5,.5", 1, "multiply normalised fx and cx by the width"),
-    ("huge maximum", nothing, "--max-depth 1e15", 1, r"max_depth: expected a number of metres .* at most 1e.12"),
+    ("huge maximum", nothing, "--max-depth 1e16", 1, r"max_depth: expected a number of metres .* at most 1e.15"),
     ("huge unit", nothing, "--units-per-metre 1e300", 1, "units_per_metre: expected a number from 1e-9 to 1e9"),
     ("part 0", nothing, "--shard 0/3", 2, "--shard: expected I/N.*'0/3'"),
     ("part 4 of 3", nothing, "--shard 4/3", 2, "--shard: expected I/N.*'4/3'"),

@@ -72,8 +72,8 @@ def test_float_npy_reads_back_in_metres(stored: NDArray[Any], units: float, fort
         path = save(Path(folder, "a.npy"), stored)
         assert read_shape(path, rule) == stored.shape
         depth = to_depth(read_stored(path, rule), rule, CAMERA)
-    known = (stored / np.float64(units) >= SMALLEST_DEPTH) & np.isfinite(stored)
     with np.errstate(over="ignore", invalid="ignore"):
+        known = (stored / np.float64(units) >= SMALLEST_DEPTH) & np.isfinite(stored)
         metres = np.minimum(stored.astype(np.float64) / units, np.finfo(np.float32).max).astype(np.float32)
     assert depth.flags.c_contiguous
     # float32 divides once more roundly than float64 does: half a unit in the last place, and subnormals

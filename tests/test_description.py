@@ -183,7 +183,7 @@ def test_constant_intrinsics_may_be_a_matrix() -> None:
         (changed("depth", units_per_metre=True), "[depth] units_per_metre: expected a number; got True"),
         (changed("depth", units_per_metre=0), "[depth] units_per_metre: expected a number from 1e-9 to 1e9; got 0"),
         (changed("depth", units_per_metre=INF), "[depth] units_per_metre: expected a number from 1e-9 to 1e9; got inf"),
-        (changed("depth", max_depth=-80), "[depth] max_depth: expected a number of metres above 0 and at most 1e+12"),
+        (changed("depth", max_depth=-80), "[depth] max_depth: expected a number of metres above 0 and at most 1e+15"),
         (changed("depth", far=[float("nan")]), "[depth] far: expected a number; got [nan]"),
         (changed("depth", far=INF), "[depth] far: expected a list with at least one entry; got inf"),
         (changed("depth", far=[7], unknown=[7, 8]), "[depth] far: 7 is in unknown too: remove it from one"),

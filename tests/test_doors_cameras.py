@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from doors import CAMERA, DEPTH, MATRIX, refusal
 from hypothesis import given
 from hypothesis import strategies as st
@@ -59,7 +60,12 @@ def described(folder: Path, camera: str) -> Frame:
     return open_source(str(folder / "a.toml"))[0]
 
 
+def by_tensor(camera: Any, folder: Path) -> object:
+    return sigma_z2(torch.from_numpy(DEPTH), torch.tensor(np.asarray(camera, dtype=np.float64)))
+
+
 DOORS_OF_CAMERAS = {
+    "tensor": by_tensor,
     "numba": by_engine("numba"),
     "torch": by_engine("torch"),
     "lookup": by_lookup,

@@ -250,7 +250,7 @@ def test_a_file_with_depth_beyond_all_cameras(dtype: Any, tmp_path: Path) -> Non
     np.save(tmp_path / "0.npy", far)
     options: dict[str, Any] = {"intrinsics": CAMERA, "pattern": "{frame}.npy"}
     message = (
-        r"0.npy: expected depth of at most 1e\+12 m, got 1e\+19 m at row 3, column 7 .2 such pixels.; if .*--max-depth"
+        r"0.npy: expected depth of at most 1e\+15 m, got 1e\+19 m at row 3, column 7 .2 such pixels.; if .*--max-depth"
     )
     refusal(lambda: open_source("folder", tmp_path, **options)[0], message)
     frame = open_source("folder", tmp_path, max_depth=80, **options)[0]
@@ -265,7 +265,7 @@ def test_a_sky_of_the_largest_float_is_far_in_a_run_and_nothing_to_validate(tiny
         depth = np.load(tiny.root / key)
         depth[:3] = np.finfo(np.float32).max
         np.save(tiny.root / key, depth)
-    with pytest.raises(SourceError, match=r"expected depth of at most 1e\+12 m, got 3.40282e\+38 m"):
+    with pytest.raises(SourceError, match=r"expected depth of at most 1e\+15 m, got 3.40282e\+38 m"):
         list(pipeline.run(tiny.job(cache=str(tiny.root / "other.zarr")), execute.serial))
     job = tiny.job(source=open_source(tiny.toml, max_depth=80))
     list(pipeline.run(job, execute.serial))

@@ -61,7 +61,7 @@ def test_impossible_parameters(options: dict[str, Any], message: str) -> None:
         ({"valid": np.ones((4, 5), np.uint8)}, "valid: expected dtype bool, got 'uint8'"),
         ({"valid": np.ones((4, 4), bool)}, r"valid: expected a shape .* the depth's, \(4, 5\), got \(4, 4\)"),
         ({"valid": np.ones((2, 4, 5), bool)}, r"valid: expected a shape .*, got \(2, 4, 5\)"),
-        ({"max_depth": 0}, r"max_depth: expected a number of metres above 0 and at most 1e\+12, .*, got 0"),
+        ({"max_depth": 0}, r"max_depth: expected a number of metres above 0 and at most 1e\+15, .*, got 0"),
         ({"max_depth": float("nan")}, "max_depth: expected .*, got nan"),
     ],
 )

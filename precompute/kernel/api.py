@@ -145,13 +145,13 @@ def sigma_z2(
         depth: (..., H, W) planar depth in metres, a NumPy array (float16, float32 or float64) or a torch tensor.
             Below 2^-40 m (1e-12), negative or NaN: unknown. ``+inf``: far, without a depth of its own (sky).
         intrinsics: (..., 3, 3) or (..., 4) as fx, fy, cx, cy, in pixels with integer pixel centres; its leading
-            dimensions broadcast against those of the depth. For the torch engine a tensor's values are not read, so
-            that no device is waited for, and not checked.
+            dimensions broadcast against those of the depth. Those of a tensor on a device are not checked: that
+            would wait for it.
         params: the parameters of the kernel.
         valid: bool, broadcast against the depth; False: unknown. None: known wherever the depth is.
         max_depth: metres, above 0; deeper pixels are far: they take part in the windows of their neighbours, only
             their own variance is ``+inf``. With ``compat="pi3"`` they enter as 0, as in the original's loader. None,
-            or inf: 2^40 m (1e12), the most that float32 can square with room to spare.
+            or inf: 2^50 m (1e15), whose square float32 holds with room to spare.
         return_components: return :class:`Components` in place of sigma_Z² alone; ``estimator="range"`` only.
         engine: ``"auto"``: Numba for NumPy, torch for torch. ``"numba"`` takes tensors on the CPU, ``"torch"`` also
             NumPy arrays.

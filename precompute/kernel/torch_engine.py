@@ -32,8 +32,8 @@ def sigma_z2_maps(
 ) -> tuple[Tensor, ...]:
     """Return (sigma_z2,), or with ``components`` (sigma_z2, sigma_t2, t_mu, t_delta); see ``kernel.sigma_z2``.
 
-    Computes in float64 if the depth is float64, else in float32. Values of tensors are not checked, since that
-    would wait for the device.
+    Computes in float64 if the depth is float64, else in float32. Values of tensors on a device are not checked, since
+    that would wait for it.
     """
     depth = depth if isinstance(depth, Tensor) else as_array("depth", depth)
     valid = valid if valid is None or isinstance(valid, Tensor) else as_array("valid", valid)
@@ -113,8 +113,12 @@ def _pi3(
 
 
 def _cameras(intrinsics: Any, shape: tuple[int, ...]) -> Tensor:
-    """Return (..., 4) fx, fy, cx, cy of depth of a shape (..., H, W); a tensor's values are not checked."""
-    if not isinstance(intrinsics, Tensor):
+    """Return (..., 4) fx, fy, cx, cy of depth of a shape (..., H, W).
+
+    The values of a tensor are checked where that waits for nothing: in the CPU's memory, outside of ``torch.compile``.
+    """
+    is_tensor = isinstance(intrinsics, Tensor)
+    if not is_tensor or (intrinsics.device.type == "cpu" and not torch.compiler.is_compiling()):
         return torch.from_numpy(as_intrinsics(intrinsics, (shape[-2], shape[-1]) if len(shape) > 1 else None))
     if intrinsics.shape[-2:] == (3, 3):
         pairs = ((0, 0), (1, 1), (0, 2), (1, 2))
