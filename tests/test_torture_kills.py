@@ -25,7 +25,7 @@ def test_killed_at_random_times_with_changes_between(tmp_path: Path) -> None:
     assert sum(number for name, number in torture.counts.items() if name.endswith(": kills")) >= 6
 
 
-@pytest.mark.parametrize(("scenario", "step"), [("fresh", 41), ("touched", 5), ("grown", 17), ("overwrite", 47)])
+@pytest.mark.parametrize(("scenario", "step"), [("fresh", 41), ("touched", 3), ("grown", 17), ("overwrite", 47)])
 def test_killed_before_a_change_to_the_file_system(tmp_path: Path, scenario: str, step: int) -> None:
     torture = Torture(tmp_path, 0, sequences=2, frames=3)
     torture.sweep(scenario, step)

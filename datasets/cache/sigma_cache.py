@@ -14,7 +14,7 @@ from depthvar.datasets.paths import cache_path, composed, key_text
 from depthvar.datasets.scalars import whole
 from depthvar.datasets.source.templates import path_pattern
 
-from .format import check_sequence
+from .format import sequence_group
 from .index import OpenCache, OpenGroup
 
 READ_ATTEMPTS = 10  # of a frame that runs compute again and again meanwhile
@@ -249,4 +249,4 @@ class SigmaCache:
         attributes = self._open().attributes
         template = attributes["source"].get("files", {}).get("depth")
         match = path_pattern(template).fullmatch(key) if isinstance(template, str) else None
-        return match is not None and check_sequence(match.groupdict().get("sequence", "")) in attributes["groups"]
+        return match is not None and sequence_group(match.groupdict().get("sequence", "")) in attributes["groups"]

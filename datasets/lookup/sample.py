@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from depthvar.datasets.errors import ParameterError
 from depthvar.datasets.frame import as_array, as_intrinsics, as_numbers, is_pinhole
 
-from .levels import ReadLevel, look_up
+from .levels import Places, ReadLevel, look_up
 
 Resize = Literal["nearest", "linear"]
 RESIZES = get_args(Resize)
@@ -102,7 +102,7 @@ def sample(
     if valid is not None:
         valid = (valid[:, ::-1] if mirrored else valid)[rows, columns]
     scale = _snap_scale(math.sqrt(scale_x * scale_y), strides)
-    sigma_z2 = look_up(read_level, strides, scale, v, u, window, valid)
+    sigma_z2 = look_up(read_level, strides, Places(scale, v, u, window, valid))
     if sigma_z2.shape != (height, width):  # part of the output lies outside the frame
         inside, sigma_z2 = sigma_z2, np.full((height, width), np.inf, dtype=np.float32)
         sigma_z2[rows, columns] = inside

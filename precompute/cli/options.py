@@ -13,7 +13,7 @@ from depthvar.datasets.paths import cache_path
 
 if TYPE_CHECKING:
     from depthvar.datasets.source.depth_source import DepthSource
-    from depthvar.precompute.pipeline.worker import Job
+    from depthvar.precompute.pipeline.job import Job
 
 SAMPLE_ROOT = Path("data/hospital-sample")
 
@@ -32,7 +32,7 @@ def make_job(options: Mapping[str, Any], dry_run: bool) -> "Job":
     """
     from depthvar.datasets.cache.format import CACHE_NAME
     from depthvar.precompute.kernel.api import KernelParams
-    from depthvar.precompute.pipeline.worker import Job
+    from depthvar.precompute.pipeline.job import Job
 
     _refuse_empty(options)
     params = KernelParams(estimator=options["estimator"], **_given(options))

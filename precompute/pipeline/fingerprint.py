@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from depthvar.datasets.cache.format import canonical_json
+from depthvar.datasets.cache.attributes import canonical_json
 from depthvar.datasets.errors import CacheError, ParameterError
 from depthvar.datasets.frame import Frame
 from depthvar.datasets.source.depth_source import DepthSource
