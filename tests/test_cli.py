@@ -448,7 +448,7 @@ def sample(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 
 def write_hospital(folder: Path) -> None:
     (folder / "Easy/P000/depth_left").mkdir(parents=True, exist_ok=True)
-    np.save(folder / "Easy/P000/depth_left/000000_left_depth.npy", make_depth(24, 32, 0))
+    np.save(folder / "Easy/P000/depth_left/000000_left_depth.npy", make_depth(480, 640, 0))
 
 
 def hospital(*options: object) -> Result:
@@ -603,9 +603,18 @@ BAD: list[tuple[str, Callable[[TinyData], None], str, int, str]] = [
     ("lambda of nan", nothing, "--lambda-prior nan", 2, "lambda_prior: expected .*got nan"),
     ("alpha of 0", nothing, "--alpha-clamp 0", 2, "alpha_clamp: expected .*got 0"),
     ("alpha of 1.5", nothing, "--alpha-clamp 1.5", 2, "alpha_clamp: expected .*got 1.5"),
-    ("stride of 0", nothing, "--strides 1,0", 2, "--strides: expected .*got 1,0"),
+    ("stride of 0", nothing, "--strides 1,0", 2, "strides: expected .*got 0"),
     ("strides in words", nothing, "--strides two", 2, "--strides: expected .*'two'"),
     ("no strides", nothing, "--strides ,", 2, "--strides: expected"),
+    ("many strides", nothing, f"--strides {','.join(map(str, range(1, 99)))}", 2, "strides: expected .*at most 64"),
+    ("a huge stride", nothing, f"--strides 1{'0' * 30}", 2, "strides: expected whole numbers from 1 to 1024"),
+    ("root is a URL", nothing, "--root s3://bucket/scans", 1, "s3:/bucket/scans: expected a folder, got a URL.*mount"),
+    ("no output", nothing, "--out=", 2, "--out: expected a value, got an empty text; leave the option out"),
+    ("no scheduler", nothing, "--scheduler=", 2, "--scheduler: expected a value, got an empty text"),
+    ("camera of another resolution", nothing, "--intrinsics 80,80,31.5,23.5", 1, "inside a frame of 32×24.*another"),
+    ("normalised camera", nothing, "--intrinsics 1.2,1.6,.5,.5", 1, "multiply normalised fx and cx by the width"),
+    ("huge maximum", nothing, "--max-depth 1e16", 1, r"max_depth: expected a number of metres .* at most 1e.15"),
+    ("huge unit", nothing, "--units-per-metre 1e300", 1, "units_per_metre: expected a number from 1e-9 to 1e9"),
     ("part 0", nothing, "--shard 0/3", 2, "--shard: expected I/N.*'0/3'"),
     ("part 4 of 3", nothing, "--shard 4/3", 2, "--shard: expected I/N.*'4/3'"),
     ("part x", nothing, "--shard x", 2, "--shard: expected I/N.*'x'"),

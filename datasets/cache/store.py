@@ -9,9 +9,9 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, BinaryIO, Protocol, TypeVar
-from urllib.parse import unquote, urlsplit
 
 from depthvar.datasets.errors import CacheError, DamagedError, hide_credentials
+from depthvar.datasets.paths import cache_path
 
 T = TypeVar("T")
 
@@ -53,20 +53,13 @@ class Store(Protocol):
         """Return whether nothing is there, but for what a dead run was writing."""
 
 
-def parse_location(text: str) -> str:
-    """Return where a cache is: a ``file://`` URL as the path that it means, a folder without a slash at its end."""
-    if text.startswith("file://"):
-        text = unquote(urlsplit(text).path)
-    return text if "://" in text else text.rstrip("/") or "/"
-
-
 def open_store(location: str) -> Store:
     """Return the store at a path or URL; nothing is read yet.
 
     Raises:
         CacheError: fsspec does not know the URL, or lacks the package for it.
     """
-    location = parse_location(location)
+    location = cache_path(location)
     return RemoteStore(location) if "://" in location else LocalStore(location)
 
 

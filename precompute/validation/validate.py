@@ -9,8 +9,9 @@ from pathlib import Path
 
 from depthvar.datasets.cache import metadata
 from depthvar.datasets.cache.attributes import FORMAT, FORMAT_VERSION, check_root
-from depthvar.datasets.cache.store import Store, open_store, parse_location
+from depthvar.datasets.cache.store import Store, open_store
 from depthvar.datasets.errors import CacheError, SourceError
+from depthvar.datasets.paths import cache_path
 from depthvar.datasets.source.depth_source import DepthSource
 from depthvar.datasets.source.description import Description
 from depthvar.precompute.pipeline.lock import is_written, writer_lock
@@ -78,7 +79,7 @@ def validate(
             ``clear`` is asked for, or something looks wrong, which may be what is under way.
         SourceError: the folder of the depth is not there, or holds no frame.
     """
-    location = parse_location(str(cache))
+    location = cache_path(str(cache))
     store = open_store(location)
     root = metadata.read_root(store)
     if root is None:
