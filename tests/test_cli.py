@@ -128,9 +128,9 @@ def test_run_info_and_validate_as_json(tiny: TinyData) -> None:
     assert 0 < info["bytes_per_pixel_stride_1"] < info["bytes_per_pixel"]
     report = facts_of(cli("validate", cache, "--json"))
     assert (report["frames"], report["chunks"], report["recomputed"], report["findings"]) == (8, 16, 8, [])
-    assert facts_of(cli("validate", cache, "--json", "--sample", "3"))["recomputed"] >= 3
+    assert facts_of(cli("validate", cache, "--json", "--recompute", "3"))["recomputed"] >= 3
     assert facts_of(cli("validate", cache, "--json", "--full"))["recomputed"] == 8
-    assert facts_of(cli("validate", cache, "--json", "--sample", "0"))["recomputed"] == 0
+    assert facts_of(cli("validate", cache, "--json", "--recompute", "0"))["recomputed"] == 0
 
 
 def test_run_info_and_validate_as_text(tiny: TinyData) -> None:
@@ -193,7 +193,7 @@ def test_validate_of_a_cache_elsewhere_takes_the_root(tiny: TinyData, tmp_path: 
     result = cli("validate", cache)
     assert result.exit_code == 1
     assert "no depth file matches" in error_of(result)
-    assert cli("validate", cache, "--sample", "0").exit_code == 0
+    assert cli("validate", cache, "--recompute", "0").exit_code == 0
     assert cli("validate", cache, "--root", tiny.root).exit_code == 0
 
 
@@ -267,7 +267,7 @@ def test_three_parts_in_three_processes_give_the_cache_of_one_run(tiny: TinyData
     cache = tmp_path / "parts.zarr"
     options = ["run", "--dataset", str(tiny.toml), "--strides", "1,2", "--out", str(cache), "--json"]
     parts = [
-        subprocess.Popen([*COMMAND, *options, "--shard", f"{index}/3"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        subprocess.Popen([*COMMAND, *options, "--part", f"{index}/3"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         for index in (1, 2, 3)
     ]
     outputs = [part.communicate() for part in parts]
@@ -458,7 +458,7 @@ def test_a_fresh_machine_gets_the_sample(sample: list[Path]) -> None:
 def test_dry_run_never_writes_the_sample(sample: list[Path], tmp_path: Path) -> None:
     result = hospital("--dry-run")
     assert result.exit_code == 1
-    assert "precompute sample data/hospital-sample" in result.stderr.splitlines()[-1]
+    assert "precompute demo data/hospital-sample" in result.stderr.splitlines()[-1]
     assert (sample, list(tmp_path.iterdir())) == ([], [])
     write_hospital(tmp_path / "data/hospital-sample")
     assert facts_of(hospital("--dry-run", "--json"))["compute"] == 1
@@ -468,7 +468,7 @@ def test_dry_run_never_writes_the_sample(sample: list[Path], tmp_path: Path) -> 
 @pytest.mark.parametrize(
     "options",
     [
-        ("--root", "nowhere"), ("--out", "x.zarr"), ("--shard", "1/2"), ("--scheduler", "tcp://127.0.0.1:9"),
+        ("--root", "nowhere"), ("--out", "x.zarr"), ("--part", "1/2"), ("--scheduler", "tcp://127.0.0.1:9"),
         ("--root", "nowhere", "--dry-run"),
     ],
     ids=lambda options: "".join(options),
@@ -507,8 +507,8 @@ def test_another_data_set_without_a_root_is_an_error(sample: list[Path]) -> None
     assert sample == []
 
 
-def test_sample_writes_where_it_is_told(sample: list[Path]) -> None:
-    result = cli("sample", "scene")
+def test_demo_writes_where_it_is_told(sample: list[Path]) -> None:
+    result = cli("demo", "scene")
     assert (result.exit_code, result.stdout, sample) == (0, "scene\n", [Path("scene")])
 
 
@@ -594,10 +594,10 @@ BAD: list[tuple[str, Callable[[TinyData], None], str, int, str]] = [
     ("stride of 0", nothing, "--strides 1,0", 2, "--strides: expected .*got 1,0"),
     ("strides in words", nothing, "--strides two", 2, "--strides: expected .*'two'"),
     ("no strides", nothing, "--strides ,", 2, "--strides: expected"),
-    ("part 0", nothing, "--shard 0/3", 2, "--shard: expected I/N.*'0/3'"),
-    ("part 4 of 3", nothing, "--shard 4/3", 2, "--shard: expected I/N.*'4/3'"),
-    ("part x", nothing, "--shard x", 2, "--shard: expected I/N.*'x'"),
-    ("part of a sign", nothing, "--shard ²/3", 2, "--shard: expected I/N"),
+    ("part 0", nothing, "--part 0/3", 2, "--part: expected I/N.*'0/3'"),
+    ("part 4 of 3", nothing, "--part 4/3", 2, "--part: expected I/N.*'4/3'"),
+    ("part x", nothing, "--part x", 2, "--part: expected I/N.*'x'"),
+    ("part of a sign", nothing, "--part ²/3", 2, "--part: expected I/N"),
     ("limit of 0", nothing, "--limit 0", 2, "--limit"),
     ("two executors", nothing, "--workers 2 --scheduler tcp://x:1", 2, "--workers and --scheduler: expected one"),
     ("a timeout of threads", nothing, "--timeout 5", 2, "--timeout: expected --workers or --scheduler with it"),

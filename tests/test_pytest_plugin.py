@@ -48,7 +48,7 @@ def test_every_frame(check_cache):
     check_cache({cache!r}, full=True)
 
 def test_by_itself(check_cache):
-    check_cache({cache!r}, sample=0)
+    check_cache({cache!r}, recompute=0)
 
 def test_no_cache_at_all(check_cache):
     check_cache({cache!r} + "x")
@@ -96,7 +96,7 @@ def test_check_cache_by_content_by_itself_and_where_nothing_is(data: TinyData, p
     list(pipeline.run(data.job(), execute.serial))
     result = run(pytester, code)
     result.assert_outcomes(passed=2, failed=2)
-    result.stdout.fnmatch_lines(["*sigma_Z2.zarrx: no cache is there*", "*pass --root DIR, or --sample 0*"])
+    result.stdout.fnmatch_lines(["*sigma_Z2.zarrx: no cache is there*", "*pass --root DIR, or --recompute 0*"])
     frame = data.root / "a/depth/001.npy"
     np.save(frame, np.load(frame) + 1)
     os.utime(frame, (1e9, 1e9))  # keeps size and time

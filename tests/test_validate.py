@@ -118,11 +118,11 @@ def places(cache: Path, kind: str, count: int) -> Iterator[tuple[Path, bytes, by
 def test_a_clean_cache_has_nothing_wrong(data: TinyData) -> None:
     cache = run(data)
     before = contents(cache)
-    report = validate(str(cache), data.source(), sample=4)
+    report = validate(str(cache), data.source(), recompute=4)
     assert (report.findings, report.frames, report.chunks, report.recomputed, report.cleared) == ([], 6, 12, 4, 0)
     assert validate(str(cache), data.root, full=True).recomputed == 6  # as the cache describes the source
     assert validate(str(cache)).recomputed == 0
-    assert validate(str(cache), data.source(), sample=100, clear=True).cleared == 0
+    assert validate(str(cache), data.source(), recompute=100, clear=True).cleared == 0
     assert contents(cache) == before
 
 
@@ -152,8 +152,8 @@ def test_damaged_chunks_are_found_cleared_and_computed_again(data: TinyData) -> 
             assert kinds(found) == {"integrity"}, found
             assert all("--clear" in finding.repair and finding.shard for finding in found)
         if number % 6 == 0:
-            assert check(data, sample=0, clear=True)
-            assert kinds(check(data, sample=0)) == {"completeness"}
+            assert check(data, recompute=0, clear=True)
+            assert kinds(check(data, recompute=0)) == {"completeness"}
             run(data)
             assert check(data, full=True) == []
             assert contents(cache) == whole
@@ -252,8 +252,8 @@ def test_an_edit_of_equal_size_and_time_is_found_by_content(data: TinyData) -> N
     np.save(path, make_depth(24, 32, 99))
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
     assert path.stat().st_size == status.st_size
-    assert check(data, sample=0) == []  # which is why the sample and --full exist
-    for options in ({"full": True}, {"sample": 6}):
+    assert check(data, recompute=0) == []  # which is why --recompute and --full exist
+    for options in ({"full": True}, {"recompute": 6}):
         (finding,) = check(data, **options)
         assert (finding.check, finding.where, finding.shard) == ("staleness", "b/depth/001.npy", ("b", 0))
         assert finding.expected.startswith("source digest ")
@@ -268,14 +268,14 @@ def test_an_edit_of_equal_size_and_time_is_found_by_content(data: TinyData) -> N
 def test_changed_intrinsics_are_found_without_a_sample(data: TinyData) -> None:
     run(data)
     (data.root / "a/P0/camera/002.txt").write_text("41 40 16 12")
-    (finding,) = check(data, sample=0)
+    (finding,) = check(data, recompute=0)
     assert (finding.check, finding.where, finding.shard) == ("staleness", "a/P0/depth/002.npy", ("a/P0", 0))
 
 
 def test_a_touched_file_is_no_finding(data: TinyData) -> None:
     run(data)
     os.utime(data.root / "b/depth/000.npy", (2e9, 2e9))
-    report = validate(job_of(data).cache, data.source(), sample=0)
+    report = validate(job_of(data).cache, data.source(), recompute=0)
     assert (report.findings, report.recomputed) == ([], 1)
 
 
@@ -284,7 +284,7 @@ def test_frames_added_removed_and_unreadable(data: TinyData) -> None:
     added = data.write("b", "002", make_depth(24, 32, 7))
     (data.root / "a/P0/depth/000.npy").unlink()
     (data.root / "a/P0/depth/001.npy").write_bytes(b"broken")
-    found = {finding.where: finding for finding in check(data, sample=0)}
+    found = {finding.where: finding for finding in check(data, recompute=0)}
     assert set(found) == {added, "a/P0/depth/000.npy", "a/P0/depth/001.npy"}
     assert (found[added].check, found[added].got) == ("completeness", "a frame that the cache does not hold")
     gone, broken = found["a/P0/depth/000.npy"], found["a/P0/depth/001.npy"]
@@ -440,10 +440,10 @@ def test_stored_intrinsics_of_another_camera_are_found(data: TinyData) -> None:
     cache = run(data)
     array = zarr.open_array(cache / "b/intrinsics", mode="r+")
     array[0] = np.array([41.0, 41.0, 16.0, 12.0])
-    (finding,) = check(data, sample=0)
+    (finding,) = check(data, recompute=0)
     assert (finding.check, finding.where) == ("staleness", "b/depth/000.npy, intrinsics")
     assert (finding.expected, finding.got) == ("40, 40, 16, 12", "41, 41, 16, 12")
-    assert check(data, sample=0, clear=True)
+    assert check(data, recompute=0, clear=True)
     run(data)
     assert check(data, full=True) == []
 
@@ -575,9 +575,9 @@ def test_a_cache_behind_a_url_is_checked_with_a_root_or_by_itself(data: TinyData
     cache = f"memory://{data.root.name}/validated.zarr"
     list(pipeline.run(data.job(cache=cache), execute.serial))
     assert invoke(cache, "--root", data.root).exit_code == 0
-    assert invoke(cache, "--sample", "0").exit_code == 0
+    assert invoke(cache, "--recompute", "0").exit_code == 0
     refused = invoke(cache)
     assert refused.exit_code == 2
-    assert "pass --root DIR, or --sample 0" in refused.stderr
+    assert "pass --root DIR, or --recompute 0" in refused.stderr
     zarr.create_array(f"{cache}/b/mine", shape=(3,), dtype="f4")
     assert [(f.where, f.repair) for f in validate(cache).findings] == [("b/mine", "remove b/mine")]

@@ -248,13 +248,13 @@ def test_other_frames_are_drawn_every_time_and_the_same_by_the_seed(data: TinyDa
     status = path.stat()
     path.write_bytes(path.read_bytes()[:-4] + b"\x00\x00\x80\x40")
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
-    reports = [validate(str(cache), data.source(), sample=1) for _ in range(60)]  # 1 of 6: missed by (5/6)^60
+    reports = [validate(str(cache), data.source(), recompute=1) for _ in range(60)]  # 1 of 6: missed by (5/6)^60
     assert len({report.seed for report in reports}) == 60
     assert {bool(report.findings) for report in reports} == {True, False}
     for report in reports[:5]:
-        again = validate(str(cache), data.source(), sample=1, seed=report.seed)
+        again = validate(str(cache), data.source(), recompute=1, seed=report.seed)
         assert again == report
-    said = CliRunner().invoke(cli, ["validate", str(cache), "--sample", "1", "--seed", "7"])
+    said = CliRunner().invoke(cli, ["validate", str(cache), "--recompute", "1", "--seed", "7"])
     assert "1 frames computed again (the same ones: --seed 7): " in said.stdout
     assert validate(str(cache), data.source(), full=True).seed is None
 

@@ -24,7 +24,9 @@ class SigmaCache:
         path: the cache, a folder or any URL that Zarr opens (``s3://…`` needs ``fsspec`` and its driver).
         root: the folder below which absolute paths are taken as keys; by default the one that holds the cache.
 
-    Safe in DataLoader workers: a pickled or forked copy opens its own handles when first used.
+    Safe in DataLoader workers: a pickled or forked copy opens its own handles when first used. The compiled code of
+    ``sample`` is loaded here (about a second; some 5 s when a machine compiles it for the first time), so that
+    workers which are forked later have it already.
 
     Raises:
         CacheError: at first use, where the path is no cache, is damaged, or of an unknown format version.
@@ -35,6 +37,7 @@ class SigmaCache:
         self.root = Path(root) if root is not None else Path(hide_credentials(self.path)).parent
         self._opened: OpenCache | None = None
         self._parameters: dict[str, Any] | None = None  # of the first opening: a reader never changes them
+        _load_lookup()
 
     def __repr__(self) -> str:
         return f"SigmaCache({hide_credentials(self.path)!r}, root={str(self.root)!r})"
@@ -147,7 +150,7 @@ class SigmaCache:
             ParameterError: intrinsics that say something else than a crop and a zoom.
             FrameNotFoundError, CacheError: as for ``read``.
         """
-        from depthvar.datasets.lookup.sample import sample  # loads numba, which reading does not need
+        from depthvar.datasets.lookup.sample import sample
 
         opened = self._open()
 
@@ -195,3 +198,11 @@ class SigmaCache:
             if path.is_relative_to(root):
                 return path.relative_to(root).as_posix()
         raise FrameNotFoundError(f"{text}: not below the root {self.root}; pass root= to SigmaCache, or a relative key")
+
+
+def _load_lookup() -> None:
+    """Load what ``sample`` runs, Numba and its compiled code, in the process that makes a reader."""
+    from depthvar.datasets.compiled import announced
+
+    with announced("the lookup of σ²", 4):
+        import depthvar.datasets.lookup.sample  # noqa: F401

@@ -4,7 +4,7 @@ The world is TartanAir's: NED, x forward, y right, z down, metres, the floor at 
 ``(x, y, height)`` with ``height = -z``.
 """
 
-import os
+import logging
 import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -14,8 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from depthvar.datasets.compiled import announced
 from depthvar.datasets.errors import ParameterError, SourceError
 
+from .raycast import cast
 from .render import SAMPLE_INTRINSICS, SAMPLE_SIZE, SKY_DEPTH, render
 from .scene import scene
 
@@ -33,6 +35,7 @@ __all__ = [
 
 FRAMES = 24  # in each sequence
 SEQUENCES = ("Easy/P000", "Hard/P001")
+_LOG = logging.getLogger("depthvar")
 _MARKER = "depthvar hospital sample, version 1"
 
 
@@ -74,23 +77,24 @@ def camera_poses(sequence: str) -> NDArray[np.float64]:
     return poses
 
 
-def write_sample(root: Path, progress: Callable[[int, int], None] | None = None) -> None:
+def write_sample(root: Path, progress: Callable[[int, int], None] | None = None, *, threads: int | None = None) -> None:
     """Write the sample scene in TartanAir V1's layout: 48 frames of depth and pictures, and their poses.
 
     Each of ``Easy/P000`` and ``Hard/P001`` gets ``depth_left/######_left_depth.npy`` (480, 640) float32 planar metres
     with ``SKY_DEPTH`` for the sky, ``image_left/######_left.png``, and ``pose_left.txt`` with a line
     ``tx ty tz qx qy qz qw`` a frame: the camera body (x forward, y right, z down) in the NED world, metres. The bytes
-    are the same on every call. All is written beside ``root`` and renamed at the end, so what an interrupted call
+    are the same on every call. All is written next to ``root`` and renamed at the end, so what an interrupted call
     leaves is never taken for a sample; a finished sample is left as it is.
 
     Args:
         root: the folder to make; it may exist if it is empty or holds this version of the sample.
-        progress: called with frames done and frames in total, after each frame.
+        progress: called with frames done and frames in total, before the first frame and after each.
+        threads: that render; None: what ThreadPoolExecutor takes.
 
     Raises:
         SourceError: ``root`` holds something else, or cannot be written.
     """
-    _write(Path(root), progress, FRAMES, SAMPLE_SIZE, SAMPLE_INTRINSICS)
+    _write(Path(root), progress, FRAMES, SAMPLE_SIZE, SAMPLE_INTRINSICS, threads)
 
 
 def _write(
@@ -99,6 +103,7 @@ def _write(
     frames: int,
     size: tuple[int, int],
     intrinsics: tuple[float, float, float, float],
+    threads: int | None = None,
 ) -> None:
     """Do the work of :func:`write_sample` for the first frames of each sequence, at any size."""
     if _finished(root):
@@ -112,7 +117,7 @@ def _write(
         root.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{root.name}-", dir=root.parent) as beside:
             unfinished = Path(beside) / root.name
-            _write_frames(unfinished, progress, frames, size, intrinsics)
+            _write_frames(unfinished, progress, frames, size, intrinsics, threads)
             (unfinished / "README.txt").write_text(_readme(frames), encoding="utf-8")
             try:
                 unfinished.replace(root)
@@ -136,8 +141,12 @@ def _write_frames(
     frames: int,
     size: tuple[int, int],
     intrinsics: tuple[float, float, float, float],
+    threads: int | None = None,
 ) -> None:
+    _LOG.info("rendering the built-in scene, %d frames of %d×%d", len(SEQUENCES) * frames, size[1], size[0])
     hospital = scene()
+    with announced("the renderer", 10):
+        cast(hospital, (0, 0, 0), (1, 0, 0))
     jobs = []
     for sequence in SEQUENCES:
         folder, poses = root / sequence, camera_poses(sequence)[:frames]
@@ -152,8 +161,10 @@ def _write_frames(
         np.save(folder / "depth_left" / f"{number:06d}_left_depth.npy", depth)
         Image.fromarray(rgb).save(folder / "image_left" / f"{number:06d}_left.png", compress_level=1)
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(threads) as pool:
         try:
+            if progress is not None:
+                progress(0, len(jobs))
             for done, _ in enumerate(pool.map(write_frame, jobs), start=1):
                 if progress is not None:
                     progress(done, len(jobs))
@@ -175,7 +186,7 @@ def _write_poses(path: Path, poses: NDArray[np.float64]) -> None:
 def _readme(frames: int) -> str:
     return (
         f"{_MARKER}\n\n"
-        "A ray-cast hospital corridor, made by depthvar (precompute sample) in the file layout of TartanAir V1.\n"
+        "A ray-cast hospital corridor, made by depthvar (precompute demo) in the file layout of TartanAir V1.\n"
         "It is synthetic and not part of TartanAir.\n\n"
         f"Easy/P000, Hard/P001: {frames} frames each.\n"
         f"depth_left/*.npy: float32 planar depth in metres; the sky is {SKY_DEPTH:.0f}.\n"

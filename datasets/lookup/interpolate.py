@@ -1,17 +1,65 @@
 """Bilinear interpolation of log σ² that leaves holes out, and the nearest valid pixel; compiled loops.
 
-All in one file: Numba's cache on disk sees changes of the file of the outer function only.
+The signatures are written out, so that importing this module compiles them, or loads what Numba has cached: processes
+that are forked afterwards inherit the code. All in one file: Numba's cache on disk sees changes of the file of the
+outer function only.
 """
 
 import math
 
 import numpy as np
+from numba import types
 from numpy.typing import NDArray
 
 from depthvar.datasets.compiled import njit
 
+_REAL, _WHOLE, _YES = types.float64, types.intp, types.bool_
+_LEVEL = types.float32[:, ::1]
+_NATIVE = types.Array(types.float32, 2, "A", readonly=True)  # of any strides, read-only or not
+_POSITIONS = types.float64[::1]
+
 
 @njit(cache=True, error_model="numpy")
+def _taps(
+    position: NDArray[np.float64], shift: float, stride: int, start: int, last: int
+) -> tuple[NDArray[np.uintp], NDArray[np.float32]]:
+    """Return (2, n): for positions moved back and forth, the sample at or before each, and the rest beyond it.
+
+    Samples are counted from ``start``; positions beyond them are clamped to the first and the last.
+    """
+    lower, rest = np.empty((2, position.size), dtype=np.uintp), np.empty((2, position.size), dtype=np.float32)
+    for side in range(2):
+        for k in range(position.size):
+            moved = (position[k] + (2 * side - 1) * shift) / stride - start
+            clamped = min(max(moved, 0.0), float(last))
+            lower[side, k] = int(clamped)
+            rest[side, k] = clamped - int(clamped)
+    return lower, rest
+
+
+@njit(cache=True, error_model="numpy")
+def _between(first: np.float32, second: np.float32, share: np.float32) -> np.float32:
+    """Return the value at a part ``share`` of the way from first to second; the valid one, where one is +inf."""
+    inf = np.float32(np.inf)
+    value = first + (second - first) * share  # not finite where either is not
+    only = first if first < inf else (second if share > 0 else inf)
+    return value if value < inf else only
+
+
+@njit(cache=True, error_model="numpy")
+def _choose(one: np.float32, other: np.float32, larger: bool) -> np.float32:
+    """Return the larger or the smaller of two values; the valid one, where one is +inf."""
+    inf = np.float32(np.inf)
+    if larger:
+        return max(one if one < inf else other, other if other < inf else one)
+    return min(one, other)
+
+
+@njit(
+    _YES(_LEVEL, _YES, _LEVEL, _REAL, _YES, _REAL, _POSITIONS, _POSITIONS, _REAL, _WHOLE, _WHOLE, _WHOLE),
+    cache=True,
+    error_model="numpy",
+)
 def blend_level(
     blend: NDArray[np.float32],
     first: bool,
@@ -67,43 +115,7 @@ def blend_level(
     return lost == 0
 
 
-@njit(cache=True, error_model="numpy")
-def _taps(
-    position: NDArray[np.float64], shift: float, stride: int, start: int, last: int
-) -> tuple[NDArray[np.uintp], NDArray[np.float32]]:
-    """Return (2, n): for positions moved back and forth, the sample at or before each, and the rest beyond it.
-
-    Samples are counted from ``start``; positions beyond them are clamped to the first and the last.
-    """
-    lower, rest = np.empty((2, position.size), dtype=np.uintp), np.empty((2, position.size), dtype=np.float32)
-    for side in range(2):
-        for k in range(position.size):
-            moved = (position[k] + (2 * side - 1) * shift) / stride - start
-            clamped = min(max(moved, 0.0), float(last))
-            lower[side, k] = int(clamped)
-            rest[side, k] = clamped - int(clamped)
-    return lower, rest
-
-
-@njit(cache=True, error_model="numpy")
-def _between(first: np.float32, second: np.float32, share: np.float32) -> np.float32:
-    """Return the value at a part ``share`` of the way from first to second; the valid one, where one is +inf."""
-    inf = np.float32(np.inf)
-    value = first + (second - first) * share  # not finite where either is not
-    only = first if first < inf else (second if share > 0 else inf)
-    return value if value < inf else only
-
-
-@njit(cache=True, error_model="numpy")
-def _choose(one: np.float32, other: np.float32, larger: bool) -> np.float32:
-    """Return the larger or the smaller of two values; the valid one, where one is +inf."""
-    inf = np.float32(np.inf)
-    if larger:
-        return max(one if one < inf else other, other if other < inf else one)
-    return min(one, other)
-
-
-@njit(cache=True)
+@njit(types.float32[::1](_NATIVE, _POSITIONS, _POSITIONS, _REAL), cache=True)
 def nearest_valid(
     native: NDArray[np.float32], v: NDArray[np.float64], u: NDArray[np.float64], reach: float
 ) -> NDArray[np.float32]:

@@ -94,7 +94,7 @@ class Plan:
     unplaced: tuple[SourceFrame, ...] = field(default=())  # no frame of their sequence can be read
 
     def identity(self, fingerprint: str) -> str:
-        """Return what two parts of one run (``--shard I/N``) must have in common: the row of every frame."""
+        """Return what two parts of one run (``--part I/N``) must have in common: the row of every frame."""
         digest = hashlib.sha256(fingerprint.encode())
         for task in self.tasks:
             digest.update(repr((task.group, task.layout, task.start, task.keys)).encode())

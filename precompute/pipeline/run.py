@@ -28,10 +28,11 @@ MANY_FRAMES = 50_000  # from here on people would wonder what takes so long
 
 @dataclass(frozen=True)
 class Outlook:
-    """What a run would do, and what is done already, in frames.
+    """What a run would do, and what is done already, in frames. Of a part: in the frames of that part.
 
     Attributes:
-        frames: frames of the source.
+        total: frames of the source.
+        frames: frames that this run is about: all, or those of its part.
         done: frames of shards that need nothing.
         compute: frames of shards that will be computed.
         check: frames of shards whose files look changed and will be hashed.
@@ -41,6 +42,7 @@ class Outlook:
         raw_bytes: float32 bytes of the maps of the frames to compute.
     """
 
+    total: int
     frames: int
     done: int
     compute: int
@@ -81,19 +83,23 @@ def survey(source: DepthSource, stored: Iterable[StoredGroup], on_error: str = "
         yield SourceFrame(key, sequence, shape, intrinsics, (stat.total_size, stat.hash63))
 
 
-def make_outlook(plan: Plan, tasks: Iterable[Task], job: Job) -> Outlook:
-    """Count what ``tasks`` of a plan will do."""
+def make_outlook(plan: Plan, tasks: Iterable[Task], job: Job, part: tuple[int, int] | None = None) -> Outlook:
+    """Count what ``tasks`` will do, which are of one part of a plan, or of the whole."""
     tasks = list(tasks)
+    own, unplaced = plan.tasks, plan.unplaced
+    if part is not None:
+        own, unplaced = plan.part(*part), unplaced[part[0] - 1 :: part[1]]
     compute = [task for task in tasks if task.action == "compute"]
     check = [task for task in tasks if task.action == "check"]
-    skipped = [task for task in plan.tasks if task.action == "skip"]
+    skipped = [task for task in own if task.action == "skip"]
     failed = [failure for task in skipped for failure in task.failed_before()]
     return Outlook(
-        frames=sum(task.frames for task in plan.tasks) + len(plan.unplaced),
+        total=sum(task.frames for task in plan.tasks) + len(plan.unplaced),
+        frames=sum(task.frames for task in own) + len(unplaced),
         done=sum(task.frames for task in skipped) - len(failed),
         compute=sum(task.frames for task in compute),
         check=sum(task.frames for task in check),
-        failed=(*failed, *((frame.key, frame.error or "") for frame in plan.unplaced)),
+        failed=(*failed, *((frame.key, frame.error or "") for frame in unplaced)),
         shards=len(compute) + len(check),
         raw_bytes=sum(
             task.frames * frame_bytes(task.layout.height, task.layout.width, job.strides) for task in compute
@@ -149,7 +155,7 @@ def run(
     """
     if overwrite and part is not None:
         raise ParameterError(
-            "--overwrite with --shard: every part would remove the work of the others; remove the cache first, "
+            "--overwrite with --part: every part would remove the work of the others; remove the cache first, "
             "or run once with --overwrite --limit 1"
         )
     with writer_lock(job.cache, part) as claim:
@@ -166,9 +172,9 @@ def run(
         if part is None:
             removal.remove_partial(job.cache)
         tasks = choose(plan, part, limit)
-        yield make_outlook(plan, tasks, job)
         if tasks and job.device == "cpu":
-            warm_up(job.params.estimator)  # once here, not once in every thread
+            warm_up(job.params.estimator)  # once here, not in every thread, and before anyone draws a progress bar
+        yield make_outlook(plan, tasks, job, part)
         yield from execute(job, tasks)
 
 

@@ -22,6 +22,7 @@ from depthvar.precompute.kernel.numba_range import sigma_z2_frame
 from .fingerprint import fingerprint, frame_digest, parameters
 from .plan import Task
 from .store import write_shard, write_unchanged, zero_digests
+from .summary import DepthSummary, SigmaSummary
 
 YOUNG_NS = 2_000_000_000  # a file younger than this may change again without a new mtime
 
@@ -56,6 +57,8 @@ class TaskResult:
         checked: frames found unchanged by their content; nothing but ``source_stat`` was written.
         failed: (key, message) of the frames that could not be read.
         seconds: wall-clock time of the task.
+        depth: of the frames computed.
+        sigma: of the frames computed, as stored.
     """
 
     group: str
@@ -64,6 +67,8 @@ class TaskResult:
     checked: int
     failed: tuple[tuple[str, str], ...]
     seconds: float
+    depth: DepthSummary = field(default_factory=DepthSummary)
+    sigma: SigmaSummary = field(default_factory=SigmaSummary)
 
 
 def frame_levels(frame: Frame, job: Job, out: dict[int, NDArray[np.float32]]) -> None:
@@ -106,8 +111,9 @@ def run_task(job: Job, task: Task) -> TaskResult:
         write_unchanged(group, task.start, *unchanged)
         failed = task.failed_before()
         return TaskResult(task.group, task.start, 0, task.frames - len(failed), failed, time.perf_counter() - began)
-    computed, failed = _compute(job, task, group, mark)
-    return TaskResult(task.group, task.start, computed, 0, failed, time.perf_counter() - began)
+    failed, depth, sigma = _compute(job, task, group, mark)
+    computed = task.frames - len(failed)
+    return TaskResult(task.group, task.start, computed, 0, failed, time.perf_counter() - began, depth, sigma)
 
 
 def _unchanged(
@@ -146,7 +152,9 @@ def _read_steady(source: DepthSource, key: str) -> tuple[Frame, tuple[int, int]]
     return frame, _trusted(before, now)
 
 
-def _compute(job: Job, task: Task, group: zarr.Group, mark: str) -> tuple[int, tuple[tuple[str, str], ...]]:
+def _compute(
+    job: Job, task: Task, group: zarr.Group, mark: str
+) -> tuple[tuple[tuple[str, str], ...], DepthSummary, SigmaSummary]:
     count, layout = len(task.keys), task.layout
     levels = {
         stride: np.full((count, *level_shape(layout.height, layout.width, stride)), np.nan, np.float32)
@@ -159,6 +167,7 @@ def _compute(job: Job, task: Task, group: zarr.Group, mark: str) -> tuple[int, t
     stat = np.zeros((count, 2), np.int64)
     digests = [NOT_DONE] * count
     failed: list[tuple[str, str]] = []
+    depth, sigma = DepthSummary(), SigmaSummary()
     for row, (key, state) in enumerate(zip(task.keys, task.states, strict=True)):
         if state in ("clear", "cleared"):
             continue
@@ -181,11 +190,12 @@ def _compute(job: Job, task: Task, group: zarr.Group, mark: str) -> tuple[int, t
             continue
         intrinsics[row] = frame.intrinsics  # they may have changed in between
         digests[row] = frame_digest(frame, mark)
+        depth, sigma = depth + DepthSummary.of(frame), sigma + SigmaSummary.of(levels[1][row])
         if job.with_depth:
             maps["depth"][row] = frame.depth
     zero_digests(group, task.start, count)
     write_shard(group, task.start, maps, task.keys, intrinsics, stat, digests)
-    return task.frames - len(failed), tuple(failed)
+    return tuple(failed), depth, sigma
 
 
 def _stat_before(source: DepthSource, key: str) -> tuple[int, int]:

@@ -56,16 +56,16 @@ def check_listing(source: DepthSource, groups: list[StoredGroup]) -> Iterator[Fi
 
 
 def choose(
-    source: DepthSource, groups: list[StoredGroup], sample: int, full: bool, seed: int
+    source: DepthSource, groups: list[StoredGroup], count: int, full: bool, seed: int
 ) -> list[tuple[StoredGroup, int]]:
-    """Return the rows to compare: those whose files look changed, and a random sample (or all)."""
+    """Return the rows to compare: those whose files look changed, and ``count`` at random (or all)."""
     keys = set(source.keys())
     done = [
         (group, row) for group in groups for row, key in enumerate(group.keys) if key in keys and is_done(group, row)
     ]
     if full:
         return done
-    chosen = set(random.Random(seed).sample(range(len(done)), min(sample, len(done))))
+    chosen = set(random.Random(seed).sample(range(len(done)), min(count, len(done))))
     return [
         (group, row)
         for index, (group, row) in enumerate(done)
@@ -98,11 +98,14 @@ def check_frame(node: Any, group: StoredGroup, row: int, job: Job, mark: str, co
     digest, recorded = frame_digest(frame, mark), group.digest[row].tobytes()
     if digest != recorded:
         got = f"{digest.hex()[:16]}…: the source changed"
-        yield Finding("staleness", key, f"source digest {recorded.hex()[:16]}…", got, CLEAR, shard)
+        seen = not _looks_unchanged(job.source, group, row)  # a run hashes it again; an edit that kept both it does not
+        yield Finding(
+            "staleness", key, f"source digest {recorded.hex()[:16]}…", got, RUN_AGAIN if seen else CLEAR, shard
+        )
         return
     if not np.array_equal(frame.intrinsics, group.intrinsics[row]):  # the digest is of the source's: σ² is right
         given, got = (", ".join(f"{x:.9g}" for x in camera) for camera in (frame.intrinsics, group.intrinsics[row]))
-        yield Finding("staleness", f"{key}, intrinsics", given, got, CLEAR, shard)
+        yield Finding("staleness", f"{key}, intrinsics", given, got, RUN_AGAIN, shard)
     levels = {s: np.empty(level_shape(layout.height, layout.width, s), np.float32) for s in job.strides}
     frame_levels(frame, job, levels)
     step = math.ldexp(1.0, -job.keepbits)
@@ -122,7 +125,7 @@ def check_frame(node: Any, group: StoredGroup, row: int, job: Job, mark: str, co
                 got = f"{unlike}, which this kernel gives too: please report it"
                 yield Finding("meaning", f"{key}, {name}", EXPECTED, got, CLEAR, shard)
         if stride == 1:
-            contrast.add(stored, frame.depth)
+            contrast.add(stored, frame)
     if job.with_depth and (stored := _read(node, "depth", row)) is not None:
         wrong = ~((stored == frame.depth) | np.isnan(stored))
         if wrong.any():

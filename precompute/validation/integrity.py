@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from depthvar.datasets.cache.format import FAILED, NOT_DONE, level_name
 from depthvar.precompute.pipeline.plan import StoredGroup
+from depthvar.precompute.pipeline.summary import SigmaSummary
 
 from .finding import CLEAR, EXPECTED, RUN_AGAIN, SEE_WHY, Finding, is_done, refuse_machine_fault, text_of
 from .limits import impossible, unlike_depth
@@ -32,13 +33,15 @@ def _lost_chunks(group: StoredGroup) -> Iterator[tuple[str, int]]:
             yield "intrinsics", start
 
 
-def check_maps(node: Any, group: StoredGroup, parameters: Mapping[str, Any]) -> Iterator[tuple[int, list[Finding]]]:
+def check_maps(
+    node: Any, group: StoredGroup, parameters: Mapping[str, Any]
+) -> Iterator[tuple[int, list[Finding], SigmaSummary]]:
     """Integrity and meaning: decode every chunk (Blosc, CRC32C), and look for values that no run writes.
 
-    Where the depth is stored beside σ², its limits and where it is valid are held against every pixel.
+    Where the depth is stored next to σ², its limits and where it is valid are held against every pixel.
 
     Yields:
-        Per shard and array, the number of chunks and the findings.
+        Per shard and array, the number of chunks, the findings, and a summary of the σ² of stride 1.
     """
     step = group.layout.shard_frames
     for start in range(0, len(group.keys), step):
@@ -47,19 +50,21 @@ def check_maps(node: Any, group: StoredGroup, parameters: Mapping[str, Any]) -> 
         if parameters["with_depth"]:
             depths = dict(_rows(node["depth"], start, count))
             lost = ((row, _lost(group, row, depth)) for row, depth in depths.items())
-            yield count, [_finding("integrity", group, row, "depth", "a stored depth", got) for row, got in lost if got]
+            found = [_finding("integrity", group, row, "depth", "a stored depth", got) for row, got in lost if got]
+            yield count, found, SigmaSummary()
         for stride in parameters["strides"]:
-            name, findings = level_name(stride), []
+            name, findings, sigma = level_name(stride), [], SigmaSummary()
             for row, values in _rows(node[name], start, count):
                 if got := _lost(group, row, values):
                     findings.append(_finding("integrity", group, row, name, "stored values", got))
                     continue
                 if is_done(group, row) and not isinstance(values, Exception):
+                    sigma += SigmaSummary.of(values) if stride == 1 else SigmaSummary()
                     got = impossible(values, parameters) or _unlike(
                         values, depths.get(row), group, row, parameters, stride
                     )
                     findings += [_finding("meaning", group, row, name, EXPECTED, got)] if got else []
-            yield count, findings
+            yield count, findings, sigma
 
 
 def _unlike(

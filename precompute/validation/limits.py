@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from depthvar.datasets.frame import Frame
 from depthvar.precompute.pipeline.fingerprint import kernel_params
+from depthvar.precompute.pipeline.summary import DepthSummary
 
 FLOOR2 = 1e-8  # (δ/t)² of the floor: docs/method.md, step 5
 JUMP = 0.1  # of the nearer depth: a larger step to a neighbour is taken for an edge
@@ -96,10 +97,13 @@ class Contrast:
     """Typical σ (geometric mean, in metres) at edges and elsewhere, and in the far and the near half of each frame."""
 
     def __init__(self) -> None:
+        self.depth = DepthSummary()  # of the frames added
         self._sums = dict.fromkeys(("edge", "smooth", "far", "near"), (0.0, 0))
 
-    def add(self, values: NDArray[np.float32], depth: NDArray[np.float32]) -> None:
+    def add(self, values: NDArray[np.float32], frame: Frame) -> None:
         """Take in one frame: (H, W) σ_Z² in m², and its depth."""
+        self.depth += DepthSummary.of(frame)
+        depth = frame.depth
         usable = np.isfinite(values) & (values > 0) & (depth > 0)
         if not usable.any():
             return

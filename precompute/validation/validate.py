@@ -1,7 +1,7 @@
-"""Is a cache right? Structure, integrity, staleness, and a recomputed sample. Returns findings, prints nothing."""
+"""Is a cache right? Structure, integrity, staleness, and frames recomputed. Returns findings, prints nothing."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from os import PathLike
@@ -17,12 +17,16 @@ from depthvar.datasets.source.description import Description
 from depthvar.precompute.pipeline.lock import is_written, writer_lock
 from depthvar.precompute.pipeline.remove import clear_group, clear_shard
 from depthvar.precompute.pipeline.store import open_existing
+from depthvar.precompute.pipeline.summary import DepthSummary, SigmaSummary
 
 from .against_source import check_contrast, check_frame, check_listing, choose, job_of
 from .finding import OVERWRITE, Finding
 from .integrity import check_bookkeeping, check_done, check_maps, check_reached
 from .limits import Contrast
 from .structure import check_folders, check_group, check_strays, check_unique, list_files
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is counted, how many are done, and how many there are."""
 
 
 @dataclass
@@ -39,6 +43,8 @@ class Report:
         warnings: what is worth a look, and no fault of the cache.
         typical: σ in metres of the frames compared, by kind of pixel: edge, smooth, far, near.
         seed: that drew the frames compared; None: none were drawn.
+        sigma: of every frame decoded.
+        depth: of the frames compared.
     """
 
     cache: str
@@ -50,6 +56,8 @@ class Report:
     warnings: list[Finding] = field(default_factory=list)
     typical: dict[str, float] = field(default_factory=dict)
     seed: int | None = None
+    sigma: SigmaSummary = field(default_factory=SigmaSummary)
+    depth: DepthSummary = field(default_factory=DepthSummary)
 
 
 def depth_folder(cache: str, root: str | PathLike[str] | None = None) -> Path:
@@ -60,8 +68,8 @@ def depth_folder(cache: str, root: str | PathLike[str] | None = None) -> Path:
     """
     if root is None and "://" in cache:
         raise ParameterError(
-            f"{cache}: a cache behind a URL does not say where its depth is: pass --root DIR, or --sample 0 to check "
-            "the cache by itself"
+            f"{cache}: a cache behind a URL does not say where its depth is: pass --root DIR, or --recompute 0 to "
+            "check the cache by itself"
         )
     return Path(root) if root is not None else Path(cache).absolute().parent
 
@@ -70,10 +78,11 @@ def validate(
     cache: str,
     source: DepthSource | Path | None = None,
     *,
-    sample: int = 8,
+    recompute: int = 8,
     seed: int | None = None,
     full: bool = False,
     clear: bool = False,
+    progress: Progress = lambda what, done, total: None,
 ) -> Report:
     """Check a cache against its format, its checksums, and the files that it was computed from.
 
@@ -81,12 +90,13 @@ def validate(
         cache: path or URL.
         source: the depth it was computed from, or the folder that holds it as the cache describes it; None checks
             the cache by itself.
-        sample: how many frames, drawn at random, are computed again and compared; at most one rounding step of
+        recompute: how many frames, drawn at random, are computed again and compared; at most one rounding step of
             ``keepbits`` may lie between (two engines differ in the last digits). Frames whose files look changed
-            are compared besides.
+            are compared too.
         seed: which frames are drawn; None: other ones every time.
         full: hash and compute again every frame.
         clear: zero the digests of shards with findings, so that the next run computes them again.
+        progress: called while groups are read, maps are decoded and frames are compared.
 
     Raises:
         CacheError: there is no cache, or not one of ours, or it cannot be read; or a run is writing it, and ``clear``
@@ -99,11 +109,11 @@ def validate(
     seed = random.randrange(2**32) if seed is None else seed
     if clear:
         with writer_lock(cache):
-            report = _validate(root, cache, source, sample, seed, full)
+            report = _validate(root, cache, source, recompute, seed, full, progress)
             report.cleared = _clear(root, report.findings)
     else:
         with _unwritten(cache) as wrong:
-            report = _validate(root, cache, source, sample, seed, full)
+            report = _validate(root, cache, source, recompute, seed, full, progress)
             wrong += report.findings
     return report
 
@@ -138,7 +148,13 @@ def _clear(root: zarr.Group, findings: list[Finding]) -> int:
 
 
 def _validate(
-    root: zarr.Group, cache: str, source: DepthSource | Path | None, sample: int, seed: int, full: bool
+    root: zarr.Group,
+    cache: str,
+    source: DepthSource | Path | None,
+    recompute: int,
+    seed: int,
+    full: bool,
+    progress: Progress,
 ) -> Report:
     report = Report(cache)
     stored = root.attrs.asdict()
@@ -151,35 +167,40 @@ def _validate(
         return report
     files = list_files(root)  # first: what a run adds meanwhile is no stray file
     report.findings += check_folders(root, attributes, cache)
-    groups = []
-    for name in attributes["groups"]:
-        group, findings = check_group(root, name, attributes["parameters"])
+    groups, names, parameters = [], attributes["groups"], attributes["parameters"]
+    for number, name in enumerate(names, start=1):
+        group, findings = check_group(root, name, parameters)
         report.findings += findings
-        if group is None:
-            continue
-        groups.append(group)
+        groups += [] if group is None else [group]
+        progress("groups read", number, len(names))
+    maps = sum(len(group.keys) for group in groups) * (len(parameters["strides"]) + parameters["with_depth"])
+    for group in groups:
         report.frames += sum(bool(key) for key in group.keys)
         report.findings += check_bookkeeping(group)
-        for chunks, found in check_maps(root[name], group, attributes["parameters"]):
+        for chunks, found, sigma in check_maps(root[group.name], group, parameters):
             report.chunks += chunks
             report.findings += found
+            report.sigma += sigma
+            progress("maps decoded", report.chunks, maps)
         report.findings += check_done(group)
         if source is None:
             report.findings += check_reached(group)
     report.findings += check_unique(groups)
-    strays, report.warnings = check_strays(files, cache, attributes["groups"], groups, attributes["parameters"])
+    strays, report.warnings = check_strays(files, cache, names, groups, parameters)
     report.findings += strays
     if source is None:
         return report
     if isinstance(source, Path):
         source = DepthSource(attributes["dataset"], Description.from_dict(attributes["source"], cache), source)
-    job = job_of(cache, source, attributes["parameters"])
+    job = job_of(cache, source, parameters)
     report.findings += check_listing(source, groups)
     contrast = Contrast()
-    report.seed = seed if sample and not full else None
-    for group, row in choose(source, groups, sample, full, seed):
-        report.recomputed += 1
+    report.seed = seed if recompute and not full else None
+    chosen = choose(source, groups, recompute, full, seed)
+    for group, row in chosen:
         report.findings += check_frame(root[group.name], group, row, job, attributes["fingerprint"], contrast)
-    report.typical = contrast.typical()
+        report.recomputed += 1
+        progress("frames compared", report.recomputed, len(chosen))
+    report.typical, report.depth = contrast.typical(), contrast.depth
     report.warnings += check_contrast(report.typical, report.recomputed)
     return report
