@@ -200,13 +200,31 @@ def test_an_interrupt_does_not_wait_for_the_frames_to_come(tmp_path: Path, monke
         return np.ones((2, 2), np.float32), np.ones((2, 2, 3), np.uint8)
 
     def stop(done: int, total: int) -> None:
-        raise KeyboardInterrupt
+        if done:
+            raise KeyboardInterrupt
 
     monkeypatch.setattr(hospital, "render", render)
-    monkeypatch.setattr(hospital.os, "cpu_count", lambda: 2)
     with pytest.raises(KeyboardInterrupt):
-        hospital._write(tmp_path / "sample", stop, 24, SMALL, INTRINSICS)
-    assert len(rendered) < 24
+        hospital._write(tmp_path / "sample", stop, 24, SMALL, INTRINSICS, threads=2)
+    assert 0 < len(rendered) < 24
+
+
+def test_what_happens_is_said_before_the_first_frame_is_rendered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    happened: list[object] = []
+
+    def render(*given: object) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+        happened.append("rendered")
+        return np.ones((2, 2), np.float32), np.ones((2, 2, 3), np.uint8)
+
+    monkeypatch.setattr(hospital, "render", render)
+    with caplog.at_level("INFO", logger="depthvar"):
+        write_small(tmp_path / "sample", lambda done, total: happened.append((done, total, caplog.messages[0])))
+    said = "rendering the built-in scene, 4 frames of 80×60 (once)"
+    assert happened[0] == (0, 4, said)
+    assert happened[-1] == (4, 4, said)
+    assert happened.count("rendered") == 4
 
 
 def test_other_content_is_refused_and_kept(tmp_path: Path) -> None:

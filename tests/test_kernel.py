@@ -248,12 +248,21 @@ print(sum(stats.cache_hits.values()), sum(stats.cache_misses.values()))
 """
 
 
+SLOW_LOAD = """
+import time
+from numba.core.caching import FunctionCache
+load = FunctionCache.load_overload
+FunctionCache.load_overload = lambda self, *given: (time.sleep(1.5), load(self, *given))[1]  # a busy machine
+"""
+
+
 def test_compiled_once_for_all_processes_and_said_so(tmp_path: Path) -> None:
     first = run_python(COMPILED, NUMBA_CACHE_DIR=str(tmp_path)).splitlines()
     assert first[0].startswith("compiling the CPU kernel for this machine (once, about ")
     assert str(tmp_path) in first[0]
     assert first[1:] == ["0 1"]
     assert run_python(COMPILED, NUMBA_CACHE_DIR=str(tmp_path)) == "1 0"
+    assert run_python(SLOW_LOAD + COMPILED, NUMBA_CACHE_DIR=str(tmp_path)) == "1 0"
 
 
 def test_warm_engine_says_nothing(caplog: pytest.LogCaptureFixture) -> None:

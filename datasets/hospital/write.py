@@ -143,7 +143,7 @@ def _write_frames(
     intrinsics: tuple[float, float, float, float],
     threads: int | None = None,
 ) -> None:
-    _LOG.info("rendering the built-in scene, %d frames of %d×%d", len(SEQUENCES) * frames, size[1], size[0])
+    _LOG.info("rendering the built-in scene, %d frames of %d×%d (once)", len(SEQUENCES) * frames, size[1], size[0])
     hospital = scene()
     with announced("the renderer", 10):
         cast(hospital, (0, 0, 0), (1, 0, 0))

@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 
 DEFAULT_STRIDES = "1,2,3,4,6,8"
 TIMEOUT_HELP = "Time that a worker may take for a shard; then its frames count as failed.  [default: 600]"
-THREADS_HELP = (
-    "Threads of this process, each with a shard of up to 96 MiB in memory.  [default: the CPUs that it may use]"
-)
+THREADS_HELP = "Threads, each with a shard of up to 96 MiB in memory.  [default: the CPUs that may be used]"
 WORKERS_HELP = (
-    "Dask worker processes in place of threads. They take some seconds to start: for many frames, or for --timeout."
+    "Dask worker processes in place of threads: slower to start (each loads Dask, NumPy, Numba and Zarr, some 2 s of "
+    "CPU time), but one that crashes or hangs (--timeout) costs its shard only."
 )
+FRAMES_PER_WORKER = 100  # of 640×480, which threads compute in the 2 s of CPU that one worker process takes to start
 RECOMPUTE_HELP = "Random frames to recompute and compare with the cache; 0: do not open the depth files."
 PART_HELP = "I/N: only every N-th shard, beginning with the I-th (from 1), for N jobs side by side."
 
@@ -113,7 +113,7 @@ def run(ctx: click.Context, /, dry_run: bool, as_json: bool, overwrite: bool, **
         return
     clean_up()
     events = pipeline.run(job, execute, overwrite=overwrite, part=part, limit=options["limit"])
-    facts |= _consume(events)
+    facts |= _consume(events, options["workers"])
     _print(as_json, facts, text.run_text)
     if facts["failed"]:
         ctx.exit(4)
@@ -200,7 +200,7 @@ def demo(folder: Path) -> None:
     click.echo(folder)
 
 
-def _consume(events: "Generator[Outlook | TaskResult]") -> dict[str, Any]:
+def _consume(events: "Generator[Outlook | TaskResult]", workers: int | None) -> dict[str, Any]:
     """Show the progress of a run, and return what became of it."""
     from depthvar.precompute.pipeline.summary import DepthSummary, SigmaSummary
 
@@ -209,6 +209,11 @@ def _consume(events: "Generator[Outlook | TaskResult]") -> dict[str, Any]:
     with closing(events):  # so that Ctrl-C releases the lock before anything else is printed
         outlook: Any = next(events)
         failed = list(outlook.failed)
+        if outlook.compute < FRAMES_PER_WORKER * (workers or 0):
+            logging.getLogger("depthvar").info(
+                "--workers %d: for %d frames threads, the default, are faster: each process takes some 2 s to start",
+                workers, outlook.compute,
+            )  # fmt: skip
         working = time.perf_counter()
         with progress(outlook.compute + outlook.check, "frames done") as advance:
             for result in events:

@@ -68,10 +68,14 @@ def executor(options: Mapping[str, Any]) -> tuple["Execute", str]:
     if workers or scheduler:
         import distributed  # noqa: F401 # now, and not once an interrupt raises an exception
 
-        name = f"{workers} worker processes" if workers else f"the Dask workers of {scheduler}"
-        return on_dask(workers, scheduler, timeout or TIMEOUT), name
+        where = _count(workers, "worker process", "es") if workers else f"the Dask workers of {scheduler}"
+        return on_dask(workers, scheduler, timeout or TIMEOUT), where
     threads = threads or _cpus()
-    return in_threads(threads), f"{threads} threads"
+    return in_threads(threads), _count(threads, "thread", "s")
+
+
+def _count(number: int, name: str, plural: str) -> str:
+    return f"{number} {name}{plural if number > 1 else ''}"
 
 
 def _cpus() -> int:

@@ -95,15 +95,23 @@ def _columns() -> int:
 
 
 @contextmanager
-def progress(total: int, what: str) -> Iterator[Advance]:
-    """Show how far work has come; yields the function to call as it is finished. Without any work, show nothing."""
+def progress(total: int, what: str, every: float | None = None) -> Iterator[Advance]:
+    """Show how far work has come, nothing without any work; yields the function to call as it is finished.
+
+    Args:
+        total: how many there are to do.
+        what: is counted, such as "frames done".
+        every: seconds between two drawings; None: 0.2 on a terminal, 10 elsewhere.
+    """
     if not total:
         yield lambda done, failed=0: None
         return
     shown, ended = _Shown(what, total), threading.Event()
 
+    every = every or (BAR_SECONDS if shown.on_terminal else LINE_SECONDS)
+
     def draw_again() -> None:
-        while not ended.wait(BAR_SECONDS if shown.on_terminal else LINE_SECONDS):
+        while not ended.wait(every):
             shown.draw()
 
     thread = threading.Thread(target=draw_again, name="progress", daemon=True)

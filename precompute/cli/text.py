@@ -156,18 +156,18 @@ def validate_text(facts: Mapping[str, Any]) -> str:
     )
     many = "1 finding" if len(findings) == 1 else f"{len(findings)} findings"
     lines = [head + (many if findings else "nothing wrong")]
-    values = [
-        f"{text} in {facts[name]['frames']} frames"
-        for name, text in (("sigma", sigma_text(facts["sigma"])), ("depth", depth_text(facts["depth"])))
-        if text
-    ]
-    lines += ["; ".join(values)] if values else []
     lines += [
         f"  {level}{finding['check']}: {finding['where']}: expected {finding['expected']}, got {finding['got']}; "
         f"repair: {finding['repair']}"
         for level, found in (("", findings), ("warning: ", facts["warnings"]))
         for finding in found
     ]
+    values = [
+        f"{text} in {facts[name]['frames']} frames"
+        for name, text in (("sigma", sigma_text(facts["sigma"])), ("depth", depth_text(facts["depth"])))
+        if text
+    ]
+    lines += ["; ".join(values)] if values else []
     if facts["cleared"]:
         lines.append(f"cleared {facts['cleared']} shards or groups: the next `precompute run` recomputes them")
     return "\n".join(lines)
