@@ -24,6 +24,8 @@ def sample_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ran = subprocess.run(command, cwd=folder, env=clean_environment(), capture_output=True, text=True, check=True)
     assert "using the built-in sample scene, data/hospital-sample" in ran.stderr
     assert "48 frames computed, 0 unchanged, 0 failed, of 48" in ran.stdout
+    (folder / "stdout").write_text(ran.stdout)
+    (folder / "stderr").write_text(ran.stderr)
     return folder
 
 
@@ -37,6 +39,28 @@ def blocks(text: str, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
 
 
+def test_the_first_command_prints_what_the_readme_shows(sample_run: Path) -> None:
+    (shown,) = re.findall(r"<!-- output -->\n```text\n(.*?)```", README, re.DOTALL)
+    lines = shown.splitlines()
+    assert timeless("\n".join(lines[2:]) + "\n") == timeless((sample_run / "stdout").read_text())
+    plain = [re.sub(r" \[#+\]", "", line) for line in lines[:2]]  # stderr is no terminal here
+    printed = timeless((sample_run / "stderr").read_text()).splitlines()
+    assert [line for line in printed if "48/48" in line] == [timeless(line) for line in plain]
+
+
+def timeless(text: str) -> str:
+    """Return text without what the speed of the machine decides."""
+    return re.sub(r"[\d.]+( s|/s| frames/s)\b", r"…\1", text)
+
+
+def test_the_first_command_says_at_once_what_it_does(sample_run: Path) -> None:
+    lines = (sample_run / "stderr").read_text().splitlines()
+    assert lines[0].startswith("no --root and no $DEPTHVAR_DATA: using the built-in sample scene, data/hospital-sample")
+    assert lines[1] == "rendering the built-in scene, 48 frames of 640×480 (once)"
+    assert [line for line in lines[2:] if not line.startswith("compiling ")][0] == "frames rendered 0/48"
+
+
+@pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")  # on machines with fewer cores
 def test_the_python_of_the_readme_runs(sample_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import numpy as np
 
@@ -139,5 +163,13 @@ def test_links_lead_somewhere() -> None:
 
 def test_the_two_commands_are_on_the_first_screen() -> None:
     first_screen = README.splitlines()[:30]
-    assert "pip install -e . && precompute run --dataset hospital" in first_screen
-    assert "pip install -e '.[dev]' && pytest" in first_screen
+    for command in ("pip install -e . && precompute run --dataset hospital", "pip install -e '.[dev]' && pytest"):
+        assert command in first_screen
+        assert f"{command}\n" in blocks(README, "sh")
+
+
+def test_the_clone_and_a_small_torch_come_before_the_first_command() -> None:
+    first, second, *_ = blocks(README, "sh")
+    assert re.match(r"git clone .* && cd depthvar\b", first)
+    assert "pip install torch --index-url https://download.pytorch.org/whl/cpu\n" in first
+    assert second.startswith("pip install -e .")

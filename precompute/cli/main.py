@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 
 DEFAULT_STRIDES = "1,2,3,4,6,8"
 TIMEOUT_HELP = "Time that a worker may take for a shard; then its frames count as failed.  [default: 600]"
-THREADS_HELP = "Threads, each with a shard of up to 96 MiB in memory.  [default: the CPUs that may be used]"
+THREADS_HELP = "Threads, each with a shard of up to 96 MiB in memory.  [default: the CPUs that this process may use]"
 WORKERS_HELP = (
-    "Dask worker processes in place of threads: slower to start (each loads Dask, NumPy, Numba and Zarr, some 2 s of "
-    "CPU time), but one that crashes or hangs (--timeout) costs its shard only."
+    "Dask worker processes instead of threads. Each takes some 2 s of CPU time to start (Dask, NumPy, Numba, Zarr); "
+    "one that crashes or hangs costs only its shard."
 )
 FRAMES_PER_WORKER = 100  # of 640×480, which threads compute in the 2 s of CPU that one worker process takes to start
 RECOMPUTE_HELP = "Random frames to recompute and compare with the cache; 0: do not open the depth files."
@@ -56,19 +56,19 @@ def main() -> None:
 
 @main.command()
 @click.option("--dataset", required=True, help="A name from `precompute datasets`, or a description (.toml).")
-@click.option("--root", type=click.Path(path_type=Path), help="Folder of the data; else $DEPTHVAR_DATA/<dataset>.")
+@click.option("--root", metavar="DIR", type=click.Path(path_type=Path), help="Folder of the data; else $DEPTHVAR_DATA/<dataset>.")
 @click.option("--out", help="Cache to write: a folder or a URL; else sigma_Z2.zarr in the root.")
-@click.option("--estimator", metavar="NAME", default="range", help="range; or difference, without the next four.")
+@click.option("--estimator", metavar="NAME", default="range", help="range, or difference (without the next four).")
 @click.option("--window", type=int, help="Pixels across the local window: 3, 5 or 7.  [default: 5]")
 @click.option("--lambda-prior", type=float, help="Weight of the pixel footprint, 0 or more.  [default: 0.5]")
 @click.option("--alpha-clamp", type=float, help="Cap of δ as a part of the distance, in (0, 1].  [default: 0.3]")
 @click.option("--compat", type=click.Choice(["pi3"]), help="Reproduce the original kernel, faults included.")
 @click.option("--strides", default=DEFAULT_STRIDES, help="Levels to store; 1 is always stored.")
 @click.option("--max-depth", type=float, help="Metres beyond which depth is far; else the data set's; inf: none.")
-@click.option("--intrinsics", help="fx,fy,cx,cy in pixels, in place of the data set's.")
-@click.option("--units-per-metre", type=float, help="Stored units in a metre, in place of the data set's.")
+@click.option("--intrinsics", help="fx,fy,cx,cy in pixels, instead of the data set's.")
+@click.option("--units-per-metre", type=float, help="Stored units in a metre, instead of the data set's.")
 @click.option("--pattern", help="Depth files below the root, such as '{sequence}/depth/{frame}.png'.")
-@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", help="What computes σ².")
+@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", help="cuda: torch, on a GPU.")
 @click.option("--threads", type=click.IntRange(1), help=THREADS_HELP)
 @click.option("--workers", type=click.IntRange(1), help=WORKERS_HELP)
 @click.option("--scheduler", metavar="ADDRESS", help="Run on the workers of this Dask scheduler.")
@@ -87,9 +87,9 @@ def main() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_context
 def run(ctx: click.Context, /, dry_run: bool, as_json: bool, overwrite: bool, **options: Any) -> None:
-    """Compute σ_Z² of every frame of a data set, and write it to a Zarr cache.
+    """Compute σ_Z² of a data set into a Zarr cache.
 
-    A run that was interrupted goes on where it stopped; frames that are done and unchanged cost nothing.
+    A run that was interrupted goes on where it stopped. Frames that are done and unchanged are not read again.
 
     \b
     Example:
@@ -121,7 +121,7 @@ def run(ctx: click.Context, /, dry_run: bool, as_json: bool, overwrite: bool, **
 
 @main.command()
 @click.argument("cache", callback=lambda context, parameter, text: parse_cache(text))
-@click.option("--root", type=click.Path(path_type=Path), help="Folder of the depth; else the one that holds CACHE.")
+@click.option("--root", metavar="DIR", type=click.Path(path_type=Path), help="Folder of the depth; else the one that holds CACHE.")
 @click.option("--recompute", type=click.IntRange(0), default=8, help=RECOMPUTE_HELP)
 @click.option("--seed", type=int, help="Which frames those are.  [default: other ones every time]")
 @click.option("--full", is_flag=True, help="Hash and recompute every frame.")
@@ -138,7 +138,9 @@ def validate(
     clear: bool,
     as_json: bool,
 ) -> None:
-    """Check a cache: structure, checksums of every chunk, values, staleness, and some frames recomputed.
+    """Check a cache, and some frames against their depth.
+
+    Structure, the checksum of every chunk, values, files that changed since, and frames recomputed.
 
     Ends with 3 where something is wrong, and names for each finding the frame, what was expected, what was found and
     the command that repairs it. Warnings are worth a look, and end with 0.
@@ -165,7 +167,9 @@ def validate(
 @click.argument("cache", callback=lambda context, parameter, text: parse_cache(text))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def info(cache: str, as_json: bool) -> None:
-    """Show what a cache holds: data set, parameters, progress, sizes.
+    """Show what a cache holds.
+
+    Data set, parameters, frames done, size, and the range of σ in a few frames.
 
     \b
     Example:
@@ -179,7 +183,10 @@ def info(cache: str, as_json: bool) -> None:
 
 @main.command()
 def datasets() -> None:
-    """List every data set that --dataset takes, its layout, and where to get it."""
+    """List the data sets that --dataset knows.
+
+    Each with its layout, and where to get it.
+    """
     from depthvar.datasets.source.description import builtin_descriptions
 
     from . import text
@@ -188,9 +195,11 @@ def datasets() -> None:
 
 
 @main.command()
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 def demo(folder: Path) -> None:
-    """Write the built-in hospital scene to FOLDER, in TartanAir's own file layout.
+    """Write the built-in hospital scene to DIR.
+
+    48 ray-cast frames of 640×480, in the file layout of TartanAir.
 
     \b
     Example:
