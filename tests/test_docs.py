@@ -57,7 +57,7 @@ def test_the_first_command_says_at_once_what_it_does(sample_run: Path) -> None:
     lines = (sample_run / "stderr").read_text().splitlines()
     assert lines[0].startswith("no --root and no $DEPTHVAR_DATA: using the built-in sample scene, data/hospital-sample")
     assert lines[1] == "rendering the built-in scene, 48 frames of 640×480 (once)"
-    assert [line for line in lines[2:] if not line.startswith("compiling ")][0] == "frames rendered 0/48"
+    assert next(line for line in lines[2:] if not line.startswith("compiling ")) == "frames rendered 0/48"
 
 
 @pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")  # on machines with fewer cores

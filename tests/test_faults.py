@@ -69,7 +69,9 @@ class Data:
 
 def check_error(stderr: str, message: str) -> None:
     lines = [
-        line for line in stderr.splitlines() if not re.search(r"frames done \d+/\d+|compiling the CPU kernel", line)
+        line
+        for line in stderr.splitlines()
+        if not re.search(r"frames done \d+/\d+|compiling the CPU kernel|threads, the default", line)
     ]
     assert len(lines) == 1, stderr
     assert re.search(f"^error: .*(?:{message})", lines[0]), lines[0]

@@ -56,7 +56,9 @@ def main() -> None:
 
 @main.command()
 @click.option("--dataset", required=True, help="A name from `precompute datasets`, or a description (.toml).")
-@click.option("--root", metavar="DIR", type=click.Path(path_type=Path), help="Folder of the data; else $DEPTHVAR_DATA/<dataset>.")
+@click.option(
+    "--root", metavar="DIR", type=click.Path(path_type=Path), help="Folder of the data; else $DEPTHVAR_DATA/<dataset>."
+)
 @click.option("--out", help="Cache to write: a folder or a URL; else sigma_Z2.zarr in the root.")
 @click.option("--estimator", metavar="NAME", default="range", help="range, or difference (without the next four).")
 @click.option("--window", type=int, help="Pixels across the local window: 3, 5 or 7.  [default: 5]")
@@ -121,7 +123,9 @@ def run(ctx: click.Context, /, dry_run: bool, as_json: bool, overwrite: bool, **
 
 @main.command()
 @click.argument("cache", callback=lambda context, parameter, text: parse_cache(text))
-@click.option("--root", metavar="DIR", type=click.Path(path_type=Path), help="Folder of the depth; else the one that holds CACHE.")
+@click.option(
+    "--root", metavar="DIR", type=click.Path(path_type=Path), help="Folder of the depth; else the one that holds CACHE."
+)
 @click.option("--recompute", type=click.IntRange(0), default=8, help=RECOMPUTE_HELP)
 @click.option("--seed", type=int, help="Which frames those are.  [default: other ones every time]")
 @click.option("--full", is_flag=True, help="Hash and recompute every frame.")
