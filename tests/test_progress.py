@@ -4,6 +4,7 @@ import io
 import logging
 import re
 import sys
+from typing import Any
 
 import pytest
 
@@ -19,9 +20,12 @@ from depthvar.precompute.cli.progress import LogHandler, human_seconds, progress
         ((12, 48, 3, 6.0), "frames done 12/48, 2.0/s, 18 s left, 3 failed"),
         ((48, 48, 0, 6.0), "frames done 48/48, 8.0/s"),
         ((10, 100_000, 0, 10.0), "frames done 10/100000, 1.0/s, 27 h 46 min left"),
+        ((12, 48, 0, 6.0, 10.0), "frames done 12/48, 2.0/s, 8 s left"),  # 10 s after the twelfth
+        ((12, 48, 0, 6.0, 60.0), "frames done 12/48, 2.0/s"),  # longer than expected
+        ((48, 48, 0, 6.0, 60.0), "frames done 48/48, 8.0/s"),
     ],
 )
-def test_a_line_has_count_rate_time_left_and_failures(counts: tuple[int, int, int, float], line: str) -> None:
+def test_a_line_has_count_rate_time_left_and_failures(counts: tuple[Any, ...], line: str) -> None:
     assert progress_line("frames done", *counts) == line
 
 
@@ -36,7 +40,7 @@ def test_times(seconds: float, text: str) -> None:
 @pytest.mark.parametrize("columns", [0, 1, 10, 30, 60, 80, 200])
 @pytest.mark.parametrize("done", [0, 1, 24, 48])
 def test_a_bar_fits_into_its_terminal(columns: int, done: int) -> None:
-    line = progress_line("frames done", done, 48, 2, 7.0, columns)
+    line = progress_line("frames done", done, 48, 2, 7.0, 0.5, columns)
     assert len(line) <= max(columns - 1, 0)
     if columns >= 80:
         (bar,) = re.findall(r"\[(#*)(-*)\]", line)

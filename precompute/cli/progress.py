@@ -28,7 +28,9 @@ class Advance(Protocol):
     def __call__(self, done: int, failed: int = 0) -> None: ...
 
 
-def progress_line(what: str, done: int, total: int, failed: int, seconds: float, columns: int | None = None) -> str:
+def progress_line(
+    what: str, done: int, total: int, failed: int, seconds: float, since: float = 0.0, columns: int | None = None
+) -> str:
     """Return how far work has come: count, rate, time left, failures.
 
     Args:
@@ -36,15 +38,17 @@ def progress_line(what: str, done: int, total: int, failed: int, seconds: float,
         done: how many, failed ones too.
         total: how many there are.
         failed: how many have failed.
-        seconds: since the work began.
+        seconds: from the beginning of the work until something was last finished.
+        since: seconds that have passed since then. The time left counts down in them; when it is over, it is unknown.
         columns: of the terminal, for a line with a bar; None: a plain line.
     """
     rate = done / max(seconds, 1e-9)
     parts = [f"{done}/{total}"]
     if done:
         parts.append(f"{rate:.1f}/s")
-        if done < total:
-            parts.append(f"{human_seconds((total - done) / rate)} left")
+        left = (total - done) / rate - since
+        if left > 0:
+            parts.append(f"{human_seconds(left)} left")
     if failed:
         parts.append(f"{failed} failed")
     text = ", ".join(parts)
@@ -72,17 +76,17 @@ class _Shown:
 
     def __init__(self, what: str, total: int) -> None:
         self.what, self.total, self.done, self.failed = what, total, 0, 0
-        self.began = time.monotonic()
+        self.began = self.finished = time.monotonic()
         self.on_terminal = sys.stderr.isatty()
 
     def advance(self, done: int, failed: int = 0) -> None:
-        self.done, self.failed = self.done + done, self.failed + failed
+        self.done, self.failed, self.finished = self.done + done, self.failed + failed, time.monotonic()
 
     def draw(self, end: str = "") -> None:
         with self.lock:
             columns = _columns() if self.on_terminal else None
-            seconds = time.monotonic() - self.began
-            line = progress_line(self.what, self.done, self.total, self.failed, seconds, columns)
+            seconds, since = self.finished - self.began, time.monotonic() - self.finished
+            line = progress_line(self.what, self.done, self.total, self.failed, seconds, since, columns)
             sys.stderr.write(f"{CLEAR}{line}{end}" if self.on_terminal else f"{line}\n")
             sys.stderr.flush()
 
