@@ -23,17 +23,18 @@ WORK = """\
 A run uses threads of one process, by default as many as there are CPUs that it may use (affinity mask and the quota of
 its container). Each thread holds one shard, at most 96 MiB of maps: `--threads N` bounds both.
 
-`--workers N` uses Dask worker processes instead. Each takes some 2 s of CPU time before its first frame, to load Dask,
-NumPy, Numba and Zarr: as long as a thread takes for some 100 frames of 640×480. Threads lose little to Python's lock,
-since reading, the kernel and compression release it. Measured on two cores, in seconds of CPU time:
+`--workers N` uses Dask worker processes instead. They are not faster on one machine: reading, the kernel and compression
+release Python's lock, so threads use all CPUs too; and each worker takes some 2 s of CPU time before its first frame, to
+load Dask, NumPy, Numba and Zarr (a thread computes some 100 frames of 640×480 in that), and more for Dask's own work all
+along. Measured on two cores that others used too, so in seconds of CPU time, with frames of 640×480 as `.npy`:
 
 | frames | `--threads 2` | `--workers 2` |
 |---|---|---|
-| 48 | 3.5 | 11.3 |
-| 480 | 13.6 | 32.5 |
+| 48 | 3.7 | 10.1 |
+| 480 | 12.7 | 31.3 |
 
-So workers are not for speed on one machine: they are for files or a file system that may crash or hang a process. Such
-a shard is given up (`--timeout`), and the run goes on.
+Workers are for files or a file system that may crash or hang a process: the shard in work then is given up (after
+`--timeout`, if it hangs), and the run goes on.
 
 `--scheduler ADDRESS` runs on the workers of a Dask cluster. `--part I/N` needs no Dask: N jobs, on machines that see
 the same files, do one part each, and may start at any time. In a Slurm array: `--part $SLURM_ARRAY_TASK_ID/16`.
