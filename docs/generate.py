@@ -23,10 +23,11 @@ WORK = """\
 A run uses threads of one process, by default as many as there are CPUs that it may use (affinity mask and the quota of
 its container). Each thread holds one shard, at most 96 MiB of maps: `--threads N` bounds both.
 
-`--workers N` uses Dask worker processes instead. They are not faster on one machine: reading, the kernel and compression
-release Python's lock, so threads use all CPUs too; and each worker takes some 2 s of CPU time before its first frame, to
-load Dask, NumPy, Numba and Zarr (a thread computes some 100 frames of 640×480 in that), and more for Dask's own work all
-along. Measured on two cores that others used too, so in seconds of CPU time, with frames of 640×480 as `.npy`:
+`--workers N` uses Dask worker processes instead. They are not faster on one machine: reading, the kernel and
+compression release Python's lock, so threads use all CPUs too; and each worker takes some 2 s of CPU time before its
+first frame, to load Dask, NumPy, Numba and Zarr (a thread computes some 100 frames of 640×480 in that), and more for
+Dask's own work all along. Measured with frames of 640×480 as `.npy`, in seconds of CPU time, since others used the two
+cores as well:
 
 | frames | `--threads 2` | `--workers 2` |
 |---|---|---|

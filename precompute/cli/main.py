@@ -5,13 +5,11 @@ Heavy imports are inside the commands, so that ``precompute --help`` answers at 
 
 import json
 import logging
-import time
 import warnings
-from collections.abc import Callable, Generator, Iterable
-from contextlib import closing
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -20,11 +18,7 @@ from depthvar.datasets.errors import hide_credentials, one_line
 from .errors import Commands
 from .interrupt import clean_up
 from .options import choose_data, executor, make_job, parse_cache, parse_part, write_demo
-from .progress import LogHandler, progress, steps
-
-if TYPE_CHECKING:
-    from depthvar.precompute.pipeline.run import Outlook
-    from depthvar.precompute.pipeline.worker import TaskResult
+from .progress import LogHandler, steps
 
 DEFAULT_STRIDES = "1,2,3,4,6,8"
 TIMEOUT_HELP = "Time that a worker may take for a shard; then its frames count as failed.  [default: 600]"
@@ -33,7 +27,6 @@ WORKERS_HELP = (
     "Dask worker processes instead of threads. Each takes some 2 s of CPU time to start (Dask, NumPy, Numba, Zarr); "
     "one that crashes or hangs costs only its shard."
 )
-FRAMES_PER_WORKER = 100  # of 640×480, which threads compute in the 2 s of CPU that one worker process takes to start
 RECOMPUTE_HELP = "Random frames to recompute and compare with the cache; 0: do not open the depth files."
 PART_HELP = "I/N: only every N-th shard, beginning with the I-th (from 1), for N jobs side by side."
 
@@ -104,18 +97,19 @@ def run(ctx: click.Context, /, dry_run: bool, as_json: bool, overwrite: bool, **
     from depthvar.precompute.pipeline import run as pipeline
 
     from . import text
+    from .follow import failures, follow
 
     job = make_job(options, demo=demo, dry_run=dry_run)
     facts = {"dataset": job.source.name, "cache": job.cache, "part": options["part"], "runs_in": where}
     if dry_run:
         plan = pipeline.plan_run(job, overwrite=overwrite)
         outlook = pipeline.make_outlook(plan, pipeline.choose(plan, part, options["limit"]), job, part)
-        facts |= asdict(outlook) | {"failed": _failures(outlook.failed)}
+        facts |= asdict(outlook) | {"failed": failures(outlook.failed)}
         _print(as_json, facts, text.dry_run_text)
         return
     clean_up()
     events = pipeline.run(job, execute, overwrite=overwrite, part=part, limit=options["limit"])
-    facts |= _consume(events, options["workers"])
+    facts |= follow(events, options["workers"])
     _print(as_json, facts, text.run_text)
     if facts["failed"]:
         ctx.exit(4)
@@ -211,48 +205,6 @@ def demo(folder: Path) -> None:
     """
     write_demo(folder)
     click.echo(folder)
-
-
-def _consume(events: "Generator[Outlook | TaskResult]", workers: int | None) -> dict[str, Any]:
-    """Show the progress of a run, and return what became of it."""
-    from depthvar.precompute.pipeline.summary import DepthSummary, SigmaSummary
-
-    began = time.perf_counter()
-    computed, checked, depth, sigma = 0, 0, DepthSummary(), SigmaSummary()
-    with closing(events):  # so that Ctrl-C releases the lock before anything else is printed
-        outlook: Any = next(events)
-        failed = list(outlook.failed)
-        if outlook.compute < FRAMES_PER_WORKER * (workers or 0):
-            logging.getLogger("depthvar").info(
-                "--workers %d: for %d frames threads, the default, are faster: each process takes some 2 s to start",
-                workers, outlook.compute,
-            )  # fmt: skip
-        working = time.perf_counter()
-        with progress(outlook.compute + outlook.check, "frames done") as advance:
-            for result in events:
-                done: Any = result
-                computed, checked = computed + done.computed, checked + done.checked
-                depth, sigma = depth + done.depth, sigma + done.sigma
-                failed += done.failed
-                advance(done.computed + done.checked + len(done.failed), len(done.failed))
-    ended = time.perf_counter()
-    unchanged = outlook.done + checked
-    return {
-        "total": outlook.total,
-        "frames": outlook.frames,
-        "computed": computed,
-        "unchanged": unchanged,
-        "failed": _failures(failed),
-        "left": outlook.frames - computed - unchanged - len(failed),
-        "seconds": round(ended - began, 3),
-        "frames_per_second": round(computed / (ended - working), 2),
-        "depth": depth.to_json(),
-        "sigma": sigma.to_json(),
-    }
-
-
-def _failures(failed: Iterable[tuple[str, str]]) -> list[dict[str, str]]:
-    return [{"key": key, "error": message} for key, message in failed]
 
 
 def _print(as_json: bool, facts: dict[str, Any], text: Callable[[dict[str, Any]], str]) -> None:
