@@ -140,7 +140,7 @@ def test_a_sample_has_tartanairs_layout_and_is_the_same_every_time(tmp_path: Pat
     calls: list[tuple[int, int]] = []
     write_small(tmp_path / "deep" / "one", lambda done, total: calls.append((done, total)))
     write_small(tmp_path / "two")
-    assert calls == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    assert calls == [(0, 4), (1, 4), (2, 4), (3, 4), (4, 4)]
     assert files(tmp_path / "deep" / "one") == files(tmp_path / "two")
     assert [p.name for p in (tmp_path / "deep").iterdir()] == ["one"]
     assert sorted(files(tmp_path / "two")) == sorted(

@@ -46,9 +46,10 @@ def write_demo(folder: Path, threads: int | None = None) -> None:
     """Write the built-in scene, with its progress on stderr; a finished one is left as it is."""
     from depthvar.datasets.hospital.write import write_sample
 
+    threads = threads or _cpus()
     clean_up()
     with steps() as report:
-        write_sample(folder, lambda done, total: report("frames rendered", done, total), threads=threads or _cpus())
+        write_sample(folder, lambda done, total: report("frames rendered", done, total), threads=threads)
 
 
 def executor(options: Mapping[str, Any]) -> tuple["Execute", str]:
