@@ -10,7 +10,6 @@ The first two use the command line, so that any version can be measured next to 
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 import torch
 import torch.nn.functional as F
 from matplotlib.figure import Figure
@@ -78,7 +79,7 @@ def masked_l1(pred: Tensor, target: Tensor, valid: Tensor) -> Tensor:
 
 LOSSES: dict[str, Loss] = {
     "l1": lambda pred, target, sigma2, valid: masked_l1(pred, target, valid),
-    "inverse_depth": lambda pred, target, sigma2, valid: inverse_depth_l1(pred, target, valid),
+    "inverse_depth_l1": lambda pred, target, sigma2, valid: inverse_depth_l1(pred, target, valid),
     "weighted_l1": weighted_l1,
     "laplace_nll": laplace_nll,
 }
@@ -90,7 +91,7 @@ def supervision(batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def components(pred: Tensor, batch: Batch) -> dict[str, Tensor]:
-    """Return what to watch beside the loss: the plain error in metres, and apart on smooth and on edge pixels."""
+    """Return what to watch next to the loss: the plain error in metres, and apart on smooth and on edge pixels."""
     target, sigma2, valid = supervision(batch)
     smooth = sigma2 < (SMOOTH * target) ** 2
     sigma = torch.where(valid, sigma2, 0.0).sqrt()
@@ -123,6 +124,8 @@ def open_data(
     if sigma == "cache":
         _ = cache.params  # opens it here, where an error is one line and no worker's traceback
     online = functools.partial(sigma_z2, max_depth=source.max_depth)
+    if sigma == "online":
+        online(np.ones((1, 1), np.float32), (1, 1, 0, 0))  # loads the compiled kernel, which forked workers inherit
     make = functools.partial(CachedDepthDataset, source, cache if sigma == "cache" else online, size=size)
     held_out = range(0, len(source), HELD_OUT)
     trained = [index for index in range(len(source)) if index not in held_out]

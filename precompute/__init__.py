@@ -1,7 +1,9 @@
-"""The kernel and the pipeline that runs it over a data set. Public names are loaded when first used (PEP 562)."""
+"""The kernel and the pipeline that runs it over a data set. Public names are loaded when first used (PEP 562).
 
-from typing import TYPE_CHECKING, Any
+Imports nothing: this is what the `precompute` command runs before it can deal with Ctrl-C (cli/interrupt.py).
+"""
 
+TYPE_CHECKING = False  # for type checkers it is True
 if TYPE_CHECKING:
     from .kernel.api import KernelParams, sigma_z2
     from .loader_check.check import check_loader
@@ -11,7 +13,7 @@ _LAZY = {"KernelParams": "kernel.api", "check_loader": "loader_check.check", "si
 __all__ = ["KernelParams", "check_loader", "sigma_z2"]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module

@@ -36,27 +36,25 @@ def depthvar_check_loader() -> Callable[..., None]:
 
 @pytest.fixture(scope="session")
 def depthvar_check_cache() -> Callable[..., None]:
-    """``depthvar_check_cache(path, root=None, sample=8, full=False)`` fails with what ``precompute validate`` finds.
+    """``depthvar_check_cache(path, root=None, recompute=8, full=False)`` fails with what ``precompute validate`` finds.
 
-    ``root`` is the folder of the depth; by default the one that holds the cache. ``sample`` frames are computed again,
-    or every frame (``full``); with ``sample=0`` the cache is checked by itself, without its depth.
+    ``root`` is the folder of the depth; by default the one that holds the cache. ``recompute`` random frames are
+    recomputed, or every frame (``full``); with ``recompute=0`` the cache is checked by itself, without its depth.
     """
 
     def check(
-        path: str | PathLike[str], root: str | PathLike[str] | None = None, *, sample: int = 8, full: bool = False
+        path: str | PathLike[str], root: str | PathLike[str] | None = None, *, recompute: int = 8, full: bool = False
     ) -> None:
-        from dataclasses import asdict
-
         from depthvar.datasets.errors import DepthVarError
 
-        from .cli.text import validate_text
+        from .cli.text import validate_facts, validate_text
         from .validation.validate import validate
 
         try:
-            found = validate(path, root, recompute=sample, full=full)
+            found = validate(path, root, recompute=recompute, full=full)
         except DepthVarError as error:
             pytest.fail(str(error), pytrace=False)
         if found.findings:
-            pytest.fail(validate_text(asdict(found)), pytrace=False)
+            pytest.fail(validate_text(validate_facts(found)), pytrace=False)
 
     return check

@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,7 +26,6 @@ from depthvar.datasets.cache.sigma_cache import SigmaCache
 from depthvar.datasets.frame import Frame
 from depthvar.datasets.source.depth_source import DepthSource
 from depthvar.precompute.cli.main import main
-from depthvar.precompute.cli.progress import progress
 
 # Started by a job in the background, a process ignores Ctrl-C unless it says otherwise.
 HEEDING = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
@@ -62,10 +62,12 @@ def facts_of(result: Result, exit_code: int = 0) -> dict[str, Any]:
 
 
 def error_of(result: Result) -> str:
-    """Return the one line that an error is, or fail."""
+    """Return the one line that an error is, or fail; lines of the progress until then do not count."""
     assert result.stdout == ""
-    assert re.fullmatch(r"error: .*\n", result.stderr), result.stderr
-    return result.stderr
+    lines = [line for line in result.stderr.splitlines() if not re.match(r"(groups|maps|frames) \w+ \d+/\d+", line)]
+    assert len(lines) == 1, result.stderr
+    assert lines[0].startswith("error: "), result.stderr
+    return lines[0]
 
 
 def tree(root: Path) -> dict[str, tuple[int, bytes]]:
@@ -129,9 +131,9 @@ def test_run_info_and_validate_as_json(tiny: TinyData) -> None:
     assert 0 < info["bytes_per_pixel_stride_1"] < info["bytes_per_pixel"]
     report = facts_of(cli("validate", cache, "--json"))
     assert (report["frames"], report["chunks"], report["recomputed"], report["findings"]) == (8, 16, 8, [])
-    assert facts_of(cli("validate", cache, "--json", "--sample", "3"))["recomputed"] >= 3
+    assert facts_of(cli("validate", cache, "--json", "--recompute", "3"))["recomputed"] >= 3
     assert facts_of(cli("validate", cache, "--json", "--full"))["recomputed"] == 8
-    assert facts_of(cli("validate", cache, "--json", "--sample", "0"))["recomputed"] == 0
+    assert facts_of(cli("validate", cache, "--json", "--recompute", "0"))["recomputed"] == 0
 
 
 def test_run_info_and_validate_as_text(tiny: TinyData) -> None:
@@ -140,7 +142,7 @@ def test_run_info_and_validate_as_text(tiny: TinyData) -> None:
     assert ran.exit_code == 0
     assert re.match(r"tiny: 8 frames computed, 0 unchanged, 0 failed, of 8; .* frames/s\n", ran.stdout)
     assert "precompute info" in ran.stdout
-    assert re.search(r"^σ² 8/8 frames, .* frames/s$", ran.stderr, re.MULTILINE)
+    assert re.search(r"^frames done 8/8, [\d.]+/s$", ran.stderr, re.MULTILINE)
     info = cli("info", cache)
     assert (info.exit_code, info.stderr) == (0, "")
     for line in (
@@ -153,8 +155,8 @@ def test_run_info_and_validate_as_text(tiny: TinyData) -> None:
     ):
         assert re.search(line, info.stdout, re.MULTILINE), line
     good = cli("validate", cache)
-    assert (good.exit_code, good.stderr) == (0, "")
-    assert good.stdout.endswith("8 frames, 16 chunks decoded, 8 frames computed again: nothing wrong\n")
+    assert good.exit_code == 0
+    assert "8 frames, 16 chunks decoded, 8 frames recomputed: nothing wrong\n" in good.stdout
 
 
 def test_validate_names_what_is_wrong_and_clear_with_run_mends_it(tiny: TinyData) -> None:
@@ -193,12 +195,12 @@ def test_validate_of_a_cache_elsewhere_takes_the_root(tiny: TinyData, tmp_path: 
     assert run(tiny, "--out", cache).exit_code == 0
     result = cli("validate", cache)
     assert result.exit_code == 0
-    assert "0 frames computed again: nothing wrong" in result.stdout
+    assert "0 frames recomputed: nothing wrong" in result.stdout
     assert f"no frame of the cache in {cache.parent} (expected files such as a/P0/depth/000.npy)" in result.stdout
-    assert result.stdout.rstrip().endswith("not compared with depth; repair: pass the folder of the depth as --root")
+    assert "not compared with depth; repair: pass the folder of the depth as --root" in result.stdout
     result = cli("validate", cache, "--root", tiny.root)
     assert result.exit_code == 0
-    assert "8 frames computed again: nothing wrong" in result.stdout
+    assert "8 frames recomputed: nothing wrong" in result.stdout
     assert "warning" not in result.stdout
     refused = cli("validate", cache, "--root", tmp_path)
     assert refused.exit_code == 1
@@ -248,7 +250,9 @@ def test_dry_run_writes_nothing_at_all(tiny: TinyData, tmp_path: Path) -> None:
     before = tree(tmp_path)
     result = run(tiny, "--dry-run")
     assert result.exit_code == 0
-    assert "would compute 8 frames, check 0, leave 0 as they are (2 shards)" in result.stdout
+    assert re.search(
+        r"would compute 8 frames, check 0, leave 0 as they are \(2 shards, in \d+ threads?\)", result.stdout
+    )
     assert "are free" in result.stdout
     assert facts_of(run(tiny, "--dry-run", "--json", "--out", tmp_path / "x/y.zarr"))["compute"] == 8
     assert tree(tmp_path) == before
@@ -275,7 +279,7 @@ def test_three_parts_in_three_processes_give_the_cache_of_one_run(tiny: TinyData
     cache = tmp_path / "parts.zarr"
     options = ["run", "--dataset", str(tiny.toml), "--strides", "1,2", "--out", str(cache), "--json"]
     parts = [
-        subprocess.Popen([*COMMAND, *options, "--shard", f"{index}/3"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        subprocess.Popen([*COMMAND, *options, "--part", f"{index}/3"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         for index in (1, 2, 3)
     ]
     outputs = [part.communicate() for part in parts]
@@ -284,6 +288,97 @@ def test_three_parts_in_three_processes_give_the_cache_of_one_run(tiny: TinyData
     assert run(tiny).exit_code == 0
     assert maps(cache) == maps(tiny.root / "sigma_Z2.zarr")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["parts.zarr", "tiny"]  # no lock is left
+
+
+def test_a_part_reports_its_own_frames(tiny: TinyData) -> None:
+    more_sequences(tiny, 2, 24, 32)
+    parts = [facts_of(run(tiny, "--part", f"{index}/2", "--json")) for index in (1, 2)]  # 5 and 1, 3 and 1 frames
+    assert [(part["part"], part["total"], part["frames"], part["computed"], part["left"]) for part in parts] == [
+        ("1/2", 10, 6, 6, 0), ("2/2", 10, 4, 4, 0),
+    ]  # fmt: skip
+    age(tiny.root)
+    run(tiny)  # hashes the files, which look changed
+    first = run(tiny, "--part", "1/2").stdout
+    assert first.startswith("tiny, part 1/2: 0 frames computed, 6 unchanged, 0 failed, of its 6 (10 in all); ")
+    dry = run(tiny, "--part", "2/2", "--dry-run").stdout
+    assert dry.startswith("tiny, part 2/2: 4 frames (10 in all) → ")
+    assert "would compute 0 frames, check 0, leave 4 as they are" in dry
+
+
+def test_frames_that_no_sequence_can_hold_fail_in_one_part_only(tiny: TinyData) -> None:
+    for sequence in "cde":
+        tiny.write(sequence, "000", make_depth(24, 32, 0))
+        (tiny.root / sequence / "depth/000.npy").write_bytes(b"broken")
+    facts = [
+        facts_of(run(tiny, "--part", f"{index}/2", "--on-error", "skip", "--json"), exit_code=4) for index in (1, 2)
+    ]
+    assert [(part["frames"], part["computed"], len(part["failed"])) for part in facts] == [(7, 5, 2), (4, 3, 1)]
+    assert sorted(failed["key"][0] for part in facts for failed in part["failed"]) == ["c", "d", "e"]
+
+
+def test_what_a_limit_leaves_is_counted(tiny: TinyData) -> None:
+    assert "5 frames computed, 0 unchanged, 0 failed, 3 left (--limit), of 8; " in run(tiny, "--limit", "1").stdout
+    assert "left" not in run(tiny).stdout
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system has no affinity mask")
+def test_threads_are_by_default_the_cpus_that_the_process_may_use(tiny: TinyData) -> None:
+    words = ["run", "--dataset", str(tiny.toml), "--strides", "1", "--dry-run", "--json"]
+    one = min(os.sched_getaffinity(0))
+    process = subprocess.run(
+        [*COMMAND, *words], capture_output=True, check=True, preexec_fn=lambda: os.sched_setaffinity(0, {one})
+    )
+    assert json.loads(process.stdout)["runs_in"] == "1 thread"
+
+
+def test_threads_are_at_most_the_quota_of_the_container(tiny: TinyData, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dask.system.CPU_COUNT", 3)  # which dask.system takes from affinity and cgroup
+    assert facts_of(run(tiny, "--dry-run", "--json"))["runs_in"] == "3 threads"
+    assert facts_of(run(tiny, "--dry-run", "--json", "--threads", "5"))["runs_in"] == "5 threads"
+    assert facts_of(run(tiny, "--dry-run", "--json", "--workers", "2"))["runs_in"] == "2 worker processes"
+    dask = facts_of(run(tiny, "--dry-run", "--json", "--scheduler", "tcp://x:1"))["runs_in"]
+    assert dask == "the Dask workers of tcp://x:1"
+
+
+def test_threads_run_at_most_so_many_shards_at_once(tiny: TinyData, monkeypatch: pytest.MonkeyPatch) -> None:
+    more_sequences(tiny, 8, 24, 32)
+    reading, most, read = set(), [0], DepthSource.read
+
+    def watched(self: DepthSource, key: str) -> Frame:
+        reading.add(threading.get_ident())
+        most[0] = max(most[0], len(reading))
+        time.sleep(0.005)
+        try:
+            return read(self, key)
+        finally:
+            reading.discard(threading.get_ident())
+
+    monkeypatch.setattr(DepthSource, "read", watched)
+    for count in (1, 3):
+        most[0] = 0
+        assert facts_of(run(tiny, "--threads", count, "--overwrite", "--json"))["computed"] == 16
+        assert most[0] <= count
+    assert most[0] > 1  # the test sees threads
+
+
+def test_workers_for_few_frames_are_advised_against(tiny: TinyData) -> None:
+    said = "--workers 1: for 8 frames threads, the default, are faster: each process takes some 2 s to start"
+    result = run(tiny, "--workers", "1")
+    assert (result.exit_code, result.stderr.splitlines()[0]) == (0, said)
+    assert said not in run(tiny, "--overwrite").stderr
+
+
+def test_compiling_is_said_once_and_before_the_bar(tiny: TinyData, tmp_path: Path) -> None:
+    words = ["run", "--dataset", str(tiny.toml), "--strides", "1", "--estimator", "difference", "--overwrite"]
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path / "compiled")}
+    first, second = (
+        subprocess.run([*COMMAND, *words], capture_output=True, text=True, check=True, env=environment).stderr
+        for _ in range(2)
+    )
+    compiling, *lines = first.splitlines()
+    assert compiling.startswith("compiling the CPU kernel for this machine (once, about 2 s; cached in ")
+    assert [line.split()[:3] for line in lines] == [["frames", "done", "0/8"], ["frames", "done", "8/8,"]]
+    assert "compiling" not in second
 
 
 def test_a_cluster_gives_the_cache_of_threads(
@@ -352,7 +447,7 @@ def test_skipped_frames_are_listed_and_computed_when_mended(tiny: TinyData) -> N
     age(tiny.root)
     result = run(tiny, "--on-error", "skip")
     assert result.exit_code == 4
-    assert re.search(rf"failed frames \(mend what each says, then run again\):\n  {key}: .*{key}", result.stdout)
+    assert re.search(rf"failed frames \(fix the cause given, then run again\):\n  {key}: .*{key}", result.stdout)
     facts = facts_of(run(tiny, "--on-error", "skip", "--json"), exit_code=4)
     assert ([frame["key"] for frame in facts["failed"]], facts["unchanged"]) == ([key], 7)
     age(tiny.root)
@@ -408,25 +503,39 @@ def test_interrupted_and_resumed_is_the_cache_of_one_run(
 # Progress
 
 
-def test_plain_progress_lines_have_rate_and_time_left(tiny: TinyData, capsys: pytest.CaptureFixture[str]) -> None:
-    with progress(8, "σ²", every=0) as advance:
-        advance(5)
-        advance(3)
-    first, last = capsys.readouterr().err.splitlines()
-    assert re.fullmatch(r"σ² 5/8 frames, [\d.]+ frames/s, \d+ s left", first)
-    assert re.fullmatch(r"σ² 8/8 frames, [\d.]+ frames/s", last)
-    assert re.search(r"^σ² 8/8 frames, [\d.]+ frames/s$", run(tiny).stderr, re.MULTILINE)
+def test_plain_progress_has_a_line_at_the_start_and_at_the_end(tiny: TinyData) -> None:
+    start, end = run(tiny).stderr.splitlines()
+    assert start == "frames done 0/8"
+    assert re.fullmatch(r"frames done 8/8, [\d.]+/s", end)
 
 
-def test_a_terminal_gets_a_bar(tiny: TinyData) -> None:
+def test_validate_shows_its_progress_on_stderr(tiny: TinyData) -> None:
+    run(tiny)
+    for options in ((), ("--json",), ("--full",)):
+        lines = cli("validate", tiny.root / "sigma_Z2.zarr", *options).stderr.splitlines()
+        assert lines[::2] == ["groups read 0/2", "maps decoded 0/16", "frames compared 0/8"]
+        for line, end in zip(
+            lines[1::2], ("groups read 2/2", "maps decoded 16/16", "frames compared 8/8"), strict=True
+        ):
+            assert re.fullmatch(rf"{end}, [\d.]+/s", line)
+
+
+def on_terminal(*words: str) -> tuple[str, str]:
+    """Run a command with a terminal as stderr; return stdout, and what the terminal got."""
     leader, follower = pty.openpty()
-    command = [*COMMAND, "run", "--dataset", str(tiny.toml), "--strides", "1", "--json"]
-    process = subprocess.run(command, stdout=subprocess.PIPE, stderr=follower, check=True)
+    process = subprocess.run([*COMMAND, *words], stdout=subprocess.PIPE, stderr=follower, check=True)
     os.close(follower)
     shown = os.read(leader, 1 << 16).decode()
     os.close(leader)
-    assert re.search(r"σ².*\[#+\].*8/8.*frames/s", shown)
-    assert json.loads(process.stdout)["computed"] == 8
+    return process.stdout.decode(), shown
+
+
+def test_a_terminal_gets_a_bar(tiny: TinyData) -> None:
+    stdout, shown = on_terminal("run", "--dataset", str(tiny.toml), "--strides", "1", "--json")
+    assert re.search(r"frames done \[#+\] 8/8, [\d.]+/s\r\n$", shown)
+    assert json.loads(stdout)["computed"] == 8
+    _, shown = on_terminal("validate", str(tiny.root / "sigma_Z2.zarr"), "--full")
+    assert re.search(r"groups read \[#+\] 2/2.*maps decoded \[#+\] 8/8.*frames compared \[#+\] 8/8", shown, re.DOTALL)
 
 
 # Where the data are
@@ -437,7 +546,7 @@ def sample(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """A machine without data, and a quick writer of the sample; the folders that it wrote."""
     written: list[Path] = []
 
-    def write(folder: Path, progress: object = None) -> None:
+    def write(folder: Path, progress: object = None, *, threads: int) -> None:
         written.append(folder)
         write_hospital(folder)
 
@@ -470,7 +579,7 @@ def test_a_fresh_machine_gets_the_sample(sample: list[Path]) -> None:
 def test_dry_run_never_writes_the_sample(sample: list[Path], tmp_path: Path) -> None:
     result = hospital("--dry-run")
     assert result.exit_code == 1
-    assert "precompute sample data/hospital-sample" in result.stderr.splitlines()[-1]
+    assert "precompute demo data/hospital-sample" in result.stderr.splitlines()[-1]
     assert (sample, list(tmp_path.iterdir())) == ([], [])
     write_hospital(tmp_path / "data/hospital-sample")
     assert facts_of(hospital("--dry-run", "--json"))["compute"] == 1
@@ -480,7 +589,7 @@ def test_dry_run_never_writes_the_sample(sample: list[Path], tmp_path: Path) -> 
 @pytest.mark.parametrize(
     "options",
     [
-        ("--root", "nowhere"), ("--out", "x.zarr"), ("--shard", "1/2"), ("--scheduler", "tcp://127.0.0.1:9"),
+        ("--root", "nowhere"), ("--out", "x.zarr"), ("--part", "1/2"), ("--scheduler", "tcp://127.0.0.1:9"),
         ("--root", "nowhere", "--dry-run"),
     ],
     ids=lambda options: "".join(options),
@@ -519,8 +628,8 @@ def test_another_data_set_without_a_root_is_an_error(sample: list[Path]) -> None
     assert sample == []
 
 
-def test_sample_writes_where_it_is_told(sample: list[Path]) -> None:
-    result = cli("sample", "scene")
+def test_demo_writes_where_it_is_told(sample: list[Path]) -> None:
+    result = cli("demo", "scene")
     assert (result.exit_code, result.stdout, sample) == (0, "scene\n", [Path("scene")])
 
 
@@ -615,12 +724,18 @@ BAD: list[tuple[str, Callable[[TinyData], None], str, int, str]] = [
     ("normalised camera", nothing, "--intrinsics 1.2,1.6,.5,.5", 1, "multiply normalised fx and cx by the width"),
     ("huge maximum", nothing, "--max-depth 1e16", 1, r"max_depth: expected a number of metres .* at most 1e.15"),
     ("huge unit", nothing, "--units-per-metre 1e300", 1, "units_per_metre: expected a number from 1e-9 to 1e9"),
-    ("part 0", nothing, "--shard 0/3", 2, "--shard: expected I/N.*'0/3'"),
-    ("part 4 of 3", nothing, "--shard 4/3", 2, "--shard: expected I/N.*'4/3'"),
-    ("part x", nothing, "--shard x", 2, "--shard: expected I/N.*'x'"),
-    ("part of a sign", nothing, "--shard ²/3", 2, "--shard: expected I/N"),
+    ("part 0", nothing, "--part 0/3", 2, "--part: expected I/N.*'0/3'"),
+    ("part 4 of 3", nothing, "--part 4/3", 2, "--part: expected I/N.*'4/3'"),
+    ("part x", nothing, "--part x", 2, "--part: expected I/N.*'x'"),
+    ("part of a sign", nothing, "--part ²/3", 2, "--part: expected I/N"),
     ("limit of 0", nothing, "--limit 0", 2, "--limit"),
-    ("two executors", nothing, "--workers 2 --scheduler tcp://x:1", 2, "--workers and --scheduler: expected one"),
+    ("two executors", nothing, "--workers 2 --scheduler tcp://x:1", 2,
+     "expected one of them, got --workers 2 and --scheduler tcp://x:1"),
+    ("three executors", nothing, "--threads 1 --workers 2 --scheduler tcp://x:1", 2,
+     "--threads, --workers, --scheduler: expected one of them, got --threads 1 and --workers 2 and --scheduler"),
+    ("threads and workers", nothing, "--threads 3 --workers 2", 2, "got --threads 3 and --workers 2"),
+    ("no threads", nothing, "--threads 0", 2, "--threads"),
+    ("no such device", nothing, "--device auto", 2, "'auto' is not one of 'cpu', 'cuda'"),
     ("a timeout of threads", nothing, "--timeout 5", 2, "--timeout: expected --workers or --scheduler with it"),
     ("timeout of 0", nothing, "--workers 2 --timeout 0", 2, "--timeout"),
     ("no such option", nothing, "--colour 3", 2, "No such option.*--colour"),

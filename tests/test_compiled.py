@@ -9,9 +9,8 @@ import pytest
 from depthvar.datasets.compiled import njit
 
 WITHOUT_A_FOLDER = """
-import threading
-timer = threading.Timer
-threading.Timer = lambda after, log, words: (print(words[0] % words[1:]), timer(after, log, words))[1]
+import logging, sys
+logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(message)s")
 from numba.core import caching
 for implementation in (caching.CacheImpl, caching.CompileResultCacheImpl):
     implementation._locator_classes = []

@@ -1,6 +1,7 @@
 """The examples run: two steps of each loss and source of σ², what they write, and what they say when they cannot."""
 
 import importlib.util
+import inspect
 import itertools
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tiny_data import TinyData
 from torch.utils.data import DataLoader, default_collate
 
+import depthvar.loss
 from depthvar.datasets import CachedDepthDataset, SigmaCache, open_source
 from depthvar.loss import weighted_l1
 from depthvar.precompute.pipeline import execute
@@ -56,20 +58,8 @@ def run(data: TinyData, out: Path, *arguments: str) -> Result:
     return CliRunner().invoke(train.main, [*common, "--steps", "2", *arguments])
 
 
-@pytest.mark.parametrize(
-    ("loss", "sigma"),
-    [
-        ("l1", "online"),
-        ("inverse_depth", "cache"),
-        ("weighted_l1", "cache"),
-        ("laplace_nll", "online"),
-        *(
-            pytest.param(loss, sigma, marks=pytest.mark.slow)
-            for loss, sigma in (("l1", "cache"), ("inverse_depth", "online"), ("weighted_l1", "online"),
-                                ("laplace_nll", "cache"))
-        ),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize("sigma", ["cache", "online"])
+@pytest.mark.parametrize("loss", train.LOSSES)
 def test_two_steps_write_log_checkpoint_and_picture(coloured: TinyData, tmp_path: Path, loss: str, sigma: str) -> None:
     out = tmp_path / "run"
     result = run(coloured, out, "--loss", loss, "--sigma", sigma)
@@ -94,13 +84,19 @@ def test_two_steps_write_log_checkpoint_and_picture(coloured: TinyData, tmp_path
     assert [event.step for event in events.Scalars("train/loss")] == [0, 1]
 
 
+def test_every_loss_of_the_package_can_be_trained_with() -> None:
+    functions = {name for name in dir(depthvar.loss) if inspect.isfunction(getattr(depthvar.loss, name))}
+    assert {"weighted_l1", "laplace_nll", "inverse_depth_l1"} <= functions
+    assert set(train.LOSSES) == functions | {"l1"}
+
+
 def test_the_losses_are_those_of_their_names() -> None:
     target = 1 + torch.rand(2, 6, 8, generator=torch.Generator().manual_seed(0))
     pred, sigma_z2, valid = target + 0.5, target**2 / 100, target > 1.2
     values = {name: loss(pred, target, sigma_z2, valid).item() for name, loss in train.LOSSES.items()}
     assert values["l1"] == pytest.approx(0.5)
     assert values["l1"] == pytest.approx(weighted_l1(pred, target, torch.ones_like(sigma_z2), valid).item())
-    assert values["inverse_depth"] == pytest.approx((0.5 / target[valid]).mean().item(), rel=1e-4)
+    assert values["inverse_depth_l1"] == pytest.approx((0.5 / target[valid]).mean().item(), rel=1e-4)
     b = target[valid] / 10 / 2**0.5
     assert values["laplace_nll"] == pytest.approx((0.5 / b + b.log()).mean().item(), rel=1e-4)
 

@@ -200,7 +200,7 @@ def test_a_second_run_is_refused_and_the_first_goes_on(data: Data, tmp_path: Pat
     first.send_signal(signal.SIGSTOP)  # a second one starts slowly
     try:
         process = data.run(cache)
-        part = data.run(cache, "--shard", "1/2")
+        part = data.run(cache, "--part", "1/2")
     finally:
         first.send_signal(signal.SIGCONT)
     for refused in (process, part):

@@ -15,8 +15,8 @@ from depthvar.datasets.cache.format import seal
 from depthvar.datasets.cache.sigma_cache import SigmaCache
 from depthvar.datasets.errors import CacheError
 from depthvar.datasets.source.depth_source import open_source
+from depthvar.precompute.cli.info import cache_info
 from depthvar.precompute.cli.main import main
-from depthvar.precompute.cli.text import cache_info
 from depthvar.precompute.pipeline import execute
 from depthvar.precompute.pipeline import run as pipeline
 from depthvar.precompute.pipeline.plan import Task

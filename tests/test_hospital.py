@@ -1,6 +1,5 @@
 """The sample scene: what its pictures hold, how it lies on disk, and that an unfinished one never counts."""
 
-import os
 import time
 from pathlib import Path
 
@@ -141,7 +140,7 @@ def test_a_sample_has_tartanairs_layout_and_is_the_same_every_time(tmp_path: Pat
     calls: list[tuple[int, int]] = []
     write_small(tmp_path / "deep" / "one", lambda done, total: calls.append((done, total)))
     write_small(tmp_path / "two")
-    assert calls == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    assert calls == [(0, 4), (1, 4), (2, 4), (3, 4), (4, 4)]
     assert files(tmp_path / "deep" / "one") == files(tmp_path / "two")
     assert [p.name for p in (tmp_path / "deep").iterdir()] == ["one"]
     assert sorted(files(tmp_path / "two")) == sorted(
@@ -201,13 +200,33 @@ def test_an_interrupt_does_not_wait_for_the_frames_to_come(tmp_path: Path, monke
         return np.ones((2, 2), np.float32), np.ones((2, 2, 3), np.uint8)
 
     def stop(done: int, total: int) -> None:
-        raise KeyboardInterrupt
+        if done:
+            raise KeyboardInterrupt
 
     monkeypatch.setattr(hospital, "render", render)
-    monkeypatch.setattr(os, "cpu_count", lambda: 2)  # on a machine of 48 cores all frames would be in work by then
     with pytest.raises(KeyboardInterrupt):
-        hospital.write_sample(tmp_path / "sample", stop)
-    assert len(rendered) < 48
+        hospital.write_sample(tmp_path / "sample", stop, threads=2)
+    assert 0 < len(rendered) < 48
+
+
+def test_what_happens_is_said_before_the_first_frame_is_rendered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    happened: list[object] = []
+
+    def render(*given: object) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+        happened.append("rendered")
+        return np.ones((2, 2), np.float32), np.ones((2, 2, 3), np.uint8)
+
+    monkeypatch.setattr(hospital, "render", render)
+    with caplog.at_level("INFO", logger="depthvar"):
+        hospital.write_sample(
+            tmp_path / "sample", lambda done, total: happened.append((done, total, caplog.messages[0])), 2, SMALL
+        )
+    said = "rendering the built-in scene, 4 frames of 80×60 (once)"
+    assert happened[0] == (0, 4, said)
+    assert happened[-1] == (4, 4, said)
+    assert happened.count("rendered") == 4
 
 
 def test_other_content_is_refused_and_kept(tmp_path: Path) -> None:

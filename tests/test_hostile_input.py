@@ -27,8 +27,8 @@ from depthvar.datasets.source.decode import DepthRule, read_mask, read_shape, re
 from depthvar.datasets.source.depth_source import open_source
 from depthvar.datasets.source.description import Description, load_description
 from depthvar.datasets.source.templates import stays_below
+from depthvar.precompute.cli.info import cache_info
 from depthvar.precompute.cli.main import main
-from depthvar.precompute.cli.text import cache_info
 from depthvar.precompute.pipeline import execute
 from depthvar.precompute.pipeline import run as pipeline
 from depthvar.precompute.pipeline.lock import writer_lock

@@ -61,7 +61,7 @@ def test_parts_of_one_plan_share_a_cache(tmp_path: Path) -> None:
     with holder(cache, (1, 3)), holder(cache, (3, 3)):
         take(cache, (2, 3))
         assert files(tmp_path) == ["x.zarr.lock", "x.zarr.lock.1-of-3", "x.zarr.lock.3-of-3"]
-        with pytest.raises(CacheError, match="another run of --shard 3/3 is writing it"):
+        with pytest.raises(CacheError, match="another run of --part 3/3 is writing it"):
             take(cache, (3, 3))
         with pytest.raises(CacheError, match="another run is writing it"):
             take(cache)

@@ -77,8 +77,8 @@ def test_no_command_shows_or_stores_the_credentials_of_the_cache(tiny: TinyData,
     commands = {
         0: [run, [*run, "--json"], [*run, "--dry-run"], [*run, "--dry-run", "--json"], ["info", url],
             ["info", url, "--json"], ["validate", url, "--root", str(tiny.root), "--full"], ["validate", url],
-            ["validate", url, "--json", "--sample", "0"]],
-        1: [[*run, "--window", "3"], ["info", f"{url}x"], ["validate", f"{url}x", "--sample", "0"],
+            ["validate", url, "--json", "--recompute", "0"]],
+        1: [[*run, "--window", "3"], ["info", f"{url}x"], ["validate", f"{url}x", "--recompute", "0"],
             ["info", "s3://AKIAEXAMPLE:se/cr+et@bucket/c"], ["info", "https://AKIAEXAMPLE:se/cr+et@[::1]:1/c?t0ken=t0ken"]],
     }  # fmt: skip
     for code, typed in commands.items():

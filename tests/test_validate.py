@@ -24,7 +24,7 @@ from depthvar.datasets.cache.format import level_name
 from depthvar.datasets.cache.sigma_cache import SigmaCache
 from depthvar.datasets.errors import CacheError, FrameNotFoundError, SourceError
 from depthvar.precompute.cli.main import main as cli
-from depthvar.precompute.cli.text import validate_text
+from depthvar.precompute.cli.text import validate_facts, validate_text
 from depthvar.precompute.kernel.api import KernelParams
 from depthvar.precompute.pipeline import execute
 from depthvar.precompute.pipeline import run as pipeline
@@ -218,7 +218,7 @@ def test_an_edit_of_equal_size_and_time_is_found_by_content(data: TinyData) -> N
     np.save(path, make_depth(24, 32, 99))
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
     assert path.stat().st_size == status.st_size
-    assert check(data, recompute=0) == []  # which is why the sample and --full exist
+    assert check(data, recompute=0) == []  # which is why --recompute and --full exist
     for options in ({"full": True}, {"recompute": 6}):
         (finding,) = check(data, **options)
         assert (finding.check, finding.where, finding.group, finding.row) == ("staleness", "b/depth/001.npy", "b", 1)
@@ -482,7 +482,7 @@ def test_odd_statistics_warn_and_are_no_finding(tmp_path: Path) -> None:
     assert (warning.check, warning.expected) == ("statistics", "σ in the farther half above σ elsewhere")
     assert f"typically {report.typical['far']:.3g} m there and {report.typical['near']:.3g} m" in warning.got
     assert "docs/datasets.md" in warning.repair
-    assert "  warning: statistics: the 1 frames computed again: " in validate_text(asdict(report))
+    assert "  warning: statistics: the 1 frames computed again: " in validate_text(validate_facts(report))
 
 
 def test_clear_is_refused_while_a_run_goes_on(data: TinyData) -> None:
@@ -533,7 +533,7 @@ def test_the_command_names_frame_expected_got_and_repair_and_ends_with_3(data: T
         }
     text = invoke(cache)
     assert text.exit_code == 3
-    assert text.stdout.count("\n") == 3  # a line in all, and one for each finding
+    assert text.stdout.count("\n") == 4  # a line in all, one for each finding, and the values
 
 
 def test_warnings_alone_end_with_0(data: TinyData) -> None:

@@ -29,7 +29,9 @@ class SigmaCache:
         path: the cache, a folder or any URL that Zarr opens (``s3://…`` needs ``fsspec`` and its driver).
         root: the folder of the data; by default the one that holds the cache. Paths that lead below it are keys too.
 
-    Safe in DataLoader workers: a pickled or forked copy opens its own handles when first used.
+    Safe in DataLoader workers: a pickled or forked copy opens its own handles when first used. The compiled code of
+    ``sample`` is loaded here (about a second; some 5 s when a machine compiles it for the first time), so that
+    workers which are forked later have it already.
 
     Raises:
         CacheError: at first use, where the path is no cache, is damaged, or of an unknown format version.
@@ -42,6 +44,7 @@ class SigmaCache:
         self._opened: OpenCache | None = None
         self._spellings: tuple[OpenCache, dict[str, list[str]]] | None = None
         self._parameters: dict[str, Any] | None = None  # of the first opening: a reader never changes them
+        _load_lookup()
 
     def __repr__(self) -> str:
         return f"SigmaCache({hide_credentials(self.path)!r}, root={str(self.root)!r})"
@@ -176,7 +179,7 @@ class SigmaCache:
             ParameterError: intrinsics that say something else than a crop and a zoom.
             FrameNotFoundError, CacheError: as for ``read``.
         """
-        from depthvar.datasets.lookup.sample import sample  # loads numba, which reading does not need
+        from depthvar.datasets.lookup.sample import sample
 
         opened = self._open()
 
@@ -250,3 +253,11 @@ class SigmaCache:
         template = attributes["source"].get("files", {}).get("depth")
         match = path_pattern(template).fullmatch(key) if isinstance(template, str) else None
         return match is not None and sequence_group(match.groupdict().get("sequence", "")) in attributes["groups"]
+
+
+def _load_lookup() -> None:
+    """Load what ``sample`` runs, Numba and its compiled code, in the process that makes a reader."""
+    from depthvar.datasets.compiled import announced
+
+    with announced("the lookup of σ²", 4):
+        import depthvar.datasets.lookup.sample  # noqa: F401

@@ -4,7 +4,7 @@ The world is TartanAir's: NED, x forward, y right, z down, metres, the floor at 
 ``(x, y, height)`` with ``height = -z``.
 """
 
-import os
+import logging
 import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -14,8 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from depthvar.datasets.compiled import announced
 from depthvar.datasets.errors import ParameterError, SourceError
 
+from .raycast import cast
 from .render import SAMPLE_INTRINSICS, SAMPLE_SIZE, SKY_DEPTH, render
 from .scene import scene
 
@@ -33,6 +35,7 @@ __all__ = [
 
 FRAMES = 24  # in each sequence
 SEQUENCES = ("Easy/P000", "Hard/P001")
+_LOG = logging.getLogger("depthvar")
 _MARKER = "depthvar hospital sample, version 1"
 
 
@@ -80,6 +83,7 @@ def write_sample(
     frames: int = FRAMES,
     size: tuple[int, int] = SAMPLE_SIZE,
     intrinsics: tuple[float, float, float, float] = SAMPLE_INTRINSICS,
+    threads: int | None = None,
 ) -> None:
     """Write the sample scene in TartanAir V1's layout: by default 48 frames of depth and pictures, and their poses.
 
@@ -91,10 +95,11 @@ def write_sample(
 
     Args:
         root: the folder to make; it may exist if it is empty or holds this version of the sample.
-        progress: called with frames done and frames in total, after each frame.
+        progress: called with frames done and frames in total, before the first frame and after each.
         frames: how many of the 24 of each sequence, the first ones.
         size: (H, W) of a frame in pixels.
         intrinsics: fx, fy, cx, cy of the camera in pixels, for that size.
+        threads: that render; None: as many as ThreadPoolExecutor starts.
 
     Raises:
         SourceError: ``root`` holds something else, or cannot be written.
@@ -111,7 +116,7 @@ def write_sample(
         root.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{root.name}-", dir=root.parent) as beside:
             unfinished = Path(beside) / root.name
-            _write_frames(unfinished, progress, frames, size, intrinsics)
+            _write_frames(unfinished, progress, frames, size, intrinsics, threads)
             (unfinished / "README.txt").write_text(_readme(frames, intrinsics), encoding="utf-8")
             try:
                 unfinished.replace(root)
@@ -135,8 +140,12 @@ def _write_frames(
     frames: int,
     size: tuple[int, int],
     intrinsics: tuple[float, float, float, float],
+    threads: int | None = None,
 ) -> None:
+    _LOG.info("rendering the built-in scene, %d frames of %d×%d (once)", len(SEQUENCES) * frames, size[1], size[0])
     hospital = scene()
+    with announced("the renderer", 10):
+        cast(hospital, (0, 0, 0), (1, 0, 0))
     jobs = []
     for sequence in SEQUENCES:
         folder, poses = root / sequence, camera_poses(sequence)[:frames]
@@ -151,8 +160,10 @@ def _write_frames(
         np.save(folder / "depth_left" / f"{number:06d}_left_depth.npy", depth)
         Image.fromarray(rgb).save(folder / "image_left" / f"{number:06d}_left.png", compress_level=1)
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(threads) as pool:
         try:
+            if progress is not None:
+                progress(0, len(jobs))
             for done, _ in enumerate(pool.map(write_frame, jobs), start=1):
                 if progress is not None:
                     progress(done, len(jobs))
@@ -174,7 +185,7 @@ def _write_poses(path: Path, poses: NDArray[np.float64]) -> None:
 def _readme(frames: int, intrinsics: tuple[float, float, float, float]) -> str:
     return (
         f"{_MARKER}\n\n"
-        "A ray-cast hospital corridor, made by depthvar (precompute sample) in the file layout of TartanAir V1.\n"
+        "A ray-cast hospital corridor, made by depthvar (precompute demo) in the file layout of TartanAir V1.\n"
         "It is synthetic and not part of TartanAir.\n\n"
         f"Easy/P000, Hard/P001: {frames} frames each.\n"
         f"depth_left/*.npy: float32 planar depth in metres; the sky is {SKY_DEPTH:.0f}.\n"

@@ -1,12 +1,15 @@
 """Bilinear interpolation of log σ² that leaves holes out, and the nearest valid pixel; compiled loops.
 
-All in one file: Numba's cache on disk sees changes of the file of the outer function only.
+The signatures are written out, so that importing this module compiles them, or loads what Numba has cached: processes
+that are forked afterwards inherit the code. All in one file: Numba's cache on disk sees changes of the file of the
+outer function only.
 """
 
 import math
 from typing import NamedTuple
 
 import numpy as np
+from numba import types
 from numpy.typing import NDArray
 
 from depthvar.datasets.compiled import njit
@@ -34,46 +37,10 @@ class Level(NamedTuple):
     left: int
 
 
-@njit(cache=True, error_model="numpy")
-def interpolate(level: Level, v: Axis, u: Axis, widen: bool) -> NDArray[np.float32]:
-    """Return log σ² (h, w), interpolated along rows, then along columns; +inf where there is no information.
-
-    Args:
-        level: what is looked up.
-        v, u: the h rows and w columns.
-        widen: take the larger of the values at the two positions of a row (then column); False: the smaller.
-    """
-    values, height, width = level.values, v.positions.size, u.positions.size
-    last_row, columns_there = values.shape[0] - 1, values.shape[1]
-    rows, down = _taps(v, level.stride, level.top, last_row)
-    columns, right = _taps(u, level.stride, level.left, columns_there - 1)
-    result = np.empty((height, width), dtype=np.float32)
-    # One more, so that the last column has a right neighbour.
-    line = np.full(columns_there + 1, np.inf, dtype=np.float32)
-    near, far = np.empty((2, width), dtype=np.float32), np.empty((2, width), dtype=np.float32)
-    for i in range(height):
-        above, below = values[rows[0, i]], values[min(rows[0, i] + 1, last_row)]
-        above2, below2 = values[rows[1, i]], values[min(rows[1, i] + 1, last_row)]
-        part, part2 = down[0, i], down[1, i]
-        for k in range(columns_there):
-            line[k] = _choose(_between(above[k], below[k], part), _between(above2[k], below2[k], part2), widen)
-        for j in range(width):  # gathered first, so that the loop below runs on vectors
-            k, k2 = columns[0, j], columns[1, j]
-            near[0, j], far[0, j] = line[k], line[k + 1]
-            near[1, j], far[1, j] = line[k2], line[k2 + 1]
-        for j in range(width):
-            one = _between(near[0, j], far[0, j], right[0, j])
-            result[i, j] = _choose(one, _between(near[1, j], far[1, j], right[1, j]), widen)
-    return result
-
-
-@njit(cache=True, error_model="numpy")
-def blend(one: NDArray[np.float32], other: NDArray[np.float32], share: float) -> None:
-    """Blend ``share`` of another map of log σ² (h, w) into the first; where one is +inf, the other counts alone."""
-    weight = np.float32(share)
-    for i in range(one.shape[0]):
-        for j in range(one.shape[1]):
-            one[i, j] = _between(one[i, j], other[i, j], weight)
+_POSITIONS, _MAP = types.float64[::1], types.float32[:, ::1]
+_AXIS = types.NamedTuple([_POSITIONS, types.float64], Axis)
+_LEVEL = types.NamedTuple([_MAP, types.intp, types.intp, types.intp], Level)
+_NATIVE = types.Array(types.float32, 2, "A", readonly=True)  # of any strides, read-only or not
 
 
 @njit(cache=True, error_model="numpy")
@@ -111,7 +78,49 @@ def _choose(one: np.float32, other: np.float32, larger: bool) -> np.float32:
     return min(one, other)
 
 
-@njit(cache=True)
+@njit(_MAP(_LEVEL, _AXIS, _AXIS, types.bool_), cache=True, error_model="numpy")
+def interpolate(level: Level, v: Axis, u: Axis, widen: bool) -> NDArray[np.float32]:
+    """Return log σ² (h, w), interpolated along rows, then along columns; +inf where there is no information.
+
+    Args:
+        level: what is looked up.
+        v, u: the h rows and w columns.
+        widen: take the larger of the values at the two positions of a row (then column); False: the smaller.
+    """
+    values, height, width = level.values, v.positions.size, u.positions.size
+    last_row, columns_there = values.shape[0] - 1, values.shape[1]
+    rows, down = _taps(v, level.stride, level.top, last_row)
+    columns, right = _taps(u, level.stride, level.left, columns_there - 1)
+    result = np.empty((height, width), dtype=np.float32)
+    # One more, so that the last column has a right neighbour.
+    line = np.full(columns_there + 1, np.inf, dtype=np.float32)
+    near, far = np.empty((2, width), dtype=np.float32), np.empty((2, width), dtype=np.float32)
+    for i in range(height):
+        above, below = values[rows[0, i]], values[min(rows[0, i] + 1, last_row)]
+        above2, below2 = values[rows[1, i]], values[min(rows[1, i] + 1, last_row)]
+        part, part2 = down[0, i], down[1, i]
+        for k in range(columns_there):
+            line[k] = _choose(_between(above[k], below[k], part), _between(above2[k], below2[k], part2), widen)
+        for j in range(width):  # gathered first, so that the loop below runs on vectors
+            k, k2 = columns[0, j], columns[1, j]
+            near[0, j], far[0, j] = line[k], line[k + 1]
+            near[1, j], far[1, j] = line[k2], line[k2 + 1]
+        for j in range(width):
+            one = _between(near[0, j], far[0, j], right[0, j])
+            result[i, j] = _choose(one, _between(near[1, j], far[1, j], right[1, j]), widen)
+    return result
+
+
+@njit(types.void(_MAP, _MAP, types.float64), cache=True, error_model="numpy")
+def blend(one: NDArray[np.float32], other: NDArray[np.float32], share: float) -> None:
+    """Blend ``share`` of another map of log σ² (h, w) into the first; where one is +inf, the other counts alone."""
+    weight = np.float32(share)
+    for i in range(one.shape[0]):
+        for j in range(one.shape[1]):
+            one[i, j] = _between(one[i, j], other[i, j], weight)
+
+
+@njit(types.float32[::1](_NATIVE, _POSITIONS, _POSITIONS, types.float64), cache=True)
 def nearest_valid(
     native: NDArray[np.float32], v: NDArray[np.float64], u: NDArray[np.float64], reach: float
 ) -> NDArray[np.float32]:

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Mapping
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,11 +10,15 @@ import click
 from depthvar.datasets.errors import DepthVarError, ParameterError
 from depthvar.datasets.paths import cache_path
 
+from .interrupt import clean_up
+from .progress import steps
+
 if TYPE_CHECKING:
     from depthvar.datasets.source.depth_source import DepthSource
+    from depthvar.precompute.pipeline.execute import Execute
     from depthvar.precompute.pipeline.job import Job
 
-SAMPLE_ROOT = Path("data/hospital-sample")
+DEMO_ROOT = Path("data/hospital-sample")
 
 
 def parse_cache(text: str) -> str:
@@ -23,12 +26,71 @@ def parse_cache(text: str) -> str:
     return cache_path(text)
 
 
-def make_job(options: Mapping[str, Any], dry_run: bool) -> "Job":
-    """Turn the options of ``precompute run`` into a job.
+def choose_data(options: dict[str, Any]) -> bool:
+    """Let ``--dataset hospital`` be the built-in scene where nothing tells where the data are; return whether it is."""
+    elsewhere = (options[name] for name in ("root", "out", "part", "scheduler"))
+    if options["dataset"] != "hospital" or any((*elsewhere, os.environ.get("DEPTHVAR_DATA"))):
+        return False
+    click.echo(
+        f"no --root and no $DEPTHVAR_DATA: using the built-in sample scene, {DEMO_ROOT} "
+        "(your data: precompute run --dataset hospital --root DIR)",
+        err=True,
+    )
+    options |= {"dataset": "hospital-sample", "root": DEMO_ROOT}
+    return True
+
+
+def write_demo(folder: Path, threads: int | None = None) -> None:
+    """Write the built-in scene, with its progress on stderr; a finished one is left as it is."""
+    from depthvar.datasets.hospital.write import write_sample
+
+    threads = threads or _cpus()
+    clean_up()
+    with steps() as report:
+        write_sample(folder, lambda done, total: report("frames rendered", done, total), threads=threads)
+
+
+def executor(options: Mapping[str, Any]) -> tuple["Execute", str]:
+    """Return what runs the shards, and its name for people.
+
+    Raises:
+        ParameterError: the options ask for more than one way to run them.
+    """
+    threads, workers, scheduler, timeout = (options[name] for name in ("threads", "workers", "scheduler", "timeout"))
+    given = [f"--{name} {options[name]}" for name in ("threads", "workers", "scheduler") if options[name]]
+    if len(given) > 1:
+        raise ParameterError(f"--threads, --workers, --scheduler: expected one of them, got {' and '.join(given)}")
+    if timeout and not (workers or scheduler):
+        raise ParameterError("--timeout: expected --workers or --scheduler with it: a thread cannot be stopped")
+    from depthvar.precompute.pipeline.execute import TIMEOUT, in_threads, on_dask
+
+    if workers or scheduler:
+        import distributed  # noqa: F401 # now, and not once an interrupt raises an exception
+
+        where = _count(workers, "worker process", "es") if workers else f"the Dask workers of {scheduler}"
+        return on_dask(workers, scheduler, timeout or TIMEOUT), where
+    threads = threads or _cpus()
+    return in_threads(threads), _count(threads, "thread", "s")
+
+
+def _count(number: int, name: str, plural: str) -> str:
+    return f"{number} {name}{plural if number > 1 else ''}"
+
+
+def _cpus() -> int:
+    """Return how many CPUs this process may use: by its affinity mask, and by the quota of its container."""
+    from dask.system import CPU_COUNT
+
+    return int(CPU_COUNT)
+
+
+def make_job(options: Mapping[str, Any], *, demo: bool, dry_run: bool) -> "Job":
+    """Turn the options of ``precompute run`` into a job; write the built-in scene if it is the data.
 
     Raises:
         ParameterError: an option is not one of those allowed.
         DescriptionError, SourceError: the data set is unknown, or not there.
+        DepthVarError: a dry run would have to write the scene first.
     """
     from depthvar.datasets.cache.format import CACHE_NAME
     from depthvar.precompute.kernel.api import KernelParams
@@ -38,7 +100,13 @@ def make_job(options: Mapping[str, Any], dry_run: bool) -> "Job":
     params = KernelParams(estimator=options["estimator"], **_given(options))
     strides = _numbers("--strides", options["strides"], int)
     device = _device(options["device"])
-    source = _source(options, dry_run)
+    if demo and not dry_run:
+        write_demo(options["root"], options["threads"])
+    elif demo and not options["root"].exists():
+        raise DepthVarError(
+            f"{options['root']}: not written yet; `precompute demo {options['root']}` writes it, then --dry-run again"
+        )
+    source = _source(options)
     out = parse_cache(options["out"] or os.path.relpath(source.root / CACHE_NAME))
     if options["scheduler"] and "://" not in out:
         out = os.path.abspath(out)  # the workers of a cluster may be in another folder
@@ -72,50 +140,18 @@ def _given(options: Mapping[str, Any]) -> dict[str, Any]:
     return given
 
 
-def _source(options: Mapping[str, Any], dry_run: bool) -> "DepthSource":
-    """Open the data set; on a fresh machine ``--dataset hospital`` is the built-in sample."""
+def _source(options: Mapping[str, Any]) -> "DepthSource":
     from depthvar.datasets.source.depth_source import open_source
 
-    dataset, root = options["dataset"], options["root"]
-    elsewhere = root or options["out"] or options["shard"] or options["scheduler"] or os.environ.get("DEPTHVAR_DATA")
-    if dataset == "hospital" and not elsewhere:
-        click.echo(
-            f"no --root and no $DEPTHVAR_DATA: using the built-in sample scene, {SAMPLE_ROOT} "
-            "(real data: precompute run --dataset hospital --root DIR)",
-            err=True,
-        )
-        dataset, root = "hospital-sample", SAMPLE_ROOT
-        if dry_run and not root.exists():
-            raise DepthVarError(f"{root}: not written yet; `precompute sample {root}` writes it, then --dry-run again")
-        if not dry_run:
-            write_sample(root)
     given = options["intrinsics"]
     return open_source(
-        dataset,
-        root,
+        options["dataset"],
+        options["root"],
         intrinsics=None if given is None else _numbers("--intrinsics", given, float),
         units_per_metre=options["units_per_metre"],
         pattern=options["pattern"],
         max_depth=options["max_depth"],
     )
-
-
-def write_sample(folder: Path) -> None:
-    """Write the built-in scene, with its progress on stderr; a finished one is left as it is."""
-    from depthvar.datasets.hospital.write import write_sample as write
-
-    from .progress import Advance, progress
-
-    with ExitStack() as stack:
-        advance: Advance | None = None
-
-        def report(done: int, total: int) -> None:
-            nonlocal advance
-            if advance is None:
-                advance = stack.enter_context(progress(total, "writing the sample scene"))
-            advance(1)
-
-        write(folder, report)
 
 
 def _numbers(option: str, text: str, kind: type[int] | type[float]) -> list[Any]:
@@ -126,21 +162,21 @@ def _numbers(option: str, text: str, kind: type[int] | type[float]) -> list[Any]
 
 
 def parse_part(text: str | None) -> tuple[int, int] | None:
+    """Return ``--part I/N`` as two numbers."""
     if text is None:
         return None
     index, slash, count = text.partition("/")
     if not (slash and index.isdecimal() and count.isdecimal() and 1 <= int(index) <= int(count)):
-        raise ParameterError(f"--shard: expected I/N with I from 1 to N, such as 1/8, got {text!r}")
+        raise ParameterError(f"--part: expected I/N with I from 1 to N, such as 1/8, got {text!r}")
     return int(index), int(count)
 
 
 def _device(name: str) -> str:
-    if name != "cuda":
-        return "cpu"  # decoding and compressing take longer than the CPU engine: docs/decisions/0005-device.md
-    import torch
+    if name == "cuda":
+        import torch
 
-    if not torch.cuda.is_available():
-        raise DepthVarError(
-            "--device cuda: torch sees no CUDA device; use --device cpu, or install a CUDA build of torch"
-        )
+        if not torch.cuda.is_available():
+            raise DepthVarError(
+                "--device cuda: torch sees no CUDA device; use --device cpu, or install a CUDA build of torch"
+            )
     return name

@@ -1,18 +1,16 @@
 """What the commands print: facts in, text out."""
 
-import os
 import shutil
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from depthvar.datasets.cache.bookkeeping import RowState, read_group
-from depthvar.datasets.cache.format import level_name, level_shape
-from depthvar.datasets.cache.index import read_root
-from depthvar.datasets.cache.store import open_store
+from depthvar.datasets.cache.format import level_shape
 from depthvar.datasets.source.description import Description
-from depthvar.precompute.pipeline.fingerprint import kernel_params
+
+if TYPE_CHECKING:  # loads the kernel
+    from depthvar.precompute.validation.validate import Report
 
 BYTES_PER_RAW_BYTE = 1.95 / (4 * 1.47)  # measured on real depth: benchmarks/cache.py
 
@@ -26,12 +24,37 @@ def human_bytes(count: float) -> str:
     return f"{count:.1f} TB"
 
 
+def depth_text(depth: Mapping[str, Any]) -> str:
+    """Return the range of the depth of some frames, and what their pixels are; "" without any."""
+    if not depth["frames"]:
+        return ""
+    reach = "no valid depth" if depth["min_m"] is None else f"depth {depth['min_m']:.3g} to {depth['max_m']:.3g} m"
+    shares = ", ".join(f"{_percent(depth[f'{kind}_share'])} {kind}" for kind in ("valid", "unknown", "far"))
+    return f"{reach} (pixels: {shares})"
+
+
+def sigma_text(sigma: Mapping[str, Any]) -> str:
+    """Return the range of σ of some frames; "" without any."""
+    if sigma["min_m"] is None:
+        return ""
+    return (
+        f"σ {sigma['min_m']:.2g} to {sigma['max_m']:.2g} m, median {sigma['median_m']:.2g} m, "
+        f"95 % below {sigma['p95_m']:.2g} m"
+    )
+
+
+def _percent(share: float) -> str:
+    if share in (0, 1):
+        return f"{100 * share:.0f} %"
+    return f"{100 * share:.1f} %" if 0.001 <= share <= 0.999 else "under 0.1 %" if share < 0.5 else "over 99.9 %"
+
+
 def dry_run_text(facts: Mapping[str, Any]) -> str:
     """Return what a run would do."""
     lines = [
-        f"{facts['dataset']}: {facts['frames']} frames → {facts['cache']}",
+        f"{_data(facts)}: {facts['frames']} frames{_of_all(facts)} → {facts['cache']}",
         f"would compute {facts['compute']} frames, check {facts['check']}, leave {facts['done']} as they are "
-        f"({facts['shards']} shards)",
+        f"({facts['shards']} shards, in {facts['runs_in']})",
         f"would write about {human_bytes(facts['raw_bytes'] * BYTES_PER_RAW_BYTE)} "
         f"({human_bytes(facts['raw_bytes'])} before compression)",
     ]
@@ -42,21 +65,27 @@ def dry_run_text(facts: Mapping[str, Any]) -> str:
 
 
 def run_text(facts: Mapping[str, Any]) -> str:
-    """Return what a run did, and what to type next."""
+    """Return what a run did, what it computed, and what to type next."""
+    left = f", {facts['left']} left (--limit)" if facts["left"] else ""
+    rate = f", {facts['frames_per_second']:.1f} frames/s" if facts["computed"] else ""
+    its = "its " if facts["part"] else ""
     lines = [
-        f"{facts['dataset']}: {facts['computed']} frames computed, {facts['unchanged']} unchanged, "
-        f"{len(facts['failed'])} failed, of {facts['frames']}; {facts['seconds']:.1f} s, "
-        f"{facts['frames_per_second']:.1f} frames/s",
+        f"{_data(facts)}: {facts['computed']} frames computed, {facts['unchanged']} unchanged, "
+        f"{len(facts['failed'])} failed{left}, of {its}{facts['frames']}{_of_all(facts)}; "
+        f"{facts['seconds']:.1f} s{rate}",
+        "; ".join(filter(None, (depth_text(facts["depth"]), sigma_text(facts["sigma"])))),
         f"{facts['cache']}  (look at it: precompute info {facts['cache']})",
     ]
-    return "\n".join(lines + _gone(facts, "removed") + _failures(facts["failed"]))
+    return "\n".join([line for line in lines if line] + _gone(facts, "removed") + _failures(facts["failed"]))
 
 
 def _gone(facts: Mapping[str, Any], removed: str) -> list[str]:
     """Return a line on frames that are in the cache and not in the source, where there are any."""
     kept, pruned = facts["kept"], facts["pruned"]
-    lines = [f"{_frames(kept)} of the cache {'is' if kept == 1 else 'are'} not in the source: kept; --prune removes "
-             f"{'it' if kept == 1 else 'them'}"] if kept else []  # fmt: skip
+    lines = []
+    if kept:
+        are, them = ("is", "it") if kept == 1 else ("are", "them")
+        lines = [f"{_frames(kept)} of the cache {are} not in the source: kept; --prune removes {them}"]
     return lines + ([f"{_frames(pruned)} of the cache that the source does not have: {removed}"] if pruned else [])
 
 
@@ -64,65 +93,19 @@ def _frames(count: int) -> str:
     return "1 frame" if count == 1 else f"{count} frames"
 
 
+def _data(facts: Mapping[str, Any]) -> str:
+    return f"{facts['dataset']}, part {facts['part']}" if facts["part"] else f"{facts['dataset']}"
+
+
+def _of_all(facts: Mapping[str, Any]) -> str:
+    return f" ({facts['total']} in all)" if facts["part"] else ""
+
+
 def _failures(failed: Sequence[Mapping[str, str]]) -> list[str]:
     if not failed:
         return []
     frames = (f"  {frame['key']}: {frame['error']}" for frame in failed)
-    return ["failed frames (mend what each says, then run again):", *frames]
-
-
-def cache_info(cache: str) -> dict[str, Any]:
-    """Return what a cache holds: its attributes, and per group size, frames and how many of them are done."""
-    store = open_store(cache)
-    attributes = read_root(store, None)
-    groups = []
-    for name in attributes["groups"]:
-        if (book := read_group(store, name, attributes["parameters"])) is None:
-            continue
-        groups.append(
-            {
-                "group": book.name,
-                "height": book.layout.height,
-                "width": book.layout.width,
-                "frames": book.frames(),
-                "done": book.count(RowState.DONE),
-                "failed": book.count(RowState.FAILED),
-                "shard_frames": book.layout.shard_frames,
-            }
-        )
-    return (
-        {"cache": cache}
-        | attributes
-        | {"estimator": kernel_params(attributes["parameters"]).estimator}
-        | {"groups": groups, "bytes": _disk_bytes(cache)}
-        | _per_pixel(groups, attributes, cache)
-    )
-
-
-def _disk_bytes(cache: str) -> int | None:
-    if "://" in cache:
-        return None
-    sizes = 0
-    for folder, _, names in os.walk(cache):
-        for name in names:
-            with suppress(FileNotFoundError):  # a run that goes on renames its files
-                sizes += os.lstat(os.path.join(folder, name)).st_size
-    return sizes
-
-
-def _per_pixel(groups: list[dict[str, Any]], attributes: Mapping[str, Any], cache: str) -> dict[str, Any]:
-    """Return stored bytes per native pixel, of stride 1 and of all strides together."""
-    pixels = sum(group["done"] * group["height"] * group["width"] for group in groups)
-    if "://" in cache or pixels == 0:
-        return {}
-    sizes = {
-        stride: sum(_disk_bytes(os.path.join(cache, group["group"], level_name(stride))) or 0 for group in groups)
-        for stride in attributes["parameters"]["strides"]
-    }
-    return {
-        "bytes_per_pixel_stride_1": round(sizes[1] / pixels, 3),
-        "bytes_per_pixel": round(sum(sizes.values()) / pixels, 3),
-    }
+    return ["failed frames (fix the cause given, then run again):", *frames]
 
 
 def info_text(facts: Mapping[str, Any]) -> str:
@@ -153,6 +136,14 @@ def info_text(facts: Mapping[str, Any]) -> str:
             else (f" ({per_pixel} bytes a pixel for all strides, {facts['bytes_per_pixel_stride_1']} for stride 1)")
         )
         lines.append(f"size         {human_bytes(facts['bytes'])}{detail}")
+    if facts["sigma"]["frames"]:
+        sigma = facts["sigma"]
+        lines.append(
+            f"values       {sigma_text(sigma) or 'no σ'}; {_percent(sigma['finite_share'])} of the pixels have one "
+            f"({sigma['frames']} of {done} frames, evenly spread)"
+        )
+    if facts["unreadable"]:
+        lines.append(f"             {facts['unreadable']} of the frames looked at cannot be read: precompute validate")
     for group in groups[:20]:
         shapes = " ".join(
             "×".join(map(str, level_shape(group["height"], group["width"], s))) for s in parameters["strides"]
@@ -163,14 +154,19 @@ def info_text(facts: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def validate_facts(report: "Report") -> dict[str, Any]:
+    """Return a report as what ``--json`` prints."""
+    return asdict(report) | {"sigma": report.sigma.to_json(), "depth": report.depth.to_json()}
+
+
 def validate_text(facts: Mapping[str, Any]) -> str:
     """Return what a validation found."""
     findings = facts["findings"]
     all_or_none = facts["seed"] is None or facts["recomputed"] == facts["frames"]
-    drawn = "" if all_or_none else f" (the same ones: --seed {facts['seed']})"
+    drawn = "" if all_or_none else f" (drawn by --seed {facts['seed']})"
     head = (
         f"{facts['cache']}: {facts['frames']} frames, {facts['chunks']} chunks decoded, "
-        f"{facts['recomputed']} frames computed again{drawn}: "
+        f"{facts['recomputed']} frames recomputed{drawn}: "
     )
     many = "1 finding" if len(findings) == 1 else f"{len(findings)} findings"
     lines = [head + (many if findings else "nothing wrong")]
@@ -180,8 +176,14 @@ def validate_text(facts: Mapping[str, Any]) -> str:
         for level, found in (("", findings), ("warning: ", facts["warnings"]))
         for finding in found
     ]
+    values = [
+        f"{text} in {facts[name]['frames']} frames"
+        for name, text in (("sigma", sigma_text(facts["sigma"])), ("depth", depth_text(facts["depth"])))
+        if text
+    ]
+    lines += ["; ".join(values)] if values else []
     if facts["cleared"]:
-        lines.append(f"cleared {facts['cleared']} shards or groups: the next `precompute run` computes them again")
+        lines.append(f"cleared {facts['cleared']} shards or groups: the next `precompute run` recomputes them")
     return "\n".join(lines)
 
 
@@ -196,5 +198,5 @@ def datasets_text(descriptions: Mapping[str, Description]) -> str:
         if description.homepage:
             lines.append(f"  from       {description.homepage}")
         paragraphs.append("\n".join(lines))
-    paragraphs.append("Your own: --dataset my.toml, a description beside the data (docs/datasets.md)")
+    paragraphs.append("Your own: --dataset my.toml, a description next to the data (docs/datasets.md)")
     return "\n\n".join(paragraphs)

@@ -10,9 +10,7 @@ No fastmath: the meaning of ``+inf`` and NaN, and those identical bits, depend o
 """
 
 import functools
-import logging
 import math
-import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -20,12 +18,11 @@ import numpy as np
 from numba import types
 from numpy.typing import NDArray
 
-from depthvar.datasets.compiled import njit
+from depthvar.datasets.compiled import announced, njit
 from depthvar.datasets.frame import SMALLEST_DEPTH
 
 from .api import Estimator, KernelParams
 
-_LOG = logging.getLogger("depthvar")
 _COMPILE_SECONDS = {"range": 10, "difference": 2}  # cold, on a machine of 2023; only for the message
 _JIT: dict[str, Any] = {"nogil": True, "error_model": "numpy", "cache": True}
 _NO_MASK = np.empty((0, 0), np.bool_)
@@ -330,7 +327,7 @@ def _image(dtype: Any) -> Any:
 
 @functools.cache
 def _compiled(estimator: Estimator) -> Callable[..., None]:
-    """Compile the sweep for this machine, or load it from Numba's cache; say so if that takes long."""
+    """Compile the sweep for this machine, or load it from Numba's cache."""
     sweep: Callable[..., None] = _sweep
     frame, real, single = (_image(types.float32), _image(types.bool_)), types.float64, types.float32
     if estimator == "difference":
@@ -341,25 +338,15 @@ def _compiled(estimator: Estimator) -> Callable[..., None]:
         signature = types.void(
             *frame, real, real, real, real, types.intp, real, real, single, single, types.bool_, single[:, :, ::1]
         )
-    where = _load.stats.cache_path
-    seconds = _COMPILE_SECONDS[estimator]
-    kept = f"once, about {seconds} s; cached in {where}"
-    if not where:
-        kept = f"about {seconds} s in every process: set NUMBA_CACHE_DIR to a folder that can be written"
-    notice = threading.Timer(1.0, _LOG.info, ("compiling the CPU kernel for this machine (%s)", kept))
-    notice.daemon = True
-    notice.start()
-    try:
+    with announced("the CPU kernel", _COMPILE_SECONDS[estimator]):
         compiled: Callable[..., None] = njit(signature, **_JIT)(sweep)
-    finally:
-        notice.cancel()
     return compiled
 
 
 def warm_up(estimator: Estimator = "range") -> None:
     """Compile an estimator for this machine, or load it from the cache on disk: what a first call would do.
 
-    Logs one line (logger ``depthvar``, INFO) while it compiles, if that takes more than a second.
+    Logs one line (logger ``depthvar``, INFO) if it compiles.
     """
     _compiled(estimator)
 

@@ -11,6 +11,7 @@ from depthvar.datasets.source.depth_source import DepthSource
 from depthvar.precompute.kernel.api import KernelParams
 
 from .fingerprint import parameters
+from .summary import DepthSummary, SigmaSummary
 
 MAX_STRIDE = 1024
 
@@ -59,6 +60,8 @@ class TaskResult:
         checked: frames found unchanged by their content; nothing but ``source_stat`` was written.
         failed: (key, message) of the frames that could not be read.
         seconds: wall-clock time of the task.
+        depth: of the frames computed.
+        sigma: of the frames computed, as stored.
     """
 
     group: str
@@ -67,3 +70,5 @@ class TaskResult:
     checked: int
     failed: tuple[tuple[str, str], ...]
     seconds: float
+    depth: DepthSummary = field(default_factory=DepthSummary)
+    sigma: SigmaSummary = field(default_factory=SigmaSummary)

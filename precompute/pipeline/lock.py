@@ -1,6 +1,6 @@
 """One writer per cache: locks of the operating system, which a dead run does not keep.
 
-A whole run holds ``<cache>.lock`` alone. The parts of a run (``--shard I/N``) share it, and each holds
+A whole run holds ``<cache>.lock`` alone. The parts of a run (``--part I/N``) share it, and each holds
 ``<cache>.lock.I-of-N`` alone, in which it writes what it plans: only parts of one plan may share a cache. The lock lies
 beside the folder that the cache really is, however it is spelled.
 """
@@ -35,7 +35,7 @@ def writer_lock(cache: str, part: tuple[int, int] | None = None) -> Iterator[Cal
             yield lambda _: None
             return
         own = path.with_name(f"{path.name}.{part[0]}-of-{part[1]}")
-        message = f"{cache}: another run of --shard {part[0]}/{part[1]} is writing it"
+        message = f"{cache}: another run of --part {part[0]}/{part[1]} is writing it"
         file = stack.enter_context(_held(own, fcntl.LOCK_EX, message))
         os.ftruncate(file, 0)  # what a killed run has claimed
 

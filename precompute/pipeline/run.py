@@ -26,10 +26,11 @@ log = logging.getLogger("depthvar")
 
 @dataclass(frozen=True)
 class Outlook:
-    """What a run would do, and what is done already, in frames.
+    """What a run would do, and what is done already, in frames. Of a part: in the frames of that part.
 
     Attributes:
-        frames: frames of the source.
+        total: frames of the source.
+        frames: frames that this run is about: all, or those of its part.
         done: frames of shards that need nothing.
         compute: frames of shards that will be computed.
         check: frames of shards whose files look changed and will be hashed.
@@ -41,6 +42,7 @@ class Outlook:
         raw_bytes: float32 bytes of the maps of the frames to compute.
     """
 
+    total: int
     frames: int
     done: int
     compute: int
@@ -52,21 +54,25 @@ class Outlook:
     raw_bytes: int
 
 
-def make_outlook(plan: Plan, tasks: Iterable[Task], job: Job) -> Outlook:
-    """Count what ``tasks`` of a plan will do."""
+def make_outlook(plan: Plan, tasks: Iterable[Task], job: Job, part: tuple[int, int] | None = None) -> Outlook:
+    """Count what ``tasks`` will do, which are of one part of a plan, or of the whole."""
     tasks = list(tasks)
+    own, unplaced = plan.tasks, plan.unplaced
+    if part is not None:
+        own, unplaced = plan.part(*part), unplaced[part[0] - 1 :: part[1]]
     frames: Counter[str] = Counter()
     for task in tasks:
         frames[task.action] += task.frames
-    idle = [task for task in plan.tasks if task.action in ("skip", "clear")]
+    idle = [task for task in own if task.action in ("skip", "clear")]
     failed = [failure for task in idle for failure in task.failed_before()]
-    rows = Counter(action for task in plan.tasks for action in task.rows)
+    rows = Counter(action for task in own for action in task.rows)
     return Outlook(
-        frames=sum(task.frames for task in plan.tasks) + len(plan.unplaced),
+        total=sum(task.frames for task in plan.tasks) + len(plan.unplaced),
+        frames=sum(task.frames for task in own) + len(unplaced),
         done=sum(task.frames for task in idle) - len(failed),
         compute=frames["compute"],
         check=frames["check"],
-        failed=(*failed, *((frame.key, frame.error or "") for frame in plan.unplaced)),
+        failed=(*failed, *((frame.key, frame.error or "") for frame in unplaced)),
         kept=rows["keep"],
         pruned=sum(action == "clear" for task in tasks for action in task.rows),
         shards=len(tasks),
@@ -147,9 +153,9 @@ def run(
         if part is None:
             remove.remove_partial(store)
         tasks = choose(plan, part, limit)
-        yield make_outlook(plan, tasks, job)
         if job.device == "cpu" and any(task.action in ("compute", "check") for task in tasks):
-            warm_up(job.params.estimator)  # once here, not once in every thread
+            warm_up(job.params.estimator)  # once here, not in every thread, and before anyone draws a progress bar
+        yield make_outlook(plan, tasks, job, part)
         yield from execute(job, tasks)
 
 

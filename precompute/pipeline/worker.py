@@ -25,6 +25,7 @@ from depthvar.precompute.kernel.numba_range import sigma_z2_frame
 from .fingerprint import fingerprint, frame_digest
 from .job import Job, TaskResult
 from .plan import READ, Task
+from .summary import DepthSummary, SigmaSummary
 from .write import put_column, write_shard
 
 YOUNG_NS = 2_000_000_000  # a file younger than this may change again without a new mtime
@@ -68,8 +69,9 @@ def run_task(job: Job, task: Task) -> TaskResult:
     mark = fingerprint(job.parameters())
     unchanged = None if task.action == "compute" else _unchanged(job, task, store, mark)
     if unchanged is None:
-        computed, failed = _compute(job, task, store, mark)
-        return TaskResult(task.group, task.start, computed, 0, failed, time.perf_counter() - began)
+        failed, depth, sigma = _compute(job, task, store, mark)
+        computed = task.frames - len(failed)
+        return TaskResult(task.group, task.start, computed, 0, failed, time.perf_counter() - began, depth, sigma)
     intrinsics, stat = unchanged
     if "clear" in task.rows:
         kept = [action not in ("clear", "none") for action in task.rows]
@@ -161,12 +163,15 @@ def _write(store: Store, task: Task, kept: Sequence[bool], shard: _Shard) -> Non
     write_shard(store, task, kept, shard.maps, shard.digests, shard.intrinsics, shard.stat)
 
 
-def _compute(job: Job, task: Task, store: Store, mark: str) -> tuple[int, tuple[tuple[str, str], ...]]:
+def _compute(
+    job: Job, task: Task, store: Store, mark: str
+) -> tuple[tuple[tuple[str, str], ...], DepthSummary, SigmaSummary]:
     layout = task.layout
     kept = [action == "keep" for action in task.rows]
     shard = _stored(job, task, store, kept)
     levels = {s: np.empty(level_shape(layout.height, layout.width, s), np.float32) for s in job.strides}
     failed: list[tuple[str, str]] = []
+    depth, sigma = DepthSummary(), SigmaSummary()
     for row, (key, action) in enumerate(zip(task.keys, task.rows, strict=True)):
         if action not in READ:
             continue
@@ -191,10 +196,11 @@ def _compute(job: Job, task: Task, store: Store, mark: str) -> tuple[int, tuple[
         shard.digests[row] = np.frombuffer(frame_digest(frame, mark), np.uint8)
         for stride, level in levels.items():
             shard.maps[level_name(stride)][1][row] = encode_map(level, layout.maps(stride))
+        depth, sigma = depth + DepthSummary.of(frame), sigma + SigmaSummary.of(levels[1])
         if job.with_depth:
             shard.maps["depth"][1][row] = encode_map(frame.depth, layout.maps(1))
     _write(store, task, kept, shard)
-    return task.frames - len(failed), tuple(failed)
+    return tuple(failed), depth, sigma
 
 
 def _stat_before(source: DepthSource, key: str) -> tuple[int, int]:

@@ -1,6 +1,6 @@
 """Integrity: is every stored byte what was written? And is every value one that a run can write (``limits``)?"""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 
 import numpy as np
@@ -10,6 +10,7 @@ from depthvar.datasets.cache.bookkeeping import Bookkeeping, RowState
 from depthvar.datasets.cache.format import map_names, map_path
 from depthvar.datasets.cache.maps import Get, read_rows
 from depthvar.datasets.errors import DamagedError
+from depthvar.precompute.pipeline.summary import SigmaSummary
 
 from . import limits
 from .finding import CLEAR, Finding
@@ -18,10 +19,14 @@ from .subject import Subject
 
 def check(subject: Subject) -> Iterator[Finding]:
     """Yield damage of bookkeeping and maps, and values that no run writes; count the maps that were decoded."""
+    names = map_names(subject.parameters["strides"], subject.parameters["with_depth"])
+    maps = sum(book.count(RowState.DONE) for book in subject.groups) * len(names)
     for book in subject.groups:
         yield from _check_bookkeeping(book)
         for rows in book.shards():
-            yield from _check_shard(subject, book, rows)
+            yield from _check_shard(subject, book, rows, names)
+            if subject.chunks:
+                subject.progress("maps decoded", subject.chunks, maps)
 
 
 def _check_bookkeeping(book: Bookkeeping) -> Iterator[Finding]:
@@ -42,11 +47,11 @@ def _lost_columns(book: Bookkeeping) -> Iterator[tuple[str, int]]:
             yield "intrinsics", book.first_row(row)
 
 
-def _check_shard(subject: Subject, book: Bookkeeping, rows: range) -> Iterator[Finding]:
+def _check_shard(subject: Subject, book: Bookkeeping, rows: range, maps: Mapping[str, int]) -> Iterator[Finding]:
     """Decode every map of a shard (index, CRC32C, Blosc). A shard without a done row is computed again anyway."""
     used = bool((book.states[rows.start : rows.stop] == RowState.DONE).any())
     arrays: dict[str, tuple[int, Get]] = {}
-    for name, stride in map_names(subject.parameters["strides"], subject.parameters["with_depth"]).items():
+    for name, stride in maps.items():
         data = subject.store.get(map_path(book.name, name, rows.start, book.layout))
         arrays[name] = stride, partial(_part, data)
     names = sorted(arrays, key=lambda name: name != "depth")  # first: what σ² is held against
@@ -67,9 +72,13 @@ def _check_shard(subject: Subject, book: Bookkeeping, rows: range) -> Iterator[F
                 continue
             if np.isnan(values).any():
                 yield wrong("integrity", expected="stored values", got="missing values (NaN)")
-            elif name == "depth":
+                continue
+            if name == "depth":
                 depth = values
-            elif got := limits.impossible(values, subject.parameters) or _unlike(
+                continue
+            if stride == 1:
+                subject.sigma += SigmaSummary.of(values)
+            if got := limits.impossible(values, subject.parameters) or _unlike(
                 subject, book, row, values, depth, stride
             ):
                 yield wrong("limits", expected=limits.EXPECTED, got=got)

@@ -13,6 +13,7 @@ from depthvar.datasets.cache.maps import read_rows
 from depthvar.datasets.errors import DamagedError
 from depthvar.datasets.frame import Frame
 from depthvar.precompute.pipeline.job import Job
+from depthvar.precompute.pipeline.summary import DepthSummary
 from depthvar.precompute.pipeline.worker import frame_levels
 
 from . import limits
@@ -42,6 +43,7 @@ def check_frame(subject: Subject, book: Bookkeeping, row: int, job: Job, frame: 
             yield wrong("limits", where=f"{key}, {name}", expected=limits.EXPECTED, got=got)
         if stride == 1:
             subject.contrast.add(stored, frame.depth)
+            subject.depth += DepthSummary.of(frame)
     stored = _read(subject, book, row, "depth", 1) if job.with_depth else None
     if stored is not None and not (agrees := stored == frame.depth).all():
         where, expected, got = _first(key, "depth", frame.depth, stored, agrees, "m")

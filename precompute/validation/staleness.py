@@ -13,7 +13,7 @@ from depthvar.precompute.pipeline.fingerprint import fingerprint, frame_digest, 
 from depthvar.precompute.pipeline.job import Job
 
 from . import recomputation
-from .finding import CLEAR, RESTORE, Finding
+from .finding import CLEAR, RESTORE, RUN_AGAIN, Finding
 from .subject import Subject
 
 
@@ -22,9 +22,11 @@ def check(subject: Subject) -> Iterator[Finding]:
     if subject.source is None:
         return
     job = _job(subject, subject.source)
-    for book, row in _chosen(subject, subject.source):
-        subject.recomputed += 1
+    chosen = _chosen(subject, subject.source)
+    for number, (book, row) in enumerate(chosen, start=1):
         yield from _check_frame(subject, book, row, job)
+        subject.recomputed = number
+        subject.progress("frames compared", number, len(chosen))
 
 
 def _job(subject: Subject, source: DepthSource) -> Job:
@@ -77,10 +79,12 @@ def _check_frame(subject: Subject, book: Bookkeeping, row: int, job: Job) -> Ite
         return
     digest, recorded = frame_digest(frame, subject.attributes["fingerprint"]), book.digest[row].tobytes()
     if digest != recorded:
+        # A run reads it again by itself, but not after an edit that kept size and time.
+        repair = CLEAR if _looks_unchanged(job.source, book, row) else RUN_AGAIN
         got = f"{digest.hex()[:16]}…: the source changed"
-        yield stale(where=key, expected=f"source digest {recorded.hex()[:16]}…", got=got, repair=CLEAR)
+        yield stale(where=key, expected=f"source digest {recorded.hex()[:16]}…", got=got, repair=repair)
         return
     if not np.array_equal(frame.intrinsics, book.intrinsics[row]):  # the digest is of the source's: σ² is right
         given, got = (", ".join(f"{x:.9g}" for x in camera) for camera in (frame.intrinsics, book.intrinsics[row]))
-        yield stale(where=f"{key}, intrinsics", expected=given, got=got, repair=CLEAR)
+        yield stale(where=f"{key}, intrinsics", expected=given, got=got, repair=RUN_AGAIN)
     yield from recomputation.check_frame(subject, book, row, job, frame)

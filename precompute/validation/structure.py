@@ -19,8 +19,10 @@ def check(subject: Subject) -> Iterator[Finding]:
     """Yield what is wrong with names and metadata, and note the groups that can be read."""
     yield from _check_root(subject)
     yield from _check_folders(subject)
-    for name in subject.attributes["groups"]:
+    names = subject.attributes["groups"]
+    for number, name in enumerate(names, start=1):
         yield from _check_group(subject, name)
+        subject.progress("groups read", number, len(names))
     yield from _check_unique(subject)
     yield from _check_strays(subject)
 

@@ -1,13 +1,18 @@
 """What is validated, and what has been seen of it so far: every check gets it, and yields findings."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from depthvar.datasets.cache.bookkeeping import Bookkeeping
 from depthvar.datasets.cache.store import Store
 from depthvar.datasets.source.depth_source import DepthSource
+from depthvar.precompute.pipeline.summary import DepthSummary, SigmaSummary
 
 from .contrast import Contrast
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is counted, how many are done, and how many there are."""
 
 
 @dataclass
@@ -22,10 +27,13 @@ class Subject:
         recompute: how many frames are drawn to be computed again.
         full: all are computed again.
         seed: draws them.
+        progress: called while groups are read, maps are decoded and frames are compared.
         groups: that could be read; ``structure`` fills it.
         chunks: maps that were decoded, by ``integrity``.
         recomputed: frames that were compared with their source, by ``staleness``.
         contrast: σ of those, by kind of pixel, for ``statistics``.
+        depth: of those.
+        sigma: of all maps of stride 1 that were decoded.
     """
 
     store: Store
@@ -35,10 +43,13 @@ class Subject:
     recompute: int
     full: bool
     seed: int
+    progress: Progress
     groups: list[Bookkeeping] = field(default_factory=list)
     chunks: int = 0
     recomputed: int = 0
     contrast: Contrast = field(default_factory=Contrast)
+    depth: DepthSummary = field(default_factory=DepthSummary)
+    sigma: SigmaSummary = field(default_factory=SigmaSummary)
 
     @property
     def parameters(self) -> dict[str, Any]:

@@ -16,10 +16,11 @@ from depthvar.datasets.source.depth_source import DepthSource
 from depthvar.datasets.source.description import Description
 from depthvar.precompute.pipeline.lock import is_written, writer_lock
 from depthvar.precompute.pipeline.remove import clear_group, clear_rows
+from depthvar.precompute.pipeline.summary import DepthSummary, SigmaSummary
 
 from . import completeness, integrity, staleness, statistics, structure
 from .finding import OVERWRITE, Finding
-from .subject import Subject
+from .subject import Progress, Subject
 
 CHECKS = (structure.check, integrity.check, completeness.check, staleness.check, statistics.check)
 
@@ -38,6 +39,8 @@ class Report:
         warnings: what is worth a look, and no fault of the cache.
         typical: σ in metres of the frames compared, by kind of pixel: edge, smooth, far, near.
         seed: that drew the frames compared; None: none were drawn.
+        sigma: σ² at stride 1 of all frames that were decoded.
+        depth: of the frames compared.
     """
 
     cache: str
@@ -49,6 +52,8 @@ class Report:
     warnings: list[Finding] = field(default_factory=list)
     typical: dict[str, float] = field(default_factory=dict)
     seed: int | None = None
+    sigma: SigmaSummary = field(default_factory=SigmaSummary)
+    depth: DepthSummary = field(default_factory=DepthSummary)
 
 
 def validate(
@@ -59,6 +64,7 @@ def validate(
     seed: int | None = None,
     full: bool = False,
     clear: bool = False,
+    progress: Progress = lambda what, done, total: None,
 ) -> Report:
     """Check a cache against its format, its checksums, and the files that it was computed from.
 
@@ -69,10 +75,12 @@ def validate(
             warning says so.
         recompute: how many frames, drawn at random, are computed again and compared; at most one rounding step of
             ``keepbits`` may lie between (two engines differ in the last digits). Frames whose files look changed
-            are compared as well. 0, without ``full`` and ``source``: the depth is not looked at.
+            are compared too. 0, without ``full`` and ``source``: the depth is not looked at.
         seed: which frames are drawn; None: other ones every time.
         full: hash and compute again every frame.
         clear: zero the digests of frames with findings, so that the next run computes their shards again.
+        progress: called while groups are read, maps are decoded and frames are compared, with what is counted, how
+            many are done, and how many there are.
 
     Raises:
         CacheError: there is no cache, or not one of this format, or it cannot be read; or a run is writing it, and
@@ -88,11 +96,11 @@ def validate(
     report = Report(store.url)
     if clear:
         with writer_lock(location):
-            _validate(store, root, report, source, recompute, seed, full)
+            _validate(store, root, report, source, recompute, seed, full, progress)
             report.cleared = _clear(store, root, report.findings)
     else:
         with _unwritten(location, report):
-            _validate(store, root, report, source, recompute, seed, full)
+            _validate(store, root, report, source, recompute, seed, full, progress)
     return report
 
 
@@ -136,6 +144,7 @@ def _validate(
     recompute: int,
     seed: int,
     full: bool,
+    progress: Progress,
 ) -> None:
     try:
         attributes = check_root(root, store.url)
@@ -145,7 +154,7 @@ def _validate(
         report.findings.append(Finding("structure", store.url, "intact attributes", str(error), OVERWRITE))
         return
     files = list(store.list())  # first: what a run adds meanwhile is no stray file
-    subject = Subject(store, attributes, files, None, recompute, full, seed)
+    subject = Subject(store, attributes, files, None, recompute, full, seed, progress)
     for check in CHECKS:
         for finding in check(subject):
             (report.warnings if finding.is_warning else report.findings).append(finding)
@@ -153,7 +162,7 @@ def _validate(
             report.warnings += _open_source(subject, source)
     report.frames = sum(book.frames() for book in subject.groups)
     report.chunks, report.recomputed = subject.chunks, subject.recomputed
-    report.typical = subject.contrast.typical()
+    report.typical, report.sigma, report.depth = subject.contrast.typical(), subject.sigma, subject.depth
     report.seed = seed if subject.source is not None and recompute and not full else None
 
 

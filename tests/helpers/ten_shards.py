@@ -76,7 +76,8 @@ class Data:
 
 
 def check_error(stderr: str, message: str) -> None:
-    lines = [line for line in stderr.splitlines() if not re.search("frames/s|compiling the CPU kernel", line)]
+    progress = r"frames done \d+/\d+|compiling the CPU kernel|threads, the default"
+    lines = [line for line in stderr.splitlines() if not re.search(progress, line)]
     assert len(lines) == 1, stderr
     assert re.search(f"^error: .*(?:{message})", lines[0]), lines[0]
 

@@ -1,0 +1,175 @@
+"""The few numbers that run, validate and info print of depth and σ: exact, and the same however the work is divided."""
+
+import functools
+import itertools
+import json
+import operator
+from pathlib import Path
+from typing import Any
+
+import hypothesis.extra.numpy as npst
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from tiny_data import TinyData, make_depth
+
+from depthvar.datasets import SigmaCache
+from depthvar.datasets.frame import Frame
+from depthvar.precompute.cli.main import main
+from depthvar.precompute.pipeline.summary import DepthSummary, SigmaSummary
+
+depths = npst.arrays(
+    np.float32, (3, 5), elements=st.sampled_from([0, -1, np.nan, np.inf, 0.25, 1, 3.5, 80, 81, 10_000])
+)
+sigmas = npst.arrays(np.float32, (3, 5), elements=st.sampled_from([np.inf, 1e-12, 1e-3, 0.25, 0.26, 7]))
+
+
+def frame(depth: NDArray[np.float32], max_depth: float | None = 80) -> Frame:
+    return Frame("key", depth, np.array([1.0, 1, 0, 0]), max_depth)
+
+
+@given(st.lists(depths, min_size=1, max_size=5), st.sampled_from([None, 80.0]))
+def test_the_summary_of_frames_is_that_of_all_their_pixels(
+    maps: list[NDArray[np.float32]], limit: float | None
+) -> None:
+    facts = functools.reduce(operator.add, (DepthSummary.of(frame(each, limit)) for each in maps))
+    depth = np.concatenate(maps)
+    valid = frame(depth, limit).valid
+    unknown = ~(depth > 0)  # NaN, too
+    assert (facts.frames, facts.pixels, facts.valid) == (len(maps), depth.size, valid.sum())
+    assert facts.pixels - facts.valid - facts.far == unknown.sum()
+    limits = (depth[valid].min(), depth[valid].max()) if valid.any() else (None, None)
+    assert (facts.to_json()["min_m"], facts.to_json()["max_m"]) == limits
+    assert json.loads(json.dumps(facts.to_json(), allow_nan=False)) == facts.to_json()
+
+
+@given(st.lists(sigmas, min_size=1, max_size=4))
+def test_the_parts_add_up_in_any_order(maps: list[NDArray[np.float32]]) -> None:
+    whole = SigmaSummary.of(np.concatenate(maps))
+    for order in itertools.permutations(SigmaSummary.of(each) for each in maps):
+        total = functools.reduce(operator.add, order, SigmaSummary())
+        assert total.frames == len(maps)
+        for name in ("pixels", "finite", "least", "largest", "histogram"):
+            assert getattr(total, name) == getattr(whole, name), name
+
+
+@given(st.lists(st.floats(2**-33, 2**20, width=32), min_size=1, max_size=200), st.sampled_from([0.05, 0.5, 0.95]))
+def test_a_quantile_is_that_of_the_values_within_a_bin(values: list[float], share: float) -> None:
+    sigma_z2 = np.array([[*values, np.inf]], np.float32)
+    found = SigmaSummary.of(sigma_z2).quantile(share)
+    exact = np.sqrt(np.quantile(sigma_z2[0, :-1], share, method="inverted_cdf"))
+    assert found == pytest.approx(exact, rel=0.065)  # half a bin is 1/16 of σ²
+
+
+def test_large_maps_have_exact_limits_and_counts() -> None:
+    sigma_z2 = np.full((480, 640), np.inf, np.float32)
+    sigma_z2[1, 1], sigma_z2[2, 3], sigma_z2[4, 4] = 1e-4, 9, 1  # the first two are in no row and column of 4
+    facts = SigmaSummary.of(sigma_z2).to_json()
+    assert (facts["min_m"], facts["max_m"], facts["finite_share"]) == (pytest.approx(0.01), 3.0, 3 / sigma_z2.size)
+
+
+def test_nothing_at_all() -> None:
+    assert set(SigmaSummary().to_json().values()) == set(DepthSummary().to_json().values()) == {0, None}
+    assert SigmaSummary.of(np.full((2, 2), np.inf, np.float32)).to_json()["median_m"] is None
+
+
+# On the command line
+
+
+def facts_of(*words: object) -> dict[str, Any]:
+    result = CliRunner().invoke(main, [*map(str, words), "--json"], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    facts: dict[str, Any] = json.loads(result.stdout)
+    return facts
+
+
+def text_of(*words: object) -> str:
+    result = CliRunner().invoke(main, [*map(str, words)], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def expected(tiny: TinyData) -> dict[str, dict[str, Any]]:
+    """What the summaries must hold, from the stored maps and the depth themselves."""
+    cache, source = SigmaCache(tiny.root / "sigma_Z2.zarr"), tiny.source()
+    sigma = np.sqrt(np.concatenate([cache.read(key).ravel() for key in cache.keys()]))
+    depth = np.concatenate([frame.depth.ravel() for frame in source])
+    valid, count = np.isfinite(depth) & (depth > 0), len(source)
+    return {
+        "sigma": {"frames": count, "min_m": sigma.min(), "max_m": sigma[np.isfinite(sigma)].max(),
+                  "finite_share": np.isfinite(sigma).mean()},
+        "depth": {"frames": count, "min_m": depth[valid].min(), "max_m": depth[valid].max(),
+                  "valid_share": valid.mean(), "unknown_share": (depth == 0).mean(),
+                  "far_share": np.isinf(depth).mean()},
+    }  # fmt: skip
+
+
+def agree(got: dict[str, Any], wanted: dict[str, Any]) -> None:
+    assert {name: got[name] for name in wanted} == pytest.approx(wanted, rel=1e-6)
+
+
+@pytest.mark.parametrize("how", [("--threads", "1"), ("--threads", "3"), ("--workers", "1")], ids=" ".join)
+def test_run_and_validate_have_the_ranges_of_what_they_saw(tiny: TinyData, how: tuple[str, ...]) -> None:
+    facts = facts_of("run", "--dataset", tiny.toml, *how)
+    wanted = expected(tiny)
+    for name in wanted:
+        agree(facts[name], wanted[name])
+    facts = facts_of("validate", tiny.root / "sigma_Z2.zarr", "--full")
+    for name in wanted:
+        agree(facts[name], wanted[name])
+    assert facts_of("validate", tiny.root / "sigma_Z2.zarr", "--recompute", "0")["depth"]["frames"] == 0
+
+
+def test_each_summary_has_them_in_one_line(tiny: TinyData) -> None:
+    cache = tiny.root / "sigma_Z2.zarr"
+    ran = text_of("run", "--dataset", tiny.toml)
+    wanted = expected(tiny)
+    least, most, near, far = (wanted[name][limit] for name in ("sigma", "depth") for limit in ("min_m", "max_m"))
+    sigma, depth = f"σ {least:.2g} to {most:.2g} m, median ", f"depth {near:.3g} to {far:.3g} m (pixels: "
+    shares = [f"{100 * wanted['depth'][f'{kind}_share']:.1f} % {kind}" for kind in ("valid", "unknown", "far")]
+    (line,) = (line for line in ran.splitlines() if line.startswith("depth "))
+    assert line.startswith(f"{depth}{', '.join(shares)}); {sigma}")
+    validated = text_of("validate", cache, "--full").splitlines()
+    assert validated[1].startswith(sigma)
+    assert f" in 8 frames; {depth}{', '.join(shares)}) in 8 frames" in validated[1]
+    (line,) = (line for line in text_of("info", cache).splitlines() if line.startswith("values "))
+    assert line.split(None, 1)[1].startswith(sigma)
+    assert line.endswith(f"; {shares[0].removesuffix(' valid')} of the pixels have one (8 of 8 frames, evenly spread)")
+    again = text_of(
+        "run", "--dataset", tiny.toml, "--limit", "1", "--overwrite", "--max-depth", "0.1"
+    )  # nothing is valid
+    assert "no valid depth (pixels: 0 % valid, " in again
+
+
+def test_info_says_of_how_many_frames_it_speaks(tmp_path: Path) -> None:
+    tiny = TinyData(tmp_path / "tiny")
+    for index in range(30):
+        tiny.write("a", f"{index:03}", make_depth(24, 32, index) * (100 if index in (0, 29) else 1))
+    facts_of("run", "--dataset", tiny.toml)
+    cache = tiny.root / "sigma_Z2.zarr"
+    facts = facts_of("info", cache)
+    assert facts["sigma"]["frames"] == 8
+    reader = SigmaCache(cache)
+    ends = np.concatenate([reader.read(f"a/depth/{index:03}.npy") for index in (0, 29)])
+    assert facts["sigma"]["max_m"] == pytest.approx(np.sqrt(ends[np.isfinite(ends)].max()))  # first and last are read
+    assert "(8 of 30 frames, evenly spread)" in text_of("info", cache)
+
+
+def test_info_of_a_damaged_cache_says_how_many_it_cannot_read(tiny: TinyData) -> None:
+    facts_of("run", "--dataset", tiny.toml)
+    cache = tiny.root / "sigma_Z2.zarr"
+    (cache / "b/sigma_Z2/c/0/0/0").unlink()
+    facts = facts_of("info", cache)
+    assert (facts["sigma"]["frames"], facts["unreadable"]) == (5, 3)
+    assert "3 of the frames looked at cannot be read: precompute validate" in text_of("info", cache)
+
+
+def test_info_of_a_cache_without_a_frame(tiny: TinyData) -> None:
+    facts_of("run", "--dataset", tiny.toml, "--limit", "1")
+    cache = tiny.root / "sigma_Z2.zarr"
+    (cache / "a/P0/digest/c/0/0").unlink()
+    assert facts_of("info", cache)["sigma"]["frames"] == 0
+    assert "values " not in text_of("info", cache)
