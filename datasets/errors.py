@@ -4,6 +4,7 @@ Every error is a :class:`DepthVarError` and also the builtin that a caller would
 """
 
 import re
+from typing import Any
 
 # What would break a line, steer a terminal, or cannot be encoded.
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
@@ -58,6 +59,25 @@ class SourceError(DepthVarError, OSError):
 
 class CacheError(DepthVarError, OSError):
     """A cache is missing, damaged, of another format or of other parameters."""
+
+
+class DamagedError(CacheError):
+    """Stored bytes are not what a run wrote: a checksum does not match, or something is cut short, lost or foreign.
+
+    Never raised for a fault of the machine (memory, permission, open files, a failing disk).
+
+    Attributes:
+        where: the file, group or frame.
+        reason: what was expected and found.
+    """
+
+    def __init__(self, where: str, reason: str | None = None) -> None:
+        self.where, self.reason = where, reason
+        # A DataLoader raises a worker's error again from its message alone.
+        super().__init__(where if reason is None else f"{where}: damaged ({reason}); {REPAIR}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return DamagedError, (self.where, self.reason)
 
 
 class FrameNotFoundError(CacheError, KeyError):

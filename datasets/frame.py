@@ -1,4 +1,8 @@
-"""A frame of ground-truth depth, and the pinhole intrinsics that go with it."""
+"""A frame of ground-truth depth and its pinhole camera, and what holds for both wherever they come from.
+
+Files, the command line and the API all check depth and intrinsics by the rules of this file. Which mistakes they find,
+and which they cannot: docs/decisions/0008.
+"""
 
 import math
 from collections.abc import Mapping
@@ -9,9 +13,28 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .errors import ParameterError
+from .scalars import number
+
+# Metres (about 1e-12 and 1e15). What is less is unknown, as 0 is; what is more is far, as +inf is. Between them the
+# squares of depth and distance, and σ² by any parameters (at least 3e-13 Z²), are normal float32 numbers. They are
+# powers of two, so that float32 and float64 draw the line at the same depth.
+SMALLEST_DEPTH, LARGEST_DEPTH = 2.0**-40, 2.0**50
+
+# What may be off in entries of a matrix that are 0 or 1 in a pinhole camera: of the focal length in the first two rows,
+# of 1 in the last. A matrix that went through float32 has 1e-7 of that kind; at 1e-6 no pixel of a frame of 1000
+# moves by more than a thousandth of a pixel. Real skew is far larger.
+ROUNDING = 1e-6
+# Focal lengths that a pixel may be from the principal point, along an axis: 87° off the optical axis. Pinhole cameras
+# end well below. A crop sees the rays that its frame had, so it passes however far outside its principal point is.
+WIDEST = 20.0
+# A native frame's principal point lies at least this part of a side away from its border: intrinsics of twice the
+# resolution, the most common mistake, have it on the border.
+BORDER = 1 / 16
+
+MAX_DEPTH_RULE = f"a number of metres above 0 and at most {LARGEST_DEPTH:.1g}, or inf or None for no maximum"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Frame:
     """One depth frame as the kernel takes it.
 
@@ -31,8 +54,8 @@ class Frame:
     @property
     def valid(self) -> NDArray[np.bool_]:
         """(H, W) bool: pixels with a depth that can be trained on (neither unknown nor far)."""
-        limit = np.float32(np.inf if self.max_depth is None else self.max_depth)
-        return (self.depth > 0) & np.isfinite(self.depth) & (self.depth <= limit)
+        limit = np.float32(LARGEST_DEPTH if self.max_depth is None else self.max_depth)
+        return (self.depth >= np.float32(SMALLEST_DEPTH)) & (self.depth <= limit)
 
 
 def view_key(view: Mapping[str, Any]) -> Any:
@@ -45,26 +68,82 @@ def view_key(view: Mapping[str, Any]) -> Any:
     return view["key"]
 
 
-def as_intrinsics(intrinsics: ArrayLike) -> NDArray[np.float64]:
+def is_max_depth(metres: float) -> bool:
+    """Return whether a number follows :data:`MAX_DEPTH_RULE`."""
+    return 0 < metres <= LARGEST_DEPTH or metres == math.inf
+
+
+def farthest_depth(max_depth: Any) -> float:
+    """Return the metres beyond which depth is far, for a maximum depth that a caller passes, or None.
+
+    Raises:
+        ParameterError: it breaks :data:`MAX_DEPTH_RULE`.
+    """
+    if max_depth is None:
+        return LARGEST_DEPTH
+    if type(max_depth) in (int, float) and 0 < max_depth <= LARGEST_DEPTH:  # at once, as in every view of a loader
+        return float(max_depth)
+    return min(number("max_depth", max_depth, MAX_DEPTH_RULE, is_max_depth), LARGEST_DEPTH)
+
+
+def as_array(name: str, value: Any) -> NDArray[Any]:
+    """Return what a caller passes as an array: of a NumPy array or a tensor in the CPU's memory without a copy.
+
+    Raises:
+        ParameterError: it is no array, a tensor of another device, or a masked array (whose mask would be lost).
+    """
+    if type(value) is np.ndarray:
+        return value
+    if isinstance(value, np.ndarray) and hasattr(value, "mask"):
+        raise ParameterError(f"{name}: expected a plain array, got a masked one; pass its .data, and valid=~its.mask")
+    try:
+        if hasattr(value, "detach"):  # a torch tensor, without an import of torch
+            value = value.detach()
+            if str(value.dtype) == "torch.bfloat16":  # which NumPy lacks
+                value = value.float()
+        return np.asarray(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        what = f"{type(value).__name__}{f' on {value.device}' if hasattr(value, 'device') else ''}"
+        first = str(error).partition("\n")[0]
+        raise ParameterError(f"{name}: expected an array in the memory of the CPU, got a {what} ({first})") from error
+
+
+def as_numbers(name: str, value: Any) -> NDArray[Any]:
+    """Return integers or floats that a caller passes as an array.
+
+    Raises:
+        ParameterError: as :func:`as_array`, or they are text, bool, complex numbers or objects.
+    """
+    given = as_array(name, value)
+    if given.dtype.kind not in "iuf":
+        raise ParameterError(f"{name}: expected numbers, got {given.dtype} of shape {given.shape}")
+    return given
+
+
+def as_intrinsics(intrinsics: ArrayLike, size: tuple[int, int] | None = None) -> NDArray[np.float64]:
     """Return intrinsics as (..., 4) float64 fx, fy, cx, cy.
 
     Args:
-        intrinsics: (..., 3, 3) pinhole matrices without skew, or (..., 4) as fx, fy, cx, cy, in pixels.
+        intrinsics: (..., 3, 3) pinhole matrices without skew (up to :data:`ROUNDING`), or (..., 4) as fx, fy, cx, cy,
+            in pixels.
+        size: (H, W) of the depth that they go with, where it is known: that shows intrinsics in other units.
 
     Raises:
-        ParameterError: another shape, skew, a last row that is not 0 0 1, a focal length that is not finite and
-            above 0, or a principal point that is not finite.
+        ParameterError: another shape or dtype, skew, a last row that is not 0 0 1, a focal length that is not finite
+            and above 0, a principal point that is not finite, or a pixel more than :data:`WIDEST` focal lengths
+            from it.
     """
-    given = np.asarray(intrinsics, dtype=np.float64)
+    given = as_numbers("intrinsics", intrinsics).astype(np.float64, copy=False)
     if given.shape[-2:] == (3, 3):
-        matrices = given.reshape(-1, 9).tolist()  # Python's numbers: for one camera NumPy takes three times as long
-        for _, skew, _, turn, _, _, *last in matrices:
-            if skew or turn or last != [0, 0, 1]:
+        cameras = []
+        for matrix in given.reshape(-1, 9).tolist():  # Python's numbers: for one camera NumPy is three times slower
+            fx, skew, cx, turn, fy, cy, x, y, one = matrix
+            if (skew or turn or x or y or one != 1) and not is_pinhole(matrix):
                 raise ParameterError(
                     "intrinsics: expected a pinhole matrix [[fx, 0, cx], [0, fy, cy], [0, 0, 1]], got "
                     f"{given.tolist()}; skewed, turned or distorted cameras are not supported: rectify the depth first"
                 )
-        cameras = [[fx, fy, cx, cy] for fx, _, cx, _, fy, cy, *_ in matrices]
+            cameras.append([fx, fy, cx, cy])
     elif given.shape[-1:] == (4,):
         cameras = given.reshape(-1, 4).tolist()
     else:
@@ -76,4 +155,38 @@ def as_intrinsics(intrinsics: ArrayLike) -> NDArray[np.float64]:
             raise ParameterError(
                 f"intrinsics: expected finite fx, fy, cx, cy in pixels with fx, fy > 0, got {[fx, fy, cx, cy]}"
             )
+        if size is not None and not (_is_narrow(fx, cx, size[1]) and _is_narrow(fy, cy, size[0])):
+            raise ParameterError(
+                f"intrinsics: expected fx, fy, cx, cy in pixels of a view of {size[1]}×{size[0]} (width × height), got "
+                f"{[fx, fy, cx, cy]}, by which it sees more than 87° off the optical axis; check their order, and "
+                "multiply normalised fx and cx by the width, fy and cy by the height"
+            )
     return given if given.shape[-1:] == (4,) else np.array(cameras).reshape(*given.shape[:-2], 4)
+
+
+def is_pinhole(matrix: list[float]) -> bool:
+    """Return whether the nine numbers of a matrix, by rows, are 0 and 1 where a pinhole camera has 0 and 1."""
+    fx, skew, _, turn, fy, _, *last = matrix
+    upright = abs(skew) <= ROUNDING * abs(fx) and abs(turn) <= ROUNDING * abs(fy)
+    return upright and all(abs(got - want) <= ROUNDING for got, want in zip(last, (0, 0, 1), strict=True))
+
+
+def _is_narrow(f: float, c: float, length: int) -> bool:
+    """Return whether all pixels along an axis lie within ``WIDEST`` focal lengths of the principal point."""
+    return max(abs(c), abs(length - 1 - c)) <= WIDEST * f
+
+
+def check_native(intrinsics: NDArray[np.float64], size: tuple[int, int]) -> None:
+    """Raise ParameterError where intrinsics cannot be those of a whole frame, as a data set stores it.
+
+    Args:
+        intrinsics: (4,) fx, fy, cx, cy in pixels.
+        size: (H, W) of the frame.
+    """
+    as_intrinsics(intrinsics, size)
+    cx, cy = intrinsics[2:].tolist()
+    if not all(BORDER <= (c + 0.5) / length <= 1 - BORDER for c, length in ((cx, size[1]), (cy, size[0]))):
+        raise ParameterError(
+            f"intrinsics: expected the principal point (cx, cy) well inside a frame of {size[1]}×{size[0]} (width × "
+            f"height), got ({cx:g}, {cy:g}); are they of another resolution, or in another order than fx, fy, cx, cy?"
+        )

@@ -13,7 +13,8 @@ What holds for all of them:
 """
 
 import math
-from typing import Literal, get_args
+from numbers import Real
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -77,7 +78,7 @@ def weighted_l1(
         eps=eps,
         sigma_min=sigma_min,
     )
-    pred, target, sigma_z2 = _promote(pred, target, sigma_z2)
+    pred, target, sigma_z2 = _promote(pred=pred, target=target, sigma_z2=sigma_z2)
     valid = _usable(pred, target, valid, sigma_z2)
     if weighting in ("relative", "inverse_sigma_and_depth"):
         valid = valid & (target > 0)
@@ -121,7 +122,7 @@ def laplace_nll(
         ValueError: an unknown option, one out of its range, another shape, or a mask that is not bool.
     """
     check_options(reduction=reduction, sigma_min=sigma_min)
-    pred, target, sigma_z2 = _promote(pred, target, sigma_z2)
+    pred, target, sigma_z2 = _promote(pred=pred, target=target, sigma_z2=sigma_z2)
     valid = _usable(pred, target, valid, sigma_z2)
     b = _sigma(sigma_z2, valid, scale, sigma_min) / math.sqrt(2)
     return _reduce(_abs_error(pred, target, valid) / b + b.log(), valid, reduction)
@@ -148,7 +149,7 @@ def inverse_depth_l1(
         ValueError: an unknown reduction, another shape, or a mask that is not bool.
     """
     check_options(reduction=reduction)
-    pred, target = _promote(pred, target)
+    pred, target = _promote(pred=pred, target=target)
     valid = _usable(pred, target, valid) & (target > 0)
     weight = inverse_depth_weight(target, valid)
     return _reduce(_abs_error(pred, target, valid) * weight, valid, reduction)
@@ -206,29 +207,38 @@ def check_options(
     """Raise ValueError for an option that is unknown or out of its range; see :func:`weighted_l1`."""
     if weighting not in get_args(Weighting):
         raise ValueError(f"weighting: expected one of {', '.join(get_args(Weighting))}; got {weighting!r}")
-    if not 0 < relative_sigma < math.inf:
-        raise ValueError(f"relative_sigma: expected a finite number > 0, got {relative_sigma}")
+    if not (_is_number(relative_sigma) and 0 < relative_sigma < math.inf):
+        raise ValueError(f"relative_sigma: expected a finite number > 0, got {relative_sigma!r}")
     if normalize not in ("mean", "none"):
         raise ValueError(f"normalize: expected 'mean' or 'none', got {normalize!r}")
     if reduction not in ("mean", "sum", "none"):
         raise ValueError(f"reduction: expected 'mean', 'sum' or 'none', got {reduction!r}")
     for name, value in (("eps", eps), ("sigma_min", sigma_min)):
-        if not 0 <= value < math.inf:
-            raise ValueError(f"{name}: expected a finite number >= 0, got {value}")
+        if not (_is_number(value) and 0 <= value < math.inf):
+            raise ValueError(f"{name}: expected a finite number >= 0, got {value!r}")
 
 
-def _promote(*maps: Tensor) -> list[Tensor]:
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def _promote(**maps: Tensor) -> list[Tensor]:
     """Return the maps in one dtype: float32, or float64 where one of them is."""
     dtype = torch.float32
-    for each in maps:
+    for name, each in maps.items():
+        if not isinstance(each, Tensor) or each.is_complex():
+            kind = each.dtype if isinstance(each, Tensor) else type(each).__name__
+            raise ValueError(f"{name}: expected a tensor of real numbers, got {kind}; pass torch.from_numpy(array)")
         dtype = torch.promote_types(dtype, each.dtype)
-    return [each.to(dtype) for each in maps]
+    return [each.to(dtype) for each in maps.values()]
 
 
 def _usable(pred: Tensor, target: Tensor, valid: Tensor | None, sigma_z2: Tensor | None = None) -> Tensor:
     """Return the mask of pixels that count, after checking that all maps have one shape."""
     if pred.dim() < 2:
         raise ValueError(f"pred: expected shape (..., H, W), got {tuple(pred.shape)}")
+    if valid is not None and not isinstance(valid, Tensor):
+        raise ValueError(f"valid: expected a tensor of dtype torch.bool, got {type(valid).__name__}")
     for name, each in (("target", target), ("sigma_z2", sigma_z2), ("valid", valid)):
         if each is not None and each.shape != pred.shape:
             raise ValueError(f"{name}: expected the shape of pred {tuple(pred.shape)}, got {tuple(each.shape)}")
@@ -253,8 +263,8 @@ def _sigma(sigma_z2: Tensor, valid: Tensor, scale: float | Tensor, sigma_min: fl
                 f"or 1 in their place, got shape {tuple(scale.shape)}"
             )
         scale = scale.to(sigma_z2.dtype)
-    elif not 0 < scale < math.inf:
-        raise ValueError(f"scale: expected a finite number > 0, got {scale}")
+    elif not (_is_number(scale) and 0 < scale < math.inf):
+        raise ValueError(f"scale: expected a finite number > 0, got {scale!r}")
     # 1 in place of what is invalid, before the root: where() after it would still let NaN into the gradient.
     return (torch.where(valid, sigma_z2, 1.0).sqrt() / scale).clamp_min(sigma_min)
 

@@ -50,11 +50,10 @@ def depthvar_check_cache() -> Callable[..., None]:
         from depthvar.datasets.errors import DepthVarError
 
         from .cli.text import validate_text
-        from .validation.validate import depth_folder, validate
+        from .validation.validate import validate
 
         try:
-            source = depth_folder(str(path), root) if sample or full else None
-            found = validate(str(path), source, sample=sample, full=full)
+            found = validate(path, root, recompute=sample, full=full)
         except DepthVarError as error:
             pytest.fail(str(error), pytrace=False)
         if found.findings:

@@ -185,7 +185,7 @@ def test_a_frame_that_failed(tiny: TinyData) -> None:
     cache = SigmaCache(tiny.job().cache)
     assert KEY not in cache.keys()
     for stride in cache.strides:
-        with pytest.raises(FrameNotFoundError, match=f"{KEY} could not be read when the cache was written; mend"):
+        with pytest.raises(FrameNotFoundError, match=f"{KEY} could not be read when the cache was written; fix"):
             cache.read(KEY, stride)
 
 
@@ -225,10 +225,10 @@ def edit(path: Path, old: str, new: str) -> None:
     ("place", "old", "new", "message"),
     [
         ("zarr.json", '"format_version": 1', '"format_version": 2', "format version 2, this depthvar reads 1; install"),
-        ("zarr.json", '"lambda_prior": 0.5', '"lambda_prior": 0.7', "attributes are damaged: expected checksum"),
+        ("zarr.json", '"lambda_prior": 0.5', '"lambda_prior": 0.7', r"damaged \(attributes: expected checksum"),
         ("zarr.json", '"depthvar-sigma_Z2"', '"another"', "not a depthvar cache: expected format"),
-        ("b/zarr.json", '"height": 24', '"height": 25', "attributes are damaged"),
-        ("b/key/zarr.json", '"uint8"', '"uint9"', "damaged"),
+        ("b/zarr.json", '"height": 24', '"height": 25', r"b: damaged \(attributes: expected checksum"),
+        ("b/digest/zarr.json", '"uint8"', '"uint9"', r"b/digest: damaged \(data_type: expected uint8, got uint9\)"),
     ],
 )
 def test_flipped_metadata(cache: SigmaCache, place: str, old: str, new: str, message: str) -> None:
@@ -237,18 +237,19 @@ def test_flipped_metadata(cache: SigmaCache, place: str, old: str, new: str, mes
         SigmaCache(cache.path).read(KEY)
 
 
-def test_a_level_whose_shape_was_flipped_is_not_read_short(cache: SigmaCache) -> None:
+def test_what_the_metadata_of_a_level_claim_changes_no_value(cache: SigmaCache) -> None:
+    """The format decides how a map is stored; another shape or codec in its metadata is validation's to find."""
+    expected = cache.read(KEY, 2)
     path = Path(cache.path, "b/sigma_Z2_s2/zarr.json")
     metadata = json.loads(path.read_text())
     metadata["shape"][1] -= 4
     path.write_text(json.dumps(metadata))
-    with pytest.raises(CacheError, match="damaged"):
-        SigmaCache(cache.path).read(KEY, 2)
+    np.testing.assert_array_equal(SigmaCache(cache.path).read(KEY, 2), expected)
 
 
 def test_a_path_that_is_no_cache(tmp_path: Path) -> None:
     with pytest.raises(CacheError, match="no cache is there; write one with `precompute run`"):
         SigmaCache(tmp_path / "gone.zarr").keys()
     (tmp_path / "zarr.json").write_text("garbage")
-    with pytest.raises(CacheError, match="cannot be opened as a Zarr group"):
+    with pytest.raises(CacheError, match=r"zarr\.json: unreadable \(expected JSON: .*; restore it from a copy"):
         SigmaCache(tmp_path).keys()

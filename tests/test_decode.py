@@ -1,5 +1,6 @@
 """Stored values become depth by the rule, and damaged files become one line that says what is wrong."""
 
+import gzip
 import io
 import tempfile
 from pathlib import Path
@@ -14,8 +15,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from depthvar.datasets.errors import ParameterError, SourceError
+from depthvar.datasets.frame import LARGEST_DEPTH, SMALLEST_DEPTH
 from depthvar.datasets.source.camera import pinhole, read_intrinsics
-from depthvar.datasets.source.decode import CONTAINERS, DepthRule, read_mask, read_shape, read_stored, to_depth
+from depthvar.datasets.source.containers import CONTAINERS
+from depthvar.datasets.source.decode import DepthRule, read_mask, read_shape, read_stored, to_depth
 
 DATA = Path(__file__).parent / "data"
 CAMERA = np.array([30.0, 40.0, 2.5, 1.5])
@@ -64,13 +67,13 @@ def test_uint16_png_reads_back_in_metres(stored: NDArray[np.uint16], units: floa
 )
 def test_float_npy_reads_back_in_metres(stored: NDArray[Any], units: float, fortran: bool) -> None:
     stored = np.asfortranarray(stored) if fortran else stored
-    rule = DepthRule("npy", METRES.dtype, units)
+    rule = DepthRule("npy", METRES.dtype, units, max_depth=80)
     with tempfile.TemporaryDirectory() as folder:
         path = save(Path(folder, "a.npy"), stored)
         assert read_shape(path, rule) == stored.shape
         depth = to_depth(read_stored(path, rule), rule, CAMERA)
-    known = (stored > 0) & np.isfinite(stored)
     with np.errstate(over="ignore", invalid="ignore"):
+        known = (stored / np.float64(units) >= SMALLEST_DEPTH) & np.isfinite(stored)
         metres = np.minimum(stored.astype(np.float64) / units, np.finfo(np.float32).max).astype(np.float32)
     assert depth.flags.c_contiguous
     # float32 divides once more roundly than float64 does: half a unit in the last place, and subnormals
@@ -78,7 +81,7 @@ def test_float_npy_reads_back_in_metres(stored: NDArray[Any], units: float, fort
 
 
 @settings(deadline=None)
-@given(hnp.arrays(np.float32, SHAPES, elements=st.floats(0, 1e5, width=32)))
+@given(hnp.arrays(np.float32, SHAPES, elements=st.one_of(st.just(0), st.floats(SMALLEST_DEPTH, 1e5, width=32))))
 def test_floats_saved_by_opencv_in_four_channels_read_back(metres: NDArray[np.float32]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = save(Path(folder, "a.png"), metres.view(np.uint8).reshape(*metres.shape, 4))
@@ -128,8 +131,10 @@ def test_the_ray_follows_the_intrinsics_of_each_frame() -> None:
         ([-INF, -1, 0, np.nan, 2, INF], "float64", {"far": (INF,), "units_per_metre": 4.0}, [0, 0, 0, 0, 0.5, INF]),
         ([np.nan, 2, INF], "float32", {"kind": "ray", "far": (2,)}, [0, INF, 0]),
         ([0.1, 10000, 3], "float32", {"unknown": (0.1,), "max_depth": 80}, [0, 10000, 3]),
-        ([1e300, 1e-300], "float64", {}, [float(np.finfo(np.float32).max), 0]),
-        ([3e38, INF], "float32", {"units_per_metre": 0.5}, [float(np.finfo(np.float32).max), 0]),
+        ([1e300, 1e-300], "float64", {"max_depth": 80}, [float(np.finfo(np.float32).max), 0]),
+        ([3e38, INF], "float32", {"max_depth": 80, "units_per_metre": 0.5}, [float(np.finfo(np.float32).max), 0]),
+        ([LARGEST_DEPTH, SMALLEST_DEPTH, SMALLEST_DEPTH / 2], "float32", {}, [LARGEST_DEPTH, SMALLEST_DEPTH, 0]),
+        ([1e20, 3e38, 2], "float32", {"far": (1e20,), "unknown": (float(np.float32(3e38)),)}, [INF, 0, 2]),
     ],
 )
 def test_three_states_of_a_pixel(stored: list[float], dtype: str, rule: dict[str, Any], expected: list[float]) -> None:
@@ -190,6 +195,7 @@ VERSION_3 = GOOD_NPY[:6] + b"\x03\x00" + GOOD_NPY[8:]
         (GOOD_NPY, MILLIMETRES, "expected a PNG signature and header, got other bytes"),
         (GOOD_NPY[:-1], METRES, "expected 176 bytes for float32 of shape .3, 4., got 175; fetch the file again"),
         (GOOD_NPY + b"x", METRES, "expected 176 bytes .* got 177"),
+        (gzip.compress(GOOD_NPY), METRES, "a: .*magic"),
         (GOOD_NPY[:30], METRES, "a: .*EOF"),
         (VERSION_3, METRES, "expected npy version 1.0 or 2.0, got 3.0"),
         (GOOD_NPY.replace(b"(3, 4), ", b"(9**9, )"), METRES, "a: malformed"),
@@ -312,7 +318,7 @@ def test_intrinsics_from_text_and_npy(tmp_path: Path, text: str) -> None:
     ("text", "message"),
     [
         ("", "the file is empty"),
-        ("fx fy", "could not convert string to float: 'fx'"),
+        ("fx fy", "expected 4, 9 or 16 numbers, got 'fx'; put a # before"),
         ("1 2 3", "expected 4 .fx fy cx cy., 9 or 16 numbers, got 3"),
         ("0 1 2 3", "fx, fy > 0"),
         ("nan 1 2 3", "finite fx, fy, cx, cy"),
@@ -330,9 +336,10 @@ def test_impossible_intrinsics_are_one_line_that_says_so(tmp_path: Path, text: s
 
 
 def test_intrinsics_that_are_no_text(tmp_path: Path) -> None:
-    (tmp_path / "k.txt").write_bytes(b"\xff\xfe")
-    with pytest.raises(SourceError, match=r"k.txt: .*utf-8"):
+    (tmp_path / "k.txt").write_bytes(gzip.compress(b"525 520 319.5 239.5"))
+    with pytest.raises(SourceError, match=r"k.txt: expected 4, 9 or 16 numbers, got '.*'; put a #") as caught:
         read_intrinsics(tmp_path / "k.txt")
+    assert str(caught.value).isprintable()
 
 
 @settings(deadline=None)

@@ -114,7 +114,11 @@ def test_who_names_no_container_gets_that_of_the_suffix() -> None:
     npy = Description.from_dict({**tables, "files": {"depth": "{frame}.npy"}}, "a").depth
     assert (png.container, png.dtype, png.units_per_metre) == ("png", ("uint16",), 1000)
     assert (npy.container, npy.units_per_metre) == ("npy", 1)
-    assert set(npy.dtype) == {"uint16", "float16", "float32", "float64"}
+    assert (npy.dtype, npy.unknown) == (("float16", "float32", "float64"), (0, 65535))
+    millimetres = Description.from_dict(
+        {**TABLES, "files": {"depth": "{frame}.NPY"}, "depth": {"units_per_metre": 1000}}, "a"
+    ).depth
+    assert (millimetres.container, {"uint16", "int64", "float32"} - set(millimetres.dtype)) == ("npy", set())
     metres = Description.from_dict({**tables, "depth": {"units_per_metre": 256}}, "a").depth
     assert (metres.container, metres.units_per_metre) == ("png", 256)
 
@@ -177,9 +181,9 @@ def test_constant_intrinsics_may_be_a_matrix() -> None:
         (changed("depth", kind="distance"), "[depth] kind: expected one of z, ray"),
         (changed("depth", units_per_metre="1000"), "[depth] units_per_metre: expected a number; got '1000'"),
         (changed("depth", units_per_metre=True), "[depth] units_per_metre: expected a number; got True"),
-        (changed("depth", units_per_metre=0), "[depth] units_per_metre: expected a number above 0; got 0"),
-        (changed("depth", units_per_metre=INF), "[depth] units_per_metre: expected a finite number above 0"),
-        (changed("depth", max_depth=-80), "[depth] max_depth: expected a number above 0; got -80"),
+        (changed("depth", units_per_metre=0), "[depth] units_per_metre: expected a number from 1e-9 to 1e9; got 0"),
+        (changed("depth", units_per_metre=INF), "[depth] units_per_metre: expected a number from 1e-9 to 1e9; got inf"),
+        (changed("depth", max_depth=-80), "[depth] max_depth: expected a number of metres above 0 and at most 1e+15"),
         (changed("depth", far=[float("nan")]), "[depth] far: expected a number; got [nan]"),
         (changed("depth", far=INF), "[depth] far: expected a list with at least one entry; got inf"),
         (changed("depth", far=[7], unknown=[7, 8]), "[depth] far: 7 is in unknown too: remove it from one"),

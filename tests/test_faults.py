@@ -58,32 +58,6 @@ def test_a_full_disk(data: Data, tmp_path: Path, size: str, some: bool) -> None:
     assert contents(kept / "x.zarr") == contents(data.whole)
 
 
-A_PARENT_IS_LATE = """
-import errno, threading, time, zarr.storage._local as local
-from zarr.core.sync import loop
-failed, late, put = threading.Event(), threading.Event(), local._put
-def fail(path, value, exclusive=False):
-    if exclusive and failed.wait(0.05):
-        late.wait()  # until Zarr's loop is about to end, without another turn in which it could look at the outcome
-    if path.parent.name == "digest":
-        failed.set()
-        raise OSError(errno.ENOSPC, "No space left on device")
-    return put(path, value, exclusive)
-local._put = fail
-threading._register_atexit(lambda: loop[0].call_soon_threadsafe(lambda: (late.set(), time.sleep(0.1))))
-from depthvar.precompute.cli.main import main; main()
-"""
-
-
-def test_what_zarr_writes_beside_a_failed_write_says_nothing(data: Data, tmp_path: Path) -> None:
-    """Zarr writes an array's metadata and its parents' at once; when one fails, nobody waits for the others."""
-    options = data.command(tmp_path / "x.zarr")[len(COMMAND) :]
-    command = [sys.executable, "-c", A_PARENT_IS_LATE, *options]
-    process = subprocess.run(command, capture_output=True, text=True, check=False, timeout=200)
-    assert process.returncode == 1, process.stderr
-    check_error(process.stderr, "cannot write: No space left on device")
-
-
 def test_a_limit_of_file_sizes(data: Data, tmp_path: Path) -> None:
     """A quota, where nothing can be mounted: the maps are larger than what a file may hold."""
     cache = tmp_path / "x.zarr"
@@ -126,7 +100,7 @@ def test_a_part_of_a_cache_that_may_not_be_written(data: Data, tmp_path: Path) -
     cache = tmp_path / "x.zarr"
     assert data.run(cache, "--limit", "4").returncode == 0
     with mode(cache / "P5/sigma_Z2_s2", 0o555):
-        data.check_fails(cache, "x.zarr/P5, .*cannot write: Permission denied", spoil=without_override)
+        data.check_fails(cache, r"x\.zarr/P5/.*cannot write: Permission denied", spoil=without_override)
     data.check_goes_on(cache)
 
 
@@ -137,7 +111,7 @@ def test_a_part_of_a_cache_that_may_not_be_read(data: Data, tmp_path: Path, what
     with mode(cache / what, 0):
         data_error = data.run(cache, spoil=without_override)
     assert data_error.returncode == 1
-    check_error(data_error.stderr, "Permission denied.*(run the same command again|--out)")
+    check_error(data_error.stderr, "Permission denied.*(again|--out)")
     data.check_nothing_half_written_counts(cache)
     data.check_goes_on(cache)
 
@@ -178,12 +152,30 @@ def test_a_read_only_file_system(data: Data, tmp_path: Path) -> None:
 # No more open files
 
 
-@pytest.mark.parametrize("limit", [7, *(pytest.param(limit, marks=pytest.mark.slow) for limit in (5, 9))])
-def test_too_few_file_handles(data: Data, tmp_path: Path, limit: int) -> None:
+NO_MORE_FILES = """
+import os, resource, sys
+from depthvar.datasets.cache.store import LocalStore
+from depthvar.precompute.cli.main import main
+put, left = LocalStore.put, int(sys.argv.pop(1))
+def limited(store, path, data):
+    global left
+    left -= 1
+    if left == 0:
+        used = len(os.listdir("/dev/fd")) - 1
+        resource.setrlimit(resource.RLIMIT_NOFILE, (used, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+    return put(store, path, data)
+LocalStore.put = limited
+main()
+"""
+
+
+@pytest.mark.parametrize("writes", [1, 40, 100])
+def test_no_more_files_can_be_opened_from_a_write_on(data: Data, tmp_path: Path, writes: int) -> None:
     cache = tmp_path / "x.zarr"
-    process = data.run(cache, spoil=lambda: limited(resource.RLIMIT_NOFILE, limit))
+    command = [sys.executable, "-c", NO_MORE_FILES, str(writes), *data.command(cache)[len(COMMAND) :]]
+    process = subprocess.run(command, capture_output=True, text=True, check=False, timeout=200)
     assert (process.returncode, process.stdout) == (1, "")
-    assert re.findall("^error: .*Too many open files.*", process.stderr, re.MULTILINE)  # asyncio may complain below it
+    check_error(process.stderr, "Too many open files")
     data.check_nothing_half_written_counts(cache)
     data.check_goes_on(cache)
 

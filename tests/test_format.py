@@ -1,16 +1,22 @@
 """The cache format: names, sizes, checksums, and array metadata that any Zarr v3 reader knows."""
 
+import asyncio
 import copy
 import json
 from typing import Any
 
 import numpy as np
 import pytest
+import zarr
 from hypothesis import given
 from hypothesis import strategies as st
+from zarr.core.buffer import default_buffer_prototype
 
+from depthvar.datasets.cache import attributes as attrs
 from depthvar.datasets.cache import format as fmt
-from depthvar.datasets.errors import CacheError, ParameterError
+from depthvar.datasets.cache import metadata
+from depthvar.datasets.errors import CacheError
+from depthvar.datasets.source.templates import stays_below
 
 STRIDES = (1, 2, 3, 4, 6, 8)
 
@@ -31,13 +37,13 @@ def test_a_shard_is_bounded_in_frames_and_bytes(height: int, width: int) -> None
 
 def test_seal_and_unseal_are_inverse() -> None:
     attributes = {"a": 0.5, "b": ["x", None], "c": {"ü": 1}}
-    assert fmt.unseal(fmt.seal(attributes), "here") == attributes
-    assert fmt.seal(fmt.seal(attributes)) == fmt.seal(attributes)
+    assert attrs.unseal(attrs.seal(attributes), "here") == attributes
+    assert attrs.seal(attrs.seal(attributes)) == attrs.seal(attributes)
 
 
 @given(st.data())
 def test_a_flipped_bit_in_sealed_attributes_is_found(data: st.DataObject) -> None:
-    text = json.dumps(fmt.seal({"lambda_prior": 0.5, "window": 5, "name": "hospital"})).encode()
+    text = json.dumps(attrs.seal({"lambda_prior": 0.5, "window": 5, "name": "hospital"})).encode()
     bit = data.draw(st.integers(0, 8 * len(text) - 1))
     changed = bytearray(text)
     changed[bit // 8] ^= 1 << bit % 8
@@ -47,16 +53,29 @@ def test_a_flipped_bit_in_sealed_attributes_is_found(data: st.DataObject) -> Non
         return  # no JSON any more: found by whoever reads it
     if attributes == json.loads(text):
         return  # white space
-    with pytest.raises(CacheError, match="attributes are damaged: expected checksum"):
-        fmt.unseal(attributes, "here")
+    with pytest.raises(CacheError, match="attributes: expected checksum"):
+        attrs.unseal(attributes, "here")
 
 
-@pytest.mark.parametrize(
-    "sequence", ["sigma_Z2", "a/sigma_Z2_s3", "digest/b", "_root", "x@24x32", "__x", "a/zarr.json"]
-)
-def test_a_sequence_named_like_a_part_of_the_format_is_refused(sequence: str) -> None:
-    with pytest.raises(ParameterError, match="rename the folder"):
-        fmt.check_sequence(sequence)
+TAKEN = ["sigma_Z2", "sigma_Z2_s3", "depth", "Depth", "key", "digest", "intrinsics", "source_stat", "_root", "__x",
+         "zarr.json", "x@24x32"]  # fmt: skip
+PART = st.sampled_from([*TAKEN, "a", "depth~", "~", "a~~", "frames"])
+
+
+@pytest.mark.parametrize("taken", TAKEN)
+def test_a_folder_named_like_a_part_of_the_format_gets_a_group_of_its_own(taken: str) -> None:
+    assert fmt.sequence_group(f"a/{taken}/b") == f"a/{taken}~/b"
+
+
+@given(st.lists(PART, min_size=1, max_size=3), st.lists(PART, min_size=1, max_size=3))
+def test_no_two_sequences_have_one_group_and_none_has_a_name_of_the_format(one: list[str], two: list[str]) -> None:
+    groups = [fmt.sequence_group("/".join(parts)) for parts in (one, two)]
+    assert (groups[0] == groups[1]) == (one == two)
+    for group in groups:
+        assert not {part.lower() for part in group.split("/")} & {name.lower() for name in TAKEN}
+        assert group != fmt.ROOT_SEQUENCE
+        assert fmt.without_size(group) == group
+        assert fmt.without_size(f"{group}@24x32") == group
 
 
 def test_groups_are_named_by_sequence_and_size() -> None:
@@ -65,35 +84,67 @@ def test_groups_are_named_by_sequence_and_size() -> None:
     assert fmt.group_name("Easy/P000", (4, 6), (4, 5)) == "Easy/P000@4x6"
 
 
-@given(st.lists(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1), min_size=1))
+KEY = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1).filter(stays_below)
+
+
+@given(st.lists(KEY, min_size=1))
 def test_keys_round_trip(keys: list[str]) -> None:
     width = fmt.key_bytes(keys)
     assert width % 64 == 0
-    assert fmt.decode_keys(fmt.encode_keys(keys, width)) == keys
-    assert fmt.decode_keys(np.zeros((2, width), np.uint8)) == ["", ""]
+    assert fmt.decode_keys(fmt.encode_keys(keys, width), "here") == keys
+    assert fmt.decode_keys(np.zeros((2, width), np.uint8), "here") == ["", ""]
+
+
+def put(store: Any, path: str, data: bytes) -> None:
+    asyncio.run(store.set(path, default_buffer_prototype().buffer.from_bytes(data)))
+
+
+LAYOUTS = [(480, 640, 55), (24, 32, 4), (1, 7, 3), (7, 1, 2), (375, 1242, 20), (401, 403, 9)]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_band_holds_about_200_kib_and_the_bands_hold_the_map(layout: tuple[int, int, int]) -> None:
+    for stride in STRIDES:
+        maps = fmt.GroupLayout(*layout, 64).maps(stride)
+        assert 0 <= maps.bands * maps.band_rows - maps.height < maps.band_rows
+        band_bytes = 4 * maps.band_rows * maps.width
+        assert maps.bands == 1 or fmt.BAND_BYTES / 2 <= band_bytes <= 2 * fmt.BAND_BYTES
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_metadata_are_what_zarr_itself_writes(layout: tuple[int, int, int]) -> None:
+    """Zarr reads them, and writes the same back: no field is unknown to it, none is missing."""
+    arrays = metadata.array_metadata(fmt.GroupLayout(*layout, 64), 100, STRIDES, True)
+    assert list(arrays) == metadata.array_names(STRIDES, True)
+    for name, content in arrays.items():
+        store = zarr.storage.MemoryStore()
+        put(store, "zarr.json", metadata.to_bytes(content))
+        array = zarr.open_array(store, mode="r")
+        assert json.loads(array.metadata.to_buffer_dict(default_buffer_prototype())["zarr.json"].to_bytes()) == content
+        assert array.shape == (100, *content["shape"][1:]), name
 
 
 def test_only_core_codecs_and_plain_numbers() -> None:
     layout = fmt.GroupLayout(480, 640, 55, 64)
-    for name, metadata in fmt.expected_metadata(layout, 100, STRIDES, True).items():
-        codecs = copy.deepcopy(metadata["codecs"])
+    for name, content in metadata.array_metadata(layout, 100, STRIDES, True).items():
+        codecs = copy.deepcopy(content["codecs"])
         for codec in codecs:
             codecs += codec.get("configuration", {}).get("codecs", [])
             codecs += codec.get("configuration", {}).get("index_codecs", [])
         names = {codec["name"] for codec in codecs}
         assert names <= {"bytes", "blosc", "crc32c", "sharding_indexed"}, name
         assert "crc32c" in names, name
-        assert metadata["data_type"] in ("float32", "float64", "uint8", "int64"), name
-        assert metadata["dimension_names"][0] == "frame", name
+        assert content["data_type"] in ("float32", "float64", "uint8", "int64"), name
+        assert content["dimension_names"][0] == "frame", name
         if name.startswith("sigma_Z2"):
-            assert metadata["fill_value"] == "NaN"
+            assert content["fill_value"] == "NaN"
 
 
 def test_layout_round_trips_through_attributes() -> None:
     layout = fmt.GroupLayout(480, 640, 55, 64)
     assert fmt.GroupLayout.from_attributes(layout.attributes("Easy/P000"), "here") == ("Easy/P000", layout)
-    with pytest.raises(CacheError, match="not a sequence of a depthvar cache: attribute 'height' is missing"):
-        fmt.GroupLayout.from_attributes(fmt.seal({"sequence": "a"}), "here")
+    with pytest.raises(CacheError, match="here: damaged \\(attribute 'height' is missing\\)"):
+        fmt.GroupLayout.from_attributes(attrs.seal({"sequence": "a"}), "here")
 
 
 def root_attributes() -> dict[str, Any]:
@@ -102,7 +153,7 @@ def root_attributes() -> dict[str, Any]:
     parameters |= {"compat": None, "strides": [1, 2], "max_depth": None, "keepbits": 8, "with_depth": False}
     texts = dict.fromkeys(("dataset", "camera_model", "fingerprint", "engine"), "text")
     content = texts | {"source": {}, "software": {"python": "3"}, "groups": ["Easy/P000"]}
-    format_ = {"format": fmt.FORMAT, "format_version": fmt.FORMAT_VERSION}
+    format_ = {"format": attrs.FORMAT, "format_version": attrs.FORMAT_VERSION}
     return format_ | content | {"parameters": parameters | {"decode_rule": {}}}
 
 
@@ -121,8 +172,10 @@ def root_attributes() -> dict[str, Any]:
 def test_root_attributes_that_no_run_writes_are_refused_though_the_checksum_is_right(name: str, value: object) -> None:
     attributes = root_attributes()
     (attributes["parameters"] if name in attributes["parameters"] else attributes)[name] = value
-    with pytest.raises(CacheError, match=f"here: attributes are damaged: {name} is "):
-        fmt.check_root(fmt.seal(attributes), "here")
+    with pytest.raises(
+        CacheError, match=rf"here: damaged \({name} is .*, which no run writes\); restore .* --overwrite"
+    ):
+        attrs.check_root(attrs.seal(attributes), "here")
 
 
 @pytest.mark.parametrize("value", [float("nan"), "\ud800", [[]]])
@@ -130,8 +183,8 @@ def test_attributes_that_have_no_canonical_text_are_damaged(value: Any) -> None:
     if value == [[]]:
         for _ in range(100_000):
             value = [value]
-    with pytest.raises(CacheError, match="here: attributes are damaged: expected JSON, got"):
-        fmt.unseal({"a": value, "checksum": "0"}, "here")
+    with pytest.raises(CacheError, match=r"here: damaged \(attributes: expected JSON, got"):
+        attrs.unseal({"a": value, "checksum": "0"}, "here")
 
 
 @pytest.mark.parametrize(
@@ -151,26 +204,26 @@ def test_attributes_that_have_no_canonical_text_are_damaged(value: Any) -> None:
 def test_a_group_that_claims_too_much_is_refused(change: dict[str, Any], message: str) -> None:
     attributes = {"sequence": "a", "height": 24, "width": 32, "shard_frames": 64, "key_bytes": 64} | change
     with pytest.raises(CacheError, match=message):
-        fmt.GroupLayout.from_attributes(fmt.seal(attributes), "here")
+        fmt.GroupLayout.from_attributes(attrs.seal(attributes), "here")
 
 
 def test_rows_are_bounded() -> None:
     layout = fmt.GroupLayout(480, 640, 55, 64)
     layout.check(1_000_000, "here")
-    with pytest.raises(CacheError, match=r"here: expected at most 7208960 frames in a group, got 1000000000"):
+    with pytest.raises(CacheError, match=r"expected at most 7208960 frames in a group, got 1000000000"):
         layout.check(10**9, "here")
     one = fmt.GroupLayout(480, 640, 1, 64)
     one.check(fmt.MAX_SHARDS, "here")
-    with pytest.raises(CacheError, match=r"here: expected at most 131072 frames in a group, got 131073"):
+    with pytest.raises(CacheError, match=r"expected at most 131072 frames in a group, got 131073"):
         one.check(fmt.MAX_SHARDS + 1, "here")
 
 
 def test_root_attributes_are_refused_one_by_one() -> None:
-    good = fmt.seal(root_attributes())
-    assert fmt.check_root(good, "here")["format"] == fmt.FORMAT
+    good = attrs.seal(root_attributes())
+    assert attrs.check_root(good, "here")["format"] == attrs.FORMAT
     with pytest.raises(CacheError, match="here: not a depthvar cache: expected format"):
-        fmt.check_root({}, "here")
+        attrs.check_root({}, "here")
     with pytest.raises(CacheError, match="format version 2, this depthvar reads 1"):
-        fmt.check_root(fmt.seal(good | {"format_version": 2}), "here")
+        attrs.check_root(attrs.seal(good | {"format_version": 2}), "here")
     with pytest.raises(CacheError, match="damaged"):
-        fmt.check_root(good | {"window": 7}, "here")
+        attrs.check_root(good | {"window": 7}, "here")

@@ -31,11 +31,12 @@ TWO_ENGINES = 2e-5  # twice what rounding costs on this noise: reference.roundin
     [
         ({"window": 4}, "window: expected 3, 5 or 7, got 4"),
         ({"window": 5.0}, "window: expected 3, 5 or 7, got 5.0"),
-        ({"lambda_prior": -1}, "lambda_prior: expected a finite number >= 0, got -1"),
-        ({"lambda_prior": float("nan")}, "lambda_prior: expected a finite number >= 0, got nan"),
-        ({"lambda_prior": "0.5"}, "lambda_prior: expected a finite number >= 0, got '0.5'"),
-        ({"alpha_clamp": 0}, "alpha_clamp: expected a number above 0 and at most 1, got 0"),
-        ({"alpha_clamp": 1.1}, "alpha_clamp: expected a number above 0 and at most 1, got 1.1"),
+        ({"lambda_prior": -1}, "lambda_prior: expected a number from 0 to 1e9, got -1"),
+        ({"lambda_prior": float("nan")}, "lambda_prior: expected a number from 0 to 1e9, got nan"),
+        ({"lambda_prior": "0.5"}, "lambda_prior: expected a number from 0 to 1e9, got '0.5'"),
+        ({"alpha_clamp": 0}, "alpha_clamp: expected a number from 1e-6 to 1, got 0"),
+        ({"alpha_clamp": 1e-7}, "alpha_clamp: expected a number from 1e-6 to 1, got 1e-07"),
+        ({"alpha_clamp": 1.1}, "alpha_clamp: expected a number from 1e-6 to 1, got 1.1"),
         ({"min_valid": 0}, "min_valid: expected a whole number from 1 to window² = 25, got 0"),
         ({"min_valid": 10, "window": 3}, "min_valid: expected a whole number from 1 to window² = 9, got 10"),
         ({"min_valid": True}, "min_valid: expected a whole number from 1 to window² = 25, got True"),
@@ -53,23 +54,21 @@ def test_impossible_parameters(options: dict[str, Any], message: str) -> None:
     [
         ({"depth": np.ones(5, np.float32)}, r"depth: expected shape \(..., H, W\) of at least one pixel, got \(5,\)"),
         ({"depth": np.ones((0, 5), np.float32)}, r"depth: expected shape .*, got \(0, 5\)"),
-        ({"depth": np.ones((4, 5), np.uint16)}, "depth: expected floating-point metres; .*, got 'uint16'"),
-        ({"depth": np.ones((4, 5), complex)}, "depth: expected floating-point metres; .*, got 'complex128'"),
+        ({"depth": np.ones((4, 5), np.uint16)}, "depth: expected floating-point metres .*; .*, got 'uint16'"),
+        ({"depth": np.ones((4, 5), complex)}, "depth: expected floating-point metres .*; .*, got 'complex128'"),
         ({"intrinsics": np.ones((7, 4))}, r"intrinsics: expected leading dimensions .* \(\), got \(7,\)"),
         ({"intrinsics": np.ones(3)}, r"intrinsics: expected shape \(..., 3, 3\), or \(..., 4\).*\(3,\)"),
         ({"intrinsics": (0.0, 1, 1, 1)}, "intrinsics: expected finite fx, fy, cx, cy"),
-        ({"valid": np.ones((4, 5), np.uint8)}, "valid: expected dtype bool, got '(torch.)?uint8'"),
+        ({"valid": np.ones((4, 5), np.uint8)}, "valid: expected dtype bool, got 'uint8'"),
         ({"valid": np.ones((4, 4), bool)}, r"valid: expected a shape .* the depth's, \(4, 5\), got \(4, 4\)"),
         ({"valid": np.ones((2, 4, 5), bool)}, r"valid: expected a shape .*, got \(2, 4, 5\)"),
-        ({"max_depth": 0}, "max_depth: expected a number of metres above 0, or None, got 0"),
+        ({"max_depth": 0}, r"max_depth: expected a number of metres above 0 and at most 1e\+15, .*, got 0"),
         ({"max_depth": float("nan")}, "max_depth: expected .*, got nan"),
     ],
 )
 @ENGINES
 def test_input_that_does_not_fit(changed: dict[str, Any], message: str, engine: Any) -> None:
     given = {"depth": np.ones((4, 5), np.float32), "intrinsics": (1.0, 1.0, 0.0, 0.0), **changed}
-    if engine == "torch":
-        message = message.replace("'uint16'", "'torch.uint16'").replace("'complex128'", "'torch.complex128'")
     with pytest.raises(ParameterError, match=message) as error:
         sigma_z2(**given, engine=engine)
     assert "\n" not in str(error.value)

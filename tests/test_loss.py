@@ -559,6 +559,10 @@ def test_needs_torch_only() -> None:
         ({"eps": -1.0}, r"eps: expected a finite number >= 0, got -1.0"),
         ({"sigma_min": NAN}, r"sigma_min: expected a finite number >= 0, got nan"),
         ({"sigma_min": INF}, r"sigma_min: expected a finite number >= 0, got inf"),
+        ({"sigma_min": None}, r"sigma_min: expected a finite number >= 0, got None"),
+        ({"eps": "0.1"}, r"eps: expected a finite number >= 0, got '0.1'"),
+        ({"eps": True}, r"eps: expected a finite number >= 0, got True"),
+        ({"relative_sigma": torch.ones(())}, r"relative_sigma: expected a finite number > 0, got tensor\(1.\)"),
     ],
 )
 def test_unknown_options_are_refused_by_function_and_module(options: dict[str, object], message: str) -> None:
@@ -596,6 +600,22 @@ def test_shapes_that_would_broadcast_are_refused(loss: Loss) -> None:
         loss(pred, target, sigma_z2, valid.float())
 
 
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("spoil", [Tensor.numpy, Tensor.tolist, lambda each: each + 1j, lambda each: None])
+def test_what_is_no_tensor_of_real_numbers_is_refused(loss: Loss, spoil: Callable[[Tensor], object]) -> None:
+    pred, target, sigma_z2, valid = maps()
+    with pytest.raises(ValueError, match=r"target: expected a tensor of real numbers, got .*; pass torch.from_numpy"):
+        loss(pred, spoil(target), sigma_z2, valid)
+    with pytest.raises(ValueError, match=r"valid: expected a tensor of dtype torch.bool, got (ndarray|list)"):
+        loss(pred, target, sigma_z2, valid.numpy() if spoil is Tensor.numpy else valid.tolist())
+
+
+def test_numpy_numbers_are_options_too() -> None:
+    args = maps()
+    want = weighted_l1(*args, eps=0.5, scale=2.0)
+    assert torch.equal(weighted_l1(*args, eps=np.float32(0.5), scale=np.int64(2)), want)
+
+
 @pytest.mark.parametrize("loss", SIGMA_LOSSES)
 def test_sigma_and_scale_of_another_shape_are_refused(loss: Loss) -> None:
     pred, target, sigma_z2, valid = maps(shape=(3, 4, 3))
@@ -604,6 +624,6 @@ def test_sigma_and_scale_of_another_shape_are_refused(loss: Loss) -> None:
     for shape in ((3,), (3, 1), (2, 1, 1), (1, 3, 4, 3)):
         with pytest.raises(ValueError, match=r"scale: expected a number, or a tensor with the dimensions of pred"):
             loss(pred, target, sigma_z2, valid, scale=torch.ones(shape))
-    for number in (0.0, -1.0, NAN, INF):
-        with pytest.raises(ValueError, match=f"scale: expected a finite number > 0, got {number}"):
+    for number in (0.0, -1.0, NAN, INF, "1", None, True):
+        with pytest.raises(ValueError, match=f"scale: expected a finite number > 0, got {number!r}"):
             loss(pred, target, sigma_z2, valid, scale=number)

@@ -1,6 +1,7 @@
 """The plan is pure: tables for its decisions, properties for its layout."""
 
 import pickle
+from dataclasses import replace
 from itertools import chain
 
 import numpy as np
@@ -8,10 +9,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from depthvar.datasets.cache.format import FAILED, NOT_DONE, GroupLayout
+from depthvar.datasets.cache.bookkeeping import Bookkeeping, RowState
+from depthvar.datasets.cache.format import NOT_DONE, GroupLayout
 from depthvar.datasets.errors import CacheError
 from depthvar.precompute.pipeline import run as pipeline
-from depthvar.precompute.pipeline.plan import Plan, SourceFrame, StoredGroup, make_plan, row_state, shard_action
+from depthvar.precompute.pipeline.plan import (
+    Action,
+    GroupPlan,
+    Plan,
+    RowAction,
+    SourceFrame,
+    Task,
+    group_change,
+    make_plan,
+    row_action,
+    shard_action,
+)
 
 CAMERA = (40.0, 40.0, 16.0, 12.0)
 DONE = b"\x01" * 32
@@ -22,64 +35,117 @@ def frame(key: str, shape: tuple[int, int] | None = (24, 32), stat: tuple[int, i
     return SourceFrame(key, key.rpartition("/")[0], shape, CAMERA, stat)
 
 
-def stored(keys: list[str], digest: bytes = DONE, stat: tuple[int, int] = (9, 1), name: str = "a") -> StoredGroup:
+def stored(keys: list[str], digest: bytes = DONE, stat: tuple[int, int] = (9, 1), name: str = "a") -> Bookkeeping:
     digests = [digest if key else NOT_DONE for key in keys]
-    return StoredGroup(
+    return Bookkeeping(
         name,
         name.split("@")[0],
         LAYOUT,
         keys,
         np.frombuffer(b"".join(digests), np.uint8).reshape(-1, 32).copy(),
-        np.array([CAMERA if key else (0.0,) * 4 for key in keys]),
-        np.array([stat if key else (0, 0) for key in keys], np.int64),
+        np.array([CAMERA if key else (0.0,) * 4 for key in keys]).reshape(-1, 4),
+        np.array([stat if key else (0, 0) for key in keys], np.int64).reshape(-1, 2),
     )
 
 
 @pytest.mark.parametrize(
-    ("digest", "source_stat", "camera", "on_error", "expected"),
+    ("state", "stat", "camera", "on_error", "expected"),
     [
-        (DONE, (9, 1), CAMERA, "fail", "done"),
-        (DONE, (9, 2), CAMERA, "fail", "check"),  # touched or edited
-        (DONE, (8, 1), CAMERA, "fail", "check"),
-        (DONE, (9, 1), (41.0, *CAMERA[1:]), "fail", "check"),  # intrinsics given by the description
-        (NOT_DONE, (9, 1), CAMERA, "fail", "compute"),
-        (FAILED, (9, 1), CAMERA, "skip", "failed"),  # still broken
-        (FAILED, (9, 2), CAMERA, "skip", "compute"),  # mended
-        (FAILED, (9, 1), CAMERA, "fail", "compute"),
+        (RowState.DONE, (9, 1), CAMERA, "fail", "done"),
+        (RowState.DONE, (9, 2), CAMERA, "fail", "check"),  # touched or edited
+        (RowState.DONE, (8, 1), CAMERA, "fail", "check"),
+        (RowState.DONE, (9, 1), (41.0, *CAMERA[1:]), "fail", "check"),  # intrinsics given by the description
+        (RowState.NOT_DONE, (9, 1), CAMERA, "fail", "compute"),
+        (RowState.REMOVED, (9, 1), CAMERA, "fail", "compute"),  # it has come back
+        (RowState.FAILED, (9, 1), CAMERA, "skip", "failed"),  # still broken
+        (RowState.FAILED, (9, 2), CAMERA, "skip", "compute"),  # repaired
+        (RowState.FAILED, (9, 1), CAMERA, "fail", "compute"),
     ],
 )
-def test_row_state(
-    digest: bytes, source_stat: tuple[int, int], camera: tuple[float, ...], on_error: str, expected: str
+def test_what_a_row_needs_whose_frame_is_in_the_source(
+    state: RowState, stat: tuple[int, int], camera: tuple[float, ...], on_error: str, expected: RowAction
 ) -> None:
-    source = SourceFrame("a/0", "a", (24, 32), camera, source_stat)  # type: ignore[arg-type]
-    assert row_state(source, stored(["a/0"], digest), 0, on_error) == expected
+    assert row_action(frame("a/0", stat=stat), state, (9, 1), camera, on_error) == expected
 
 
 def test_a_stat_of_zero_never_counts_as_unchanged() -> None:
     """It was stored while the file was so young that it could change again unseen."""
-    assert row_state(frame("a/0", stat=(0, 0)), stored(["a/0"], stat=(0, 0)), 0, "fail") == "check"
-
-
-def test_a_frame_that_is_gone_is_cleared_once() -> None:
-    group = stored(["a/0"])
-    assert row_state(None, group, 0, "fail") == "clear"
-    group.digest[:], group.intrinsics[:] = 0, 0
-    assert row_state(None, group, 0, "fail") == "cleared"
+    assert row_action(frame("a/0", stat=(0, 0)), RowState.DONE, (0, 0), CAMERA, "fail") == "check"
 
 
 @pytest.mark.parametrize(
-    ("states", "action"),
+    ("state", "expected"),
+    [
+        (RowState.DONE, "keep"),
+        (RowState.FAILED, "keep"),
+        (RowState.NOT_DONE, "clear"),  # nothing of it is finished
+        (RowState.REMOVED, "none"),
+        (RowState.UNUSED, "none"),
+    ],
+)
+def test_what_a_row_needs_whose_frame_is_not_in_the_source(state: RowState, expected: RowAction) -> None:
+    assert row_action(None, state, (9, 1), CAMERA, "fail") == expected
+
+
+@pytest.mark.parametrize(
+    ("needs", "action"),
     [
         (("done", "done"), "skip"),
         (("done", "failed"), "skip"),
-        (("done", "cleared"), "skip"),
+        (("done", "none"), "skip"),
+        (("done", "keep"), "skip"),
         (("done", "check"), "check"),
         (("check", "compute"), "compute"),
-        (("done", "clear"), "compute"),
+        (("done", "clear"), "clear"),
+        (("check", "clear"), "check"),
+        (("clear", "compute"), "compute"),
     ],
 )
-def test_shard_action(states: tuple[str, ...], action: str) -> None:
-    assert shard_action(states) == action  # type: ignore[arg-type]
+def test_shard_action(needs: tuple[RowAction, ...], action: Action) -> None:
+    assert shard_action(needs) == action
+
+
+def actions(plan: Plan, group: str = "a") -> dict[str, RowAction]:
+    return {
+        key: action
+        for task in plan.tasks
+        if task.group == group
+        for key, action in zip(task.keys, task.rows, strict=True)
+    }
+
+
+def test_frames_that_the_source_does_not_have_are_kept_unless_they_are_to_be_removed() -> None:
+    held = [stored(["a/0", "a/1", "a/2"])]
+    source = [frame("a/0"), frame("a/3")]
+    assert actions(make_plan(source, held, (1,))) == {"a/0": "done", "a/1": "keep", "a/2": "keep", "a/3": "compute"}
+    pruned = make_plan(source, held, (1,), prune=True)
+    assert actions(pruned) == {"a/0": "done", "a/1": "clear", "a/2": "clear", "a/3": "compute"}
+    assert pruned.identity("f") == make_plan(source, held, (1,)).identity("f")  # parts may differ in it
+
+
+@given(st.sets(st.integers(0, 9)), st.sets(st.integers(0, 9)))
+def test_no_row_that_is_done_is_cleared_unless_its_frame_is_elsewhere(old: set[int], new: set[int]) -> None:
+    plan = make_plan([frame(f"a/{n}") for n in new], [stored([f"a/{n}" for n in sorted(old)])], (1,))
+    assert "clear" not in actions(plan).values()
+
+
+def test_an_unreadable_frame_stays_in_the_group_that_has_it() -> None:
+    """Its file may be readable again tomorrow: what another group holds of it is not cleared."""
+    held = [stored(["a/0"]), stored(["a/wide"], name="a@12x16")]
+    plan = make_plan([frame("a/0"), frame("a/wide", None, (0, 0))], held, (1,), "skip")
+    assert actions(plan, "a@12x16") == {"a/wide": "check"}
+    assert actions(plan) == {"a/0": "done"}
+
+
+def test_what_the_metadata_of_a_group_need() -> None:
+    book = stored(["a/0", "a/1"])
+    uneven = replace(book, uneven=True)
+    assert [group_change(None, 2), group_change(book, 2), group_change(book, 3), group_change(book, 1)] == [
+        "new", "none", "grow", "shrink",
+    ]  # fmt: skip
+    assert [group_change(uneven, 2), group_change(uneven, 1)] == ["grow", "shrink"]
+    groups = make_plan([frame("a/0"), frame("b/0")], [stored(["a/0"])], (1,)).groups
+    assert groups == (GroupPlan("a", "a", LAYOUT, 1, "none"), GroupPlan("b", "b", groups[1].layout, 1, "new"))
 
 
 def rows(plan: Plan, group: str) -> list[str]:
@@ -130,11 +196,11 @@ def test_frames_of_another_size_form_a_group_of_their_own() -> None:
 def test_a_frame_that_changed_its_size_moves_to_the_other_group() -> None:
     plan = make_plan([frame("a/0"), frame("a/1", (12, 16))], [stored(["a/0", "a/1"])], (1,))
     assert rows(plan, "a") == ["a/0", "a/1"]
-    assert plan.tasks[0].states == ("done", "clear")
+    assert plan.tasks[0].rows == ("done", "clear")
     assert rows(plan, "a@12x16") == ["a/1"]
 
 
-def test_an_unreadable_frame_stays_beside_the_others_of_its_sequence() -> None:
+def test_an_unreadable_frame_stays_next_to_the_others_of_its_sequence() -> None:
     plan = make_plan([frame("a/0", None), frame("a/1"), frame("b/0", None)], [], (1,), "skip")
     assert rows(plan, "a") == ["a/1", "a/0"]
     assert [frame.key for frame in plan.unplaced] == ["b/0"]
@@ -158,6 +224,7 @@ def test_a_task_is_small() -> None:
     keys = [f"Easy/P{n:03}/depth_left/{n:06}_left_depth.npy" for n in range(64)]
     layout = GroupLayout(480, 640, 64, 64)
     plan = make_plan([frame(key) for key in keys[:1]], [], (1,))
-    task = plan.tasks[0].__class__("Easy/P000", layout, 0, tuple(keys), ("compute",) * 64, "compute")
+    assert isinstance(plan.tasks[0], Task)
+    task = Task("Easy/P000", layout, 0, tuple(keys), ("compute",) * 64, "compute")
     assert pickle.loads(pickle.dumps(task)) == task
     assert len(pickle.dumps(task)) < 8192

@@ -7,8 +7,8 @@ import pytest
 from reading import READS, VIEW, make_states, read_during_runs, write_state
 
 from depthvar.datasets.cache.sigma_cache import SigmaCache
+from depthvar.datasets.cache.store import LocalStore
 from depthvar.datasets.errors import CacheError, FrameNotFoundError
-from depthvar.precompute.pipeline import store
 
 KEY = "P0/depth/001.npy"
 
@@ -41,14 +41,14 @@ def test_a_view_between_two_strides_while_its_shard_is_written(
     write_state(tmp_path, "A", tmp_path / "live.zarr")
     live, new = SigmaCache(tmp_path / "live.zarr"), SigmaCache(tmp_path / "B.zarr")
     live.sample(KEY, **VIEW)
-    real = store._write_rows
+    real = LocalStore.put
 
-    def stop_after(group: object, name: str, *arguments: object) -> None:
-        real(group, name, *arguments)  # type: ignore[arg-type]
-        if name == written and arguments[1].any():  # type: ignore[attr-defined]
+    def stop_after(store: LocalStore, path: str, data: bytes) -> None:
+        real(store, path, data)
+        if f"/{written}/c/" in path and any(data[:-4]):
             raise CacheError("stopped")
 
-    monkeypatch.setattr(store, "_write_rows", stop_after)
+    monkeypatch.setattr(LocalStore, "put", stop_after)
     with pytest.raises(CacheError, match="stopped"):
         write_state(tmp_path, "B", tmp_path / "live.zarr")
     if written == "digest":

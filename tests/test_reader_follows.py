@@ -1,6 +1,5 @@
 """A reader that stays open while its cache is computed anew: it follows, or says that it cannot; it never mixes."""
 
-import asyncio
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -10,19 +9,19 @@ import numpy as np
 import pytest
 import zarr
 from tiny_data import TinyData, make_depth
-from zarr.storage import LocalStore, _local
 
-from depthvar.datasets.cache import index as opened
+from depthvar.datasets.cache import metadata
 from depthvar.datasets.cache.sigma_cache import SigmaCache
+from depthvar.datasets.cache.store import LocalStore
 from depthvar.datasets.errors import CacheError
 from depthvar.precompute.kernel.api import KernelParams
-from depthvar.precompute.pipeline import execute, store
-from depthvar.precompute.pipeline import remove as removal
+from depthvar.precompute.pipeline import execute
 from depthvar.precompute.pipeline import run as pipeline
+from depthvar.precompute.pipeline.remove import remove
 
 VIEW: dict[str, Any] = {"intrinsics": [16.5, 16.5, 6.5, 4.5], "size": (10, 13)}  # between strides 2 and 3
 OTHER = KernelParams(window=3)
-ANEW = r"computed anew with other parameters since it was opened \(window was 5 and is 3\); open it again with SigmaC"
+ANEW = r"computed again with other parameters since it was opened \(window was 5 and is 3\); open it again with SigmaC"
 
 READS: dict[str, Callable[[SigmaCache, str], Any]] = {
     "read": lambda cache, key: cache.read(key),
@@ -134,7 +133,7 @@ def test_other_strides_are_an_error(tiny: TinyData) -> None:
     for stride in (1, 3):
         with pytest.raises(CacheError, match=r"\(strides was \[1, 2, 3\] and is \[1, 2, 4\]\)"):
             old.read("a/depth/005.npy", stride)
-    with pytest.raises(CacheError, match="computed anew"):
+    with pytest.raises(CacheError, match="computed again"):
         _ = old.strides
 
 
@@ -152,20 +151,17 @@ def test_the_old_parameters_again_are_followed(tiny: TinyData) -> None:
 
 
 def after_every_change(monkeypatch: pytest.MonkeyPatch, look: Callable[[], None]) -> None:
-    """Call a function after every change that Zarr makes to files."""
-    real_put, real_delete = _local._put, LocalStore.delete
+    """Call a function after every change that a run makes to the cache."""
 
-    def put(*arguments: Any, **options: Any) -> Any:
-        result = real_put(*arguments, **options)
-        look()
-        return result
+    def then_look(real: Callable[..., None]) -> Callable[..., None]:
+        def change(*arguments: Any) -> None:
+            real(*arguments)
+            look()
 
-    async def delete(self: LocalStore, key: str) -> None:
-        await real_delete(self, key)
-        await asyncio.to_thread(look)
+        return change
 
-    monkeypatch.setattr(_local, "_put", put)
-    monkeypatch.setattr(LocalStore, "delete", delete)
+    for name in ("put", "delete", "delete_folder"):
+        monkeypatch.setattr(LocalStore, name, then_look(getattr(LocalStore, name)))
 
 
 @pytest.mark.parametrize("params", [KernelParams(), OTHER], ids=["same", "other"])
@@ -198,7 +194,7 @@ def test_while_it_is_computed_anew(
         after_every_change(patch, look)
         compute(tiny, overwrite=True, params=params)
     assert failures == []
-    said = ("values", "no cache is there", "not in the cache, or not computed yet", "computed anew with other param")
+    said = ("values", "no cache is there", "not in the cache, or not computed yet", "computed again with other param")
     assert [outcome for outcome in outcomes if not any(part in outcome for part in said)] == []
     assert len(outcomes) > 50
     assert any("no cache is there" in outcome for outcome in outcomes)
@@ -212,14 +208,14 @@ def test_while_it_is_computed_anew(
 def test_a_group_that_is_removed_while_it_is_opened(tiny: TinyData, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its digests were read, and its keys are gone: that is no damage."""
     cache = tiny.job().cache
-    real = opened.checked_array
+    real = LocalStore.get
 
-    def remove_before_keys(group: Any, name: str, *arguments: Any) -> Any:
-        if name == "key" and (root := store.open_existing(cache)) is not None:
-            removal.remove(root)
-        return real(group, name, *arguments)
+    def remove_before_keys(store: LocalStore, path: str, *part: Any) -> bytes | None:
+        if path == "a/key/c/0/0" and (root := metadata.read_root(store)) is not None:
+            remove(store, root)
+        return real(store, path, *part)
 
-    monkeypatch.setattr(opened, "checked_array", remove_before_keys)
+    monkeypatch.setattr(LocalStore, "get", remove_before_keys)
     with pytest.raises(CacheError, match="no cache is there"):
         SigmaCache(cache).read("a/depth/005.npy")
 

@@ -5,20 +5,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import zarr
 from tiny_data import TinyData, make_depth
 
 from depthvar.datasets.cache.sigma_cache import SigmaCache
+from depthvar.datasets.cache.store import LocalStore
 from depthvar.datasets.errors import SourceError
 from depthvar.datasets.frame import Frame
 from depthvar.datasets.source.depth_source import DepthSource
 from depthvar.precompute.pipeline import execute, worker
-from depthvar.precompute.pipeline import remove as removal
 from depthvar.precompute.pipeline import run as pipeline
 from depthvar.precompute.pipeline.worker import Job
 from depthvar.precompute.validation.validate import validate
 
-PARTIAL = "zarr.0123456789abcdef0123456789abcdef.partial"
+PARTIAL = "zarr.json.0123456789abcdef0123456789abcdef.partial"
 
 
 def run(job: Job, **options: object) -> None:
@@ -46,7 +45,7 @@ def dies_at_call(number: int, real: Callable[..., object]) -> Callable[..., obje
 def test_a_frame_that_came_and_went_while_its_group_grew(tiny: TinyData, monkeypatch: pytest.MonkeyPatch) -> None:
     run(tiny.job())
     key = tiny.write("b", "new", make_depth(24, 32, 9))
-    monkeypatch.setattr(zarr.Array, "resize", dies_at_call(3, zarr.Array.resize))
+    monkeypatch.setattr(LocalStore, "put", dies_at_call(3, LocalStore.put))
     with pytest.raises(Killed):
         run(tiny.job())
     monkeypatch.undo()
@@ -59,7 +58,7 @@ def test_a_frame_that_came_and_went_while_its_group_grew(tiny: TinyData, monkeyp
 @pytest.mark.parametrize("arrays", [1, 3, 6])
 def test_half_a_group_and_then_other_frames(tiny: TinyData, arrays: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another first frame gives the group another size; a longer key other rows."""
-    monkeypatch.setattr(zarr.Group, "create_array", dies_at_call(arrays + 1, zarr.Group.create_array))
+    monkeypatch.setattr(LocalStore, "put", dies_at_call(arrays + 4, LocalStore.put))  # the root, a, and a/P0 come first
     with pytest.raises(Killed):
         run(tiny.job())
     monkeypatch.undo()
@@ -70,10 +69,10 @@ def test_half_a_group_and_then_other_frames(tiny: TinyData, arrays: int, monkeyp
     assert validate(tiny.job().cache, tiny.source(), full=True).findings == []
 
 
-def test_files_that_zarr_was_writing_go_and_no_others(tiny: TinyData) -> None:
+def test_files_that_a_dead_run_was_writing_go_and_no_others(tiny: TinyData) -> None:
     run(tiny.job())
     cache = Path(tiny.job().cache)
-    left = [cache / PARTIAL, cache / "b" / PARTIAL, cache / "b/digest/c/0" / PARTIAL.replace("zarr", "0")]
+    left = [cache / PARTIAL, cache / "b" / PARTIAL, cache / "b/digest/c/0" / PARTIAL.replace("zarr.json", "0")]
     others = [cache / "b/mine.partial", cache / "b/0.partial"]
     for path in left + others:
         path.write_bytes(b"half")
@@ -93,11 +92,14 @@ def test_a_folder_with_nothing_but_half_a_root_is_no_cache_yet(tiny: TinyData) -
 def test_a_removal_that_died_is_known_as_ours_to_its_end(tiny: TinyData, monkeypatch: pytest.MonkeyPatch) -> None:
     run(tiny.job())
     cache = Path(tiny.job().cache)
-    monkeypatch.setattr(removal.shutil, "rmtree", dies_at_call(1, removal.shutil.rmtree))
+    monkeypatch.setattr(LocalStore, "delete_folder", dies_at_call(2, LocalStore.delete_folder))
     with pytest.raises(Killed):
         run(tiny.job(), overwrite=True)
     monkeypatch.undo()
-    assert sorted(path.name for path in cache.rglob("*") if path.is_file()) == ["zarr.json"]
+    left = [path for path in cache.rglob("*") if path.is_file()]
+    assert cache / "zarr.json" in left
+    assert len(left) > 1
+    assert not [path for path in left if path.match("digest/c/*/*")]
     run(tiny.job(keepbits=10), overwrite=True)
     assert validate(str(cache), tiny.source(), full=True).findings == []
 

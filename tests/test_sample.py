@@ -495,6 +495,14 @@ def test_matrix_and_four_numbers_say_the_same() -> None:
         assert matrix[0, 0] == fx  # the caller's matrix is left alone
 
 
+def test_what_rounding_left_of_a_zero_or_a_one_is_none() -> None:
+    levels = random_levels(0, (30, 40))
+    exact = [[30, 0, 20], [0, 30, 15], [0, 0, 1]]
+    rounded = [[30, 1e-12, 20], [-3e-6, 30, 15], [1e-9, 0, 1 - 1e-7]]
+    one, two = (sample(levels, STRIDES, (30, 30, 20, 15), (30, 40), matrix, (30, 40)) for matrix in (exact, rounded))
+    assert np.array_equal(one, two)
+
+
 # ---- refusals ----
 
 WAY_OUT = "call sample before that step and turn or flip the map along, or compute sigma_z2 in the loader"
@@ -513,10 +521,15 @@ WAY_OUT = "call sample before that step and turn or flip the map along, or compu
         ({"intrinsics": [30, 30, 20]}, r"intrinsics: expected one \(3, 3\) matrix.*got shape \(3,\)"),
         ({"intrinsics": np.ones((2, 4))}, r"intrinsics: expected one \(3, 3\) matrix.*got shape \(2, 4\)"),
         (
-            {"intrinsics": [0.3, 0.4, 0.5, 0.5]},
+            {"intrinsics": [0.3, 0.4, 0.5, 0.5], "size": (3, 4)},
             r"expected 1/16 to 64 native pixels per output pixel, x and y within a factor of 2, got 100 in x and 75",
         ),
-        ({"intrinsics": [0.4, 0.4, 0.5, 0.5]}, r"got 75 in x and 75 in y; pass those of this frame's output"),
+        (
+            {"intrinsics": [0.4, 0.4, 0.5, 0.5], "size": (3, 4)},
+            r"got 75 in x and 75 in y; pass those of this frame's output",
+        ),
+        ({"intrinsics": [0.9, 1.2, 0.5, 0.5]}, r"expected .* of a view of 40×30 .*; check their order, and multiply"),
+        ({"intrinsics": [30, 30, 1e9, 15]}, r"expected .* of a view of 40×30 .*more than 87° off the optical axis"),
         ({"intrinsics": [500, 500, 20, 15]}, r"intrinsics: expected 1/16 to 64 .* got 0.06 in x"),
         ({"intrinsics": [30, 12, 20, 15]}, r"within a factor of 2, got 1 in x and 2.5 in y"),
         ({"size": (0, 5)}, r"size: expected \(h, w\), two integers >= 1, got \(0, 5\); pass depth.shape"),
@@ -535,6 +548,10 @@ WAY_OUT = "call sample before that step and turn or flip the map along, or compu
             {"intrinsics": np.full((3, 3), math.nan)},
             r"intrinsics: expected finite fx, fy, cx, cy in pixels, got \[\[nan",
         ),
+        ({"intrinsics": [[30, 1e-3, 20], [0, 30, 15], [0, 0, 1]]}, rf"intrinsics: expected .*no skew.*{WAY_OUT}"),
+        ({"intrinsics": ["30", "30", "20", "15"]}, r"intrinsics: expected numbers, got <U2 of shape \(4,\)"),
+        ({"intrinsics": None}, r"intrinsics: expected numbers, got object of shape \(\)"),
+        ({"flip": "no"}, r"flip: expected True or False, got 'no'"),
         ({"resize": "area"}, r"resize: expected 'nearest' or 'linear', got 'area'"),
     ],
 )

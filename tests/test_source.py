@@ -23,6 +23,8 @@ from depthvar.datasets.source.templates import path_pattern
 
 DATA = Path(__file__).parent / "data"
 CAMERA = [525.0, 525.0, 319.5, 239.5]
+SMALL = [525.0, 525.0, 1.0, 0.0]  # the camera of a frame of 1×3
+SIZE = (480, 640)
 SUMMARY = {"summary": "a data set", "names": ["mine"], "intrinsics": {"constant": CAMERA}}
 
 
@@ -40,7 +42,7 @@ def save(path: Path, value: float = 2.0, shape: tuple[int, int] = (3, 4)) -> Pat
 def hospital(tmp_path: Path) -> DepthSource:
     """Three frames of two sequences in TartanAir's layout, and files that are none."""
     for name in ("Easy/P001/depth_left/000000", "Easy/P000/depth_left/000001", "Easy/P000/depth_left/000000"):
-        save(tmp_path / f"{name}_left_depth.npy")
+        save(tmp_path / f"{name}_left_depth.npy", shape=SIZE)
         save(tmp_path / f"{name}_right_depth.npy")
     for name in ("Easy/P000/depth_right/000000_left_depth.npy", "depth_left/000000_left_depth.npy"):
         save(tmp_path / name)
@@ -70,10 +72,10 @@ def test_a_frame_is_decoded(hospital: DepthSource) -> None:
     frame = hospital.read(KEYS[1])
     assert (frame.key, frame.max_depth, hospital.max_depth) == (KEYS[1], 80, 80)
     assert frame.intrinsics.tolist() == [320, 320, 320, 240]
-    np.testing.assert_array_equal(frame.depth, np.full((3, 4), 2, np.float32))
+    np.testing.assert_array_equal(frame.depth, np.full(SIZE, 2, np.float32))
     assert hospital[1].key == hospital[-2].key == KEYS[1]
     assert [frame.key for frame in hospital] == KEYS
-    assert hospital.shape(KEYS[1]) == (3, 4)
+    assert hospital.shape(KEYS[1]) == SIZE
 
 
 NAMES = st.sampled_from(["a", "depth", "b.zarr", ".c", "0.png", "1.npy", "x_0.png", ".2.png", "back\\slash.png"])
@@ -152,7 +154,7 @@ def test_pickled_without_its_listing(hospital: DepthSource) -> None:
 @pytest.fixture
 def rich(tmp_path: Path) -> DepthSource:
     """Frames with a mask, their own size and intrinsics for each sequence."""
-    for name, focal, shape in (("a", 100, (3, 4)), ("b", 200, (5, 2))):
+    for name, focal, shape in (("a", 100, (3, 4)), ("b", 200, (5, 3))):
         for frame in "01":
             save(tmp_path / f"{name}/{frame}_depth.npy", shape=shape)
             np.save(tmp_path / f"{name}/{frame}_mask.npy", np.arange(shape[0] * shape[1]).reshape(shape) > 0)
@@ -166,8 +168,8 @@ def rich(tmp_path: Path) -> DepthSource:
 
 def test_every_frame_has_its_size_mask_and_intrinsics(rich: DepthSource, tmp_path: Path) -> None:
     assert (rich.name, rich.root, rich.max_depth) == ("mine", tmp_path, None)
-    assert [frame.depth.shape for frame in rich] == [(3, 4), (3, 4), (5, 2), (5, 2)]
-    assert [rich.shape(frame.key) for frame in rich] == [(3, 4), (3, 4), (5, 2), (5, 2)]
+    assert [frame.depth.shape for frame in rich] == [(3, 4), (3, 4), (5, 3), (5, 3)]
+    assert [rich.shape(frame.key) for frame in rich] == [(3, 4), (3, 4), (5, 3), (5, 3)]
     assert [frame.intrinsics[0] for frame in rich] == [100, 100, 200, 200]
     assert [frame.depth[0, 0] for frame in rich] == [0, 0, 0, 0]
     assert all((frame.depth.ravel()[1:] == 2).all() for frame in rich)
@@ -256,17 +258,17 @@ def test_folder_takes_its_container_from_the_pattern(tmp_path: Path) -> None:
     Image.fromarray(millimetres).save(tmp_path / "s/depth/0.png")
     for dtype in ("float16", "float32", "float64"):
         np.save(tmp_path / f"{dtype}.npy", np.array([[0, 1.5, np.nan]], dtype))
-    matrix = np.array([[525.0, 0, 319.5], [0, 525, 239.5], [0, 0, 1]])
+    matrix = np.array([[525.0, 0, 1], [0, 525, 0], [0, 0, 1]])
     png = open_source("folder", tmp_path, intrinsics=matrix, pattern="{sequence}/depth/{frame}.png")
-    npy = open_source("folder", tmp_path, intrinsics=CAMERA, pattern="{frame}.npy")
+    npy = open_source("folder", tmp_path, intrinsics=SMALL, pattern="{frame}.npy")
     assert (png.keys(), png.sequence(png.keys()[0])) == (["s/depth/0.png"], "s")
     assert npy.keys() == ["float16.npy", "float32.npy", "float64.npy"]
     assert {npy.sequence(frame.key) for frame in npy} == {""}
     for frame in (*png, *npy):
         assert frame.depth.tolist() == [[0, 1.5, 0]]
-        assert frame.intrinsics.tolist() == CAMERA
+        assert frame.intrinsics.tolist() == SMALL
         assert frame.max_depth is None
-    coarse = open_source("folder", tmp_path, intrinsics=CAMERA, pattern="{frame}.npy", units_per_metre=3, max_depth=9)
+    coarse = open_source("folder", tmp_path, intrinsics=SMALL, pattern="{frame}.npy", units_per_metre=3, max_depth=9)
     assert coarse[1].depth.tolist() == [[0, 0.5, 0]]
     assert coarse[1].max_depth == coarse.max_depth == 9
 
@@ -313,8 +315,11 @@ def test_a_relative_root_is_the_same_folder_elsewhere(hospital: DepthSource, mon
         ({"intrinsics": [0.9, 1.2, 0.5, 0.5]}, "which look normalised"),
         ({"intrinsics": CAMERA, "pattern": "{frame}.exr"}, "[files] depth: expected a path ending in .npy or .png"),
         ({"intrinsics": CAMERA, "pattern": "depth.png"}, "[files] depth: expected {frame} once"),
-        ({"intrinsics": CAMERA, "units_per_metre": 0}, "[depth] units_per_metre: expected a number above 0; got 0"),
-        ({"intrinsics": CAMERA, "max_depth": -1.0}, "[depth] max_depth: expected a number above 0; got -1.0"),
+        (
+            {"intrinsics": CAMERA, "units_per_metre": 0},
+            "[depth] units_per_metre: expected a number from 1e-9 to 1e9; got 0",
+        ),
+        ({"intrinsics": CAMERA, "max_depth": -1.0}, "[depth] max_depth: expected a number of metres above 0 and at"),
     ],
 )
 def test_an_impossible_option_is_one_line_that_says_so(tmp_path: Path, options: dict[str, Any], message: str) -> None:
@@ -329,11 +334,21 @@ def test_a_layout_without_files_says_what_is_there(tmp_path: Path) -> None:
     message = f"{tmp_path}: no depth file matches 'depth/{{frame}}.png', found "
     with pytest.raises(SourceError, match=re.escape(message + "no file at all: check --root, or --pattern")):
         source.keys()
-    (tmp_path / "notes.txt").touch()
-    with pytest.raises(SourceError, match=re.escape(message + "notes.txt:")):
+    for name in ("sigma_Z2.zarr.lock", "sigma_Z2.zarr.lock.1-of-8", ".DS_Store"):
+        (tmp_path / name).touch()
+    (tmp_path / "cache").mkdir()
+    for name in ("cache/zarr.json", "cache/0.png"):
+        (tmp_path / name).touch()
+    with pytest.raises(SourceError, match=re.escape(message + "no file at all:")):
         len(source)
-    save(tmp_path / "raw/0.npy")
-    with pytest.raises(SourceError, match=re.escape(message + "raw/0.npy:")):
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(SourceError, match=re.escape(message + "1 .txt, such as notes.txt: check")):
+        len(source)
+    for number in range(12):
+        save(tmp_path / f"raw/{number:02}.npy")
+    (tmp_path / "raw/LICENSE").touch()
+    found = "12 .npy, 1 .txt, 1 without a suffix, such as raw/00.npy, raw/01.npy, raw/02.npy: check"
+    with pytest.raises(SourceError, match=re.escape(message + found)):
         source[0]
 
 

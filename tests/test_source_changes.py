@@ -17,7 +17,7 @@ from depthvar.precompute.pipeline import run as pipeline
 from depthvar.precompute.pipeline.worker import Job
 from depthvar.precompute.validation.validate import validate
 
-Worked = tuple[str, int, str]  # group, first row, computed or checked
+Worked = tuple[str, int, str]  # group, first row, and computed, checked or cleared
 
 
 @pytest.fixture
@@ -47,9 +47,15 @@ def age(data: TinyData, seconds: int) -> None:
 
 
 def run(job: Job) -> list[Worked]:
-    """Run, and return what became of the shards that were worked on; checked: found unchanged by content."""
+    """Run, and return what became of the shards that were worked on.
+
+    Checked: found unchanged by content. Cleared: rows were removed, and none was computed.
+    """
     _, *results = pipeline.run(job, execute.serial)
-    return [(r.group, r.start, "checked" if r.checked else "computed") for r in results]  # type: ignore[union-attr]
+    return [
+        (r.group, r.start, "checked" if r.checked else "computed" if r.computed else "cleared")  # type: ignore[union-attr]
+        for r in results
+    ]
 
 
 def files(cache: Path) -> dict[str, tuple[bytes, int, int]]:
@@ -161,12 +167,12 @@ CHANGES: list[tuple[Callable[[TinyData], None], list[Worked]]] = [
     (change_intrinsics, [SECOND]),
     (change_intrinsics_and_keep_size_and_time, [SECOND]),
     (change_the_mask, [SECOND]),
-    (remove, [SECOND]),
-    (rename, [SECOND, ("a/P0", 6, "computed")]),
+    (remove, []),
+    (rename, [("a/P0", 6, "computed")]),
     (add_between, [("a/P0", 6, "computed")]),
     (add_to_a_shard_that_has_room, [("b", 2, "computed")]),
     (add_a_sequence, [("c", 0, "computed")]),
-    (change_the_size, [SECOND, ("a/P0@16x32", 0, "computed")]),
+    (change_the_size, [("a/P0", 2, "cleared"), ("a/P0@16x32", 0, "computed")]),
 ]
 SAME: list[tuple[Callable[[TinyData], None], list[Worked]]] = [
     (nothing, []),
@@ -182,6 +188,7 @@ def test_exactly_the_right_shards_are_computed_again(
 ) -> None:
     cache = Path(data.job().cache)
     before = files(cache)
+    values = {key: SigmaCache(cache).read(key) for key in SigmaCache(cache).keys()}
     change(data)
     assert run(data.job()) == expected
     after = files(cache)
@@ -192,7 +199,10 @@ def test_exactly_the_right_shards_are_computed_again(
     fresh = data.job(cache=str(tmp_path / "fresh.zarr"))
     run(fresh)
     old, new = SigmaCache(cache), SigmaCache(fresh.cache)
-    assert sorted(old.keys()) == sorted(new.keys()) == data.source().keys()
+    assert sorted(new.keys()) == data.source().keys()
+    assert sorted(old.keys()) == sorted({*new.keys(), *values})  # what the source no longer has is kept
+    for key in set(values) - set(new.keys()):
+        np.testing.assert_array_equal(old.read(key), values[key])
     for key in new.keys():
         np.testing.assert_array_equal(old.intrinsics(key), new.intrinsics(key))
         for stride in fresh.strides:

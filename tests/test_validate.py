@@ -19,7 +19,8 @@ from numcodecs import BitRound
 from six_frames import check, contents, files, job_of, kinds, run, six_frames
 from tiny_data import TinyData, make_depth
 
-from depthvar.datasets.cache.format import level_name, seal
+from depthvar.datasets.cache.attributes import seal
+from depthvar.datasets.cache.format import level_name
 from depthvar.datasets.cache.sigma_cache import SigmaCache
 from depthvar.datasets.errors import CacheError, FrameNotFoundError, SourceError
 from depthvar.precompute.cli.main import main as cli
@@ -83,11 +84,11 @@ def places(cache: Path, kind: str, count: int) -> Iterator[tuple[Path, bytes, by
 def test_a_clean_cache_has_nothing_wrong(data: TinyData) -> None:
     cache = run(data)
     before = contents(cache)
-    report = validate(str(cache), data.source(), sample=4)
+    report = validate(str(cache), data.source(), recompute=4)
     assert (report.findings, report.frames, report.chunks, report.recomputed, report.cleared) == ([], 6, 12, 4, 0)
     assert validate(str(cache), data.root, full=True).recomputed == 6  # as the cache describes the source
-    assert validate(str(cache)).recomputed == 0
-    assert validate(str(cache), data.source(), sample=100, clear=True).cleared == 0
+    assert validate(str(cache), recompute=0).recomputed == 0
+    assert validate(str(cache), data.source(), recompute=100, clear=True).cleared == 0
     assert contents(cache) == before
 
 
@@ -95,7 +96,7 @@ def test_damaged_metadata_is_found_at_every_place(data: TinyData) -> None:
     cache = run(data)
     for path, before, after in places(cache, "metadata", 24):
         try:
-            found = validate(str(cache)).findings
+            found = validate(str(cache), recompute=0).findings
         except CacheError:
             assert path == cache / "zarr.json"  # no longer known as ours
         else:
@@ -108,17 +109,17 @@ def test_damaged_chunks_are_found_cleared_and_computed_again(data: TinyData) -> 
     cache = run(data)
     whole = contents(cache)
     for number, (path, before, after) in enumerate(places(cache, "chunks", 24)):
-        found = validate(str(cache)).findings
+        found = validate(str(cache), recompute=0).findings
         assert found, (path, before, after)
         if path.match("digest/c/*/*"):  # its frames are not done
             assert "completeness" in kinds(found)
             assert ("integrity" in kinds(found)) == (after is not None)
         else:
             assert kinds(found) == {"integrity"}, found
-            assert all("--clear" in finding.repair and finding.shard for finding in found)
+            assert all("--clear" in finding.repair and finding.group for finding in found)
         if number % 6 == 0:
-            assert check(data, sample=0, clear=True)
-            assert kinds(check(data, sample=0)) == {"completeness"}
+            assert check(data, recompute=0, clear=True)
+            assert kinds(check(data, recompute=0)) == {"completeness"}
             run(data)
             assert check(data, full=True) == []
             assert contents(cache) == whole
@@ -163,11 +164,11 @@ def test_damaged_metadata_of_a_group_cost_that_group(data: TinyData, place: str)
     cache = run(data)
     whole = contents(cache)
     (cache / place).write_bytes(flip((cache / place).read_bytes(), random.Random(place)))
-    found = validate(str(cache)).findings
-    assert {(finding.repair, finding.shard) for finding in found} == {(CLEAR, (place[0], None))}
+    found = validate(str(cache), recompute=0).findings
+    assert {(finding.repair, finding.group, finding.row) for finding in found} == {(CLEAR, place[0], None)}
     others = {path: path.stat().st_mtime_ns for path in files(cache / ("b" if place[0] == "a" else "a"))}
-    assert validate(str(cache), clear=True).cleared == 1
-    assert kinds(validate(str(cache)).findings) == {"structure"}  # it is gone, and has to be computed
+    assert validate(str(cache), recompute=0, clear=True).cleared == 1
+    assert kinds(validate(str(cache), recompute=0).findings) == {"structure"}  # it is gone, and has to be computed
     run(data)
     assert contents(cache) == whole
     assert others == {path: path.stat().st_mtime_ns for path in others}
@@ -178,7 +179,7 @@ def test_a_group_that_is_gone_is_made_again(data: TinyData) -> None:
     whole = contents(cache)
     for path in files(cache / "b"):
         path.unlink()
-    (finding,) = validate(str(cache)).findings
+    (finding,) = validate(str(cache), recompute=0).findings
     assert (finding.check, finding.where, finding.got) == ("structure", "b", "nothing")
     run(data)
     assert contents(cache) == whole
@@ -203,11 +204,11 @@ def test_what_is_not_ours_is_named_with_the_command_that_removes_it(data: TinyDa
 
 def test_what_a_killed_run_left_behind_is_a_warning(data: TinyData) -> None:
     cache = run(data)
-    (cache / "b/sigma_Z2/c/0/0/0.0123abc.partial").write_bytes(b"half")
+    (cache / "b/sigma_Z2/c/0/0/0.0123456789abcdef0123456789abcdef.partial").write_bytes(b"half")
     report = validate(str(cache), data.source())
     (warning,) = report.warnings
-    assert (report.findings, warning.got) == ([], "what a killed run left behind")
-    assert warning.repair == f"`rm -r {cache}/b/sigma_Z2/c/0/0/0.0123abc.partial`"
+    assert (report.findings, warning.got) == ([], "what a killed run left")
+    assert warning.repair == f"`rm -r {cache}/b/sigma_Z2/c/0/0/0.0123456789abcdef0123456789abcdef.partial`"
 
 
 def test_an_edit_of_equal_size_and_time_is_found_by_content(data: TinyData) -> None:
@@ -217,10 +218,10 @@ def test_an_edit_of_equal_size_and_time_is_found_by_content(data: TinyData) -> N
     np.save(path, make_depth(24, 32, 99))
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
     assert path.stat().st_size == status.st_size
-    assert check(data, sample=0) == []  # which is why the sample and --full exist
-    for options in ({"full": True}, {"sample": 6}):
+    assert check(data, recompute=0) == []  # which is why the sample and --full exist
+    for options in ({"full": True}, {"recompute": 6}):
         (finding,) = check(data, **options)
-        assert (finding.check, finding.where, finding.shard) == ("staleness", "b/depth/001.npy", ("b", 0))
+        assert (finding.check, finding.where, finding.group, finding.row) == ("staleness", "b/depth/001.npy", "b", 1)
         assert finding.expected.startswith("source digest ")
         assert "the source changed" in finding.got
         assert "--clear" in finding.repair
@@ -233,14 +234,14 @@ def test_an_edit_of_equal_size_and_time_is_found_by_content(data: TinyData) -> N
 def test_changed_intrinsics_are_found_without_a_sample(data: TinyData) -> None:
     run(data)
     (data.root / "a/P0/camera/002.txt").write_text("41 40 16 12")
-    (finding,) = check(data, sample=0)
-    assert (finding.check, finding.where, finding.shard) == ("staleness", "a/P0/depth/002.npy", ("a/P0", 0))
+    (finding,) = check(data, recompute=0)
+    assert (finding.check, finding.where, finding.group, finding.row) == ("staleness", "a/P0/depth/002.npy", "a/P0", 2)
 
 
 def test_a_touched_file_is_no_finding(data: TinyData) -> None:
     run(data)
     os.utime(data.root / "b/depth/000.npy", (2e9, 2e9))
-    report = validate(job_of(data).cache, data.source(), sample=0)
+    report = validate(job_of(data).cache, data.source(), recompute=0)
     assert (report.findings, report.recomputed) == ([], 1)
 
 
@@ -249,11 +250,13 @@ def test_frames_added_removed_and_unreadable(data: TinyData) -> None:
     added = data.write("b", "002", make_depth(24, 32, 7))
     (data.root / "a/P0/depth/000.npy").unlink()
     (data.root / "a/P0/depth/001.npy").write_bytes(b"broken")
-    found = {finding.where: finding for finding in check(data, sample=0)}
-    assert set(found) == {added, "a/P0/depth/000.npy", "a/P0/depth/001.npy"}
+    report = validate(job_of(data).cache, data.source(), recompute=0)
+    found = {finding.where: finding for finding in report.findings}
+    assert set(found) == {added, "a/P0/depth/001.npy"}
     assert (found[added].check, found[added].got) == ("completeness", "a frame that the cache does not hold")
-    gone, broken = found["a/P0/depth/000.npy"], found["a/P0/depth/001.npy"]
-    assert (gone.check, gone.expected) == ("staleness", "no frame: the source has none")
+    (gone,) = report.warnings
+    assert gone.got == "1 frames that are not in the source, kept: a/P0/depth/000.npy"
+    broken = found["a/P0/depth/001.npy"]
     assert (broken.check, broken.expected) == ("staleness", "a readable source file")
     (data.root / "a/P0/depth/001.npy").unlink()
     run(data)
@@ -298,9 +301,9 @@ def test_a_value_that_no_run_writes_is_found(data: TinyData, value: float) -> No
     stored = np.asarray(array[:])
     stored[0, 20, 3] = value
     array[:] = stored
-    expected = {"recomputation"} if value in (np.inf, 0.0) else {"integrity" if math.isnan(value) else "meaning"}
+    expected = {"recomputation"} if value in (np.inf, 0.0) else {"integrity" if math.isnan(value) else "limits"}
     assert kinds(check(data, full=True)) == expected | ({"recomputation"} if value == -1.0 else set())
-    assert kinds(validate(str(cache)).findings) == expected - {"recomputation"}  # what needs no source
+    assert kinds(validate(str(cache), recompute=0).findings) == expected - {"recomputation"}  # what needs no source
 
 
 @pytest.mark.parametrize(
@@ -325,8 +328,8 @@ def test_values_that_the_stored_depth_rules_out_need_no_source(
     largest = depth[y * stride, x * stride] ** 2 * reference.frustum_variance(1.0, 0.3)
     stored[0, y, x] = np.nan_to_num(largest, posinf=1.0) * factor if factor < math.inf else factor
     array[:] = stored
-    (finding,) = validate(cache).findings
-    assert (finding.check, finding.shard) == ("meaning", ("b", 0))
+    (finding,) = validate(cache, recompute=0).findings
+    assert (finding.check, finding.group) == ("limits", "b")
     assert finding.where == f"b/depth/000.npy, {level_name(stride)}"
     assert f" m² at row {y}, column {x}, " in finding.got
     assert message in finding.got
@@ -381,11 +384,11 @@ def test_a_value_above_what_the_maximum_depth_allows_needs_neither_source_nor_de
     most = 100 * reference.frustum_variance(1.0, 0.3)
     stored[0, 20, 3] = most
     array[:] = stored
-    assert validate(str(cache)).findings == []
+    assert validate(str(cache), recompute=0).findings == []
     stored[0, 20, 3] = 1.01 * most
     array[:] = stored
-    (finding,) = validate(str(cache)).findings
-    assert (finding.check, finding.where) == ("meaning", "b/depth/000.npy, sigma_Z2")
+    (finding,) = validate(str(cache), recompute=0).findings
+    assert (finding.check, finding.where) == ("limits", "b/depth/000.npy, sigma_Z2")
     assert "the most at the maximum depth" in finding.got
 
 
@@ -405,10 +408,10 @@ def test_stored_intrinsics_of_another_camera_are_found(data: TinyData) -> None:
     cache = run(data)
     array = zarr.open_array(cache / "b/intrinsics", mode="r+")
     array[0] = np.array([41.0, 41.0, 16.0, 12.0])
-    (finding,) = check(data, sample=0)
+    (finding,) = check(data, recompute=0)
     assert (finding.check, finding.where) == ("staleness", "b/depth/000.npy, intrinsics")
     assert (finding.expected, finding.got) == ("40, 40, 16, 12", "41, 41, 16, 12")
-    assert check(data, sample=0, clear=True)
+    assert check(data, recompute=0, clear=True)
     run(data)
     assert check(data, full=True) == []
 
@@ -420,7 +423,7 @@ def test_a_fingerprint_of_other_parameters_is_found(data: TinyData) -> None:
     attributes = root.attrs.asdict()
     parameters = attributes["parameters"] | {"alpha_clamp": 0.4}  # type: ignore[operator]
     root.attrs.put(seal(attributes | {"parameters": parameters}))
-    assert [(f.check, f.expected.split()[0], f.repair) for f in validate(str(cache)).findings] == [
+    assert [(f.check, f.expected.split()[0], f.repair) for f in validate(str(cache), recompute=0).findings] == [
         ("structure", "fingerprint", OVERWRITE)
     ]
 
@@ -429,12 +432,12 @@ def test_a_group_in_the_place_of_another_and_a_frame_twice(data: TinyData) -> No
     cache = run(data)
     shutil.rmtree(cache / "b")
     shutil.copytree(cache / "a/P0", cache / "b")
-    found = validate(str(cache)).findings
+    found = validate(str(cache), recompute=0).findings
     assert [(f.check, f.where, f.got) for f in found] == [
         ("structure", "b", "the group of a/P0, 24×32"),
         *(("structure", f"a/P0/depth/{n:03}.npy", "2 rows that are done") for n in range(4)),
     ]
-    assert validate(str(cache), clear=True).cleared == 1
+    assert validate(str(cache), recompute=0, clear=True).cleared == 1
     run(data)
     assert check(data, full=True) == []
 
@@ -451,7 +454,7 @@ def test_a_run_over_damaged_metadata_ends_in_one_line_or_mends_it(
         run(data)
     except CacheError as error:
         assert "`precompute validate --clear` and then `precompute run` repair it" in str(error)
-        validate(str(cache), clear=True)
+        validate(str(cache), recompute=0, clear=True)
         run(data)
     assert contents(cache) == whole
     assert check(data, full=True) == []
@@ -500,7 +503,7 @@ def test_a_missing_root_and_another_kernel_are_errors(data: TinyData) -> None:
     root.attrs.put(seal(attributes | {"parameters": parameters, "fingerprint": fingerprint(parameters)}))
     with pytest.raises(CacheError, match="computed by another kernel version"):
         check(data)
-    assert validate(str(cache)).findings == []
+    assert validate(str(cache), recompute=0).findings == []
 
 
 def invoke(*arguments: object) -> Result:
@@ -524,7 +527,9 @@ def test_the_command_names_frame_expected_got_and_repair_and_ends_with_3(data: T
             "expected": "stored values",
             "got": "missing values (NaN)",
             "repair": "`precompute validate --clear`, then `precompute run` with the options of the cache",
-            "shard": ["b", 0],
+            "group": "b",
+            "row": int(frame),
+            "is_warning": False,
         }
     text = invoke(cache)
     assert text.exit_code == 3
@@ -533,19 +538,21 @@ def test_the_command_names_frame_expected_got_and_repair_and_ends_with_3(data: T
 
 def test_warnings_alone_end_with_0(data: TinyData) -> None:
     cache = run(data)
-    (cache / "b/sigma_Z2/c/0/0/0.0123abc.partial").write_bytes(b"half")
+    (cache / "b/sigma_Z2/c/0/0/0.0123456789abcdef0123456789abcdef.partial").write_bytes(b"half")
     result = invoke(cache)
     assert result.exit_code == 0
-    assert "nothing wrong\n  warning: structure: b/sigma_Z2/c/0/0/0.0123abc.partial: " in result.stdout
+    assert (
+        "nothing wrong\n  warning: structure: b/sigma_Z2/c/0/0/0.0123456789abcdef0123456789abcdef.partial: "
+        in result.stdout
+    )
 
 
 def test_a_cache_behind_a_url_is_checked_with_a_root_or_by_itself(data: TinyData) -> None:
     cache = f"memory://{data.root.name}/validated.zarr"
     list(pipeline.run(data.job(cache=cache), execute.serial))
     assert invoke(cache, "--root", data.root).exit_code == 0
-    assert invoke(cache, "--sample", "0").exit_code == 0
-    refused = invoke(cache)
-    assert refused.exit_code == 2
-    assert "pass --root DIR, or --sample 0" in refused.stderr
+    alone = invoke(cache)
+    assert alone.exit_code == 0
+    assert "not compared with depth; repair: pass the folder of the depth as --root" in alone.stdout
     zarr.create_array(f"{cache}/b/mine", shape=(3,), dtype="f4")
-    assert [(f.where, f.repair) for f in validate(cache).findings] == [("b/mine", "remove b/mine")]
+    assert [(f.where, f.repair) for f in validate(cache, recompute=0).findings] == [("b/mine", "remove b/mine")]

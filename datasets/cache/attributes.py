@@ -1,20 +1,72 @@
-"""What the metadata of a cache may hold, whoever wrote it: a checksum shows damage, not good will."""
+"""The attributes of a cache's groups: sealed by a checksum, and what they may hold, whoever wrote them."""
 
+import hashlib
+import json
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from depthvar.datasets.errors import CONTROL, CacheError
+from depthvar.datasets.errors import CONTROL, CacheError, DamagedError
 from depthvar.datasets.source.templates import stays_below
 
-MAX_STRIDES = 64  # how many there may be
+FORMAT = "depthvar-sigma_Z2"
+FORMAT_VERSION = 1
+MAX_STRIDES = 64
 
 
-def check_key(key: str, where: str) -> str:
-    """Return the key of a row, or raise CacheError where it leads out of the root of the data set."""
-    if key and not stays_below(key):
-        raise CacheError(f"{where}: expected keys below the root of the data set, got {key!r}; do not trust this cache")
-    return key
+def canonical_json(value: object) -> bytes:
+    """Return the one JSON text of ``value``: sorted keys, no spaces, no NaN or infinity."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+
+
+def seal(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``attributes`` with a ``checksum``: the SHA-256 of the canonical JSON of the others."""
+    content = {name: value for name, value in attributes.items() if name != "checksum"}
+    return content | {"checksum": hashlib.sha256(canonical_json(content)).hexdigest()}
+
+
+def unseal(attributes: object, where: str) -> dict[str, Any]:
+    """Return the attributes without their checksum.
+
+    Raises:
+        DamagedError: the checksum is missing or does not match: a byte of the metadata has changed.
+    """
+    if not isinstance(attributes, Mapping):
+        raise DamagedError(where, f"attributes: expected a JSON object, got {type(attributes).__name__}")
+    try:
+        expected = seal(attributes)["checksum"]
+    except (ValueError, TypeError, RecursionError) as error:  # NaN, lone surrogates, no end of nesting
+        raise DamagedError(where, f"attributes: expected JSON, got {type(error).__name__}") from error
+    if attributes.get("checksum") != expected:
+        raise DamagedError(where, f"attributes: expected checksum {expected}, got {attributes.get('checksum')}")
+    return {name: value for name, value in attributes.items() if name != "checksum"}
+
+
+def check_root(attributes: object, where: str) -> dict[str, Any]:
+    """Return the root's attributes after checking format, version, checksum, and that they can be used.
+
+    Raises:
+        CacheError: not a cache of this format, a version that this depthvar does not know, or damaged attributes.
+    """
+    known = attributes if isinstance(attributes, Mapping) else {}
+    if known.get("format") != FORMAT:
+        raise CacheError(
+            f"{where}: not a depthvar cache: expected format {FORMAT!r}, got {known.get('format')!r}; check the path"
+        )
+    if known.get("format_version") != FORMAT_VERSION:
+        raise CacheError(
+            f"{where}: format version {known.get('format_version')!r}, this depthvar reads {FORMAT_VERSION}; "
+            "install the depthvar that wrote it, or compute the cache again with --overwrite"
+        )
+    try:
+        content = unseal(known, where)
+        _check_content(content, where)
+    except DamagedError as error:
+        raise CacheError(
+            f"{where}: damaged ({error.reason}); restore its zarr.json from a copy, or compute the cache again with "
+            "--overwrite"
+        ) from error
+    return content
 
 
 def _is_number(value: Any, low: float, high: float) -> bool:
@@ -54,14 +106,12 @@ _ATTRIBUTES: dict[str, Callable[[Any], bool]] = {
 }
 
 
-def check_content(attributes: Mapping[str, Any], where: str) -> None:
-    """Raise CacheError where the root's attributes hold what no run writes; the checksum proves no good will."""
+def _check_content(attributes: Mapping[str, Any], where: str) -> None:
+    """Raise DamagedError where the root's attributes hold what no run writes; a checksum proves no good will."""
     parts: list[tuple[dict[str, Callable[[Any], bool]], Any]]
     parts = [(_ATTRIBUTES, attributes), (_PARAMETERS, attributes.get("parameters"))]
     for checks, values in parts:
         for name, possible in checks.items():
             if name not in values or not possible(values[name]):
-                raise CacheError(
-                    f"{where}: attributes are damaged: {name} is {repr(values.get(name, 'missing'))[:200]}, which no "
-                    "run writes; compute the cache anew with --overwrite"
-                )
+                got = repr(values.get(name, "missing"))[:200]
+                raise DamagedError(where, f"{name} is {got}, which no run writes")

@@ -2,117 +2,103 @@
 
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from functools import partial
 from itertools import compress
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from depthvar.datasets.errors import CacheError, FrameNotFoundError
+from depthvar.datasets.errors import CacheError, DamagedError, FrameNotFoundError
+from depthvar.datasets.source.templates import path_pattern
 
-from .arrays import checked_array, failure, find_node
-from .attributes import check_key
-from .format import FAILED, NOT_DONE, ROOT_SEQUENCE, GroupLayout, check_root, decode_keys, level_name, level_shape
-from .local import open_level, read_row
+from . import metadata
+from .attributes import check_root
+from .bookkeeping import Bookkeeping, RowState, read_digest, read_group
+from .format import level_name, map_path, sequence_group, without_size
+from .maps import read_rows
+from .store import Store, open_store
 
 
-@dataclass
 class OpenGroup:
-    """The open arrays of one group, and where each of its frames is."""
+    """One group: where each of its frames is, and how to read it.
 
-    where: str
-    node: Any
-    layout: GroupLayout
-    rows: dict[str, int]
-    digests: Any  # the open array, and what it held
-    digest: NDArray[np.uint8]
-    intrinsics: NDArray[np.float64]
-    levels: dict[int, Any] = field(default_factory=dict)
+    Args:
+        store: of the cache.
+        book: the bookkeeping of the group.
+
+    Raises:
+        DamagedError: the keys or intrinsics of frames that are done are missing.
+    """
+
+    def __init__(self, store: Store, book: Bookkeeping) -> None:
+        self._store, self.book, self.layout = store, book, book.layout
+        done = book.states == RowState.DONE
+        cameras = book.intrinsics[done]
+        if not (np.isfinite(cameras).all() and (cameras[:, :2] > 0).all() and all(compress(book.keys, done))):
+            raise DamagedError(f"{store.url}/{book.name}", "the intrinsics or keys of frames that are done are missing")
+        self.intrinsics = book.intrinsics
+        self.rows = {key: row for row, key in enumerate(book.keys) if key}
 
     def read(self, row: int, stride: int, where: str, rows: slice = slice(None)) -> NDArray[np.float32]:
-        """Return some rows of a map, not none: (rows, ceil(W / stride)) float32.
-
-        Raises:
-            CacheError: it is damaged, lost, or cannot be read.
-        """
-        try:
-            values: NDArray[np.float32] = np.asarray(self._level(stride)[row, rows], dtype=np.float32)
-        except CacheError:
-            raise
-        except Exception as error:  # whatever codecs raise on damaged bytes
-            raise failure(f"{where}, stride {stride}", error) from error
-        height, width = level_shape(self.layout.height, self.layout.width, stride)
-        if values.shape != (len(range(height)[rows]), width) or not values.min() >= 0:  # a NaN is the smallest
-            raise failure(f"{where}, stride {stride}", "stored values are missing, or negative")
+        """Return some rows of a map, not none: (rows, ceil(W / stride)) float32; DamagedError where it is damaged."""
+        where = f"{where}, stride {stride}"
+        path = map_path(self.book.name, level_name(stride), row, self.layout)
+        get = partial(self._store.get, path)
+        values = read_rows(get, self.layout.maps(stride), row % self.layout.shard_frames, rows, where)
+        if not values.min() >= 0:  # a NaN is the smallest
+            raise DamagedError(where, "stored values are missing, or negative")
         return values
 
-    def _level(self, stride: int) -> Any:
-        if stride not in self.levels:
-            array = checked_array(self.node, level_name(stride), self.layout, (stride,))
-            self.levels[stride] = open_level(array, self.layout, stride)
-        return self.levels[stride]
-
-    def digest_of(self, row: int) -> bytes:
-        """Return the digest of a row when the group was opened."""
-        digest: bytes = self.digest[row].tobytes()
-        return digest
-
     def is_current(self, row: int) -> bool:
-        """Say whether the digest of a row still is what it was when the group was opened.
+        """Return whether the digest of a row still is what it was when the group was opened.
 
-        A run that computes a frame again takes its digest back first: while it stands, all that was read is of one map.
+        A run that computes a frame again clears its digest first: while it stands, all that was read is one state.
         """
-        try:
-            return read_row(self.digests, row) == self.digest_of(row)
-        except Exception as error:
-            raise failure(f"{self.where}/digest", error) from error
+        then: bytes = self.book.digest[row].tobytes()
+        return read_digest(self._store, self.book.name, row, self.layout) == then
 
 
 class OpenCache:
     """The root of a cache as it was at one moment, and its groups, each opened when first asked for.
 
     Args:
-        path: the cache.
+        location: of the cache.
         parameters: those that it must have, or None.
 
     Raises:
-        CacheError: as ``open_root``.
+        CacheError: there is no cache, it cannot be read, or its parameters are others than those given.
     """
 
-    def __init__(self, path: str, parameters: dict[str, Any] | None) -> None:
+    def __init__(self, location: str, parameters: dict[str, Any] | None) -> None:
         self.pid = os.getpid()
-        self.path = path
+        self._store = open_store(location)
+        self.path = self._store.url
         self._groups: dict[str, OpenGroup] = {}
         self._read_root(parameters)
         self.parameters: dict[str, Any] = self.attributes["parameters"]
         self.strides: tuple[int, ...] = tuple(self.parameters["strides"])
 
     def _read_root(self, parameters: dict[str, Any] | None) -> None:
-        self._node, self.attributes = open_root(self.path, parameters)
+        self.attributes = read_root(self._store, parameters)
         by_sequence: dict[str, list[str]] = {}
         for name in self.attributes["groups"]:
-            by_sequence.setdefault(_sequence(name), []).append(name)
+            by_sequence.setdefault(without_size(name), []).append(name)
         self._by_sequence = by_sequence
 
     def keys(self) -> list[str]:
         """Return the keys of all frames that can be read, by group and row."""
         names, known = self.attributes["groups"], dict(self._groups)
         known |= self._open_groups(name for name in names if name not in known)
-        return [
-            key
-            for group in map(known.get, names)
-            if group is not None
-            for key, row in group.rows.items()
-            if group.digest_of(row) not in (NOT_DONE, FAILED)
-        ]
+        books = (group.book for group in map(known.get, names) if group is not None)
+        return [key for book in books for key in compress(book.keys, book.states == RowState.DONE)]
 
     def find(self, key: str) -> tuple[OpenGroup, int]:
         """Return the group and the row of a frame; FrameNotFoundError where the cache has no σ² of it."""
         found = self._look_up(key)
-        if found is None or _failed(*found):  # a run may have added or mended it since the cache was opened
+        if found is None or _failed(*found):  # a run may have added or repaired it since the cache was opened
             self._read_root(self.parameters)
-            for name in self._near(key):
+            for name in self._near(key) or list(self._groups):
                 self._groups.pop(name, None)
             found = self._look_up(key)
         if found is None:
@@ -122,7 +108,7 @@ class OpenCache:
             )
         if _failed(*found):
             raise FrameNotFoundError(
-                f"{self.path}: {key} could not be read when the cache was written; mend the file and run "
+                f"{self.path}: {key} could not be read when the cache was written; fix the file and run "
                 "`precompute run` again"
             )
         return found
@@ -130,24 +116,24 @@ class OpenCache:
     def _look_up(self, key: str) -> tuple[OpenGroup, int] | None:
         for name in self._candidates(key):
             group = self._group(name)
-            if group is None or (row := group.rows.get(key)) is None:
-                continue
-            if group.digest_of(row) != NOT_DONE:
+            row = None if group is None else group.rows.get(key)
+            if group is not None and row is not None and group.book.states[row] >= RowState.FAILED:
                 return group, row
         return None
 
     def _candidates(self, key: str) -> Iterator[str]:
-        """Yield all groups; first the near ones, so that a worker opens few of them."""
-        yield from self._near(key)
-        yield from (name for name in self.attributes["groups"] if not key.startswith(_sequence(name) + "/"))
+        """Yield all groups; first those of the key's sequence, so that a worker opens few of them."""
+        near = list(self._near(key))
+        yield from near
+        yield from (name for name in self.attributes["groups"] if name not in near)
 
-    def _near(self, key: str) -> Iterator[str]:
-        """Yield the groups of the sequences that a key may be of by its name."""
-        folder = key
-        while folder:
-            folder = folder.rpartition("/")[0]
-            yield from self._by_sequence.get(folder, ())
-        yield from self._by_sequence.get(ROOT_SEQUENCE, ())
+    def _near(self, key: str) -> list[str]:
+        """Return the groups that hold frames of the sequence that a key names by the layout of the data set."""
+        template = self.attributes["source"].get("files", {}).get("depth", "")
+        match = path_pattern(template).fullmatch(key) if isinstance(template, str) else None
+        if match is None:  # of an earlier run with another layout
+            return []
+        return self._by_sequence.get(sequence_group(match.groupdict().get("sequence") or ""), [])
 
     def _group(self, name: str) -> OpenGroup | None:
         """Return a group, or None where a run has listed but not yet created it."""
@@ -157,82 +143,45 @@ class OpenCache:
         """Open groups, of those that are there."""
         groups = {}
         for name in names:
-            where = f"{self.path}/{name}"
             try:
-                group = _open_group(self._node, name, where)
-            except CacheError:  # perhaps of a run that writes just now; what is damaged is so the second time, too
-                group = _open_group(self._node, name, where)
+                group = self._open_group(name)
+            except DamagedError:  # perhaps of a run that writes just now; what is damaged is so the second time, too
+                group = self._open_group(name)
             if group is not None:
                 groups[name] = group
         if groups:
-            # A group does not say of which parameters it is. A cache that is computed anew gets its root before its
-            # groups: if the root is of these parameters still, so are they.
-            open_root(self.path, self.parameters)
+            # A group does not know its parameters. A cache that is computed again gets its root before its groups: if
+            # the root is of these parameters still, so are they.
+            read_root(self._store, self.parameters)
             self._groups.update(groups)
         return groups
 
+    def _open_group(self, name: str) -> OpenGroup | None:
+        book = read_group(self._store, name)
+        return None if book is None else OpenGroup(self._store, book)
 
-def open_root(path: str, parameters: dict[str, Any] | None) -> tuple[Any, dict[str, Any]]:
-    """Open a cache, and return its group and the attributes of that.
+
+def read_root(store: Store, parameters: dict[str, Any] | None) -> dict[str, Any]:
+    """Return the checked attributes of the root.
 
     Raises:
-        CacheError: there is none, it is damaged or cannot be read, or its parameters are others than those given.
+        CacheError: there is no cache, it is damaged or cannot be read, or its parameters are others than those given.
     """
-    import zarr
-
-    try:
-        node = zarr.open_group(path, mode="r", zarr_format=3, use_consolidated=False)
-    except (FileNotFoundError, NotADirectoryError):
-        raise CacheError(f"{path}: no cache is there; write one with `precompute run`, or check the path") from None
-    except OSError as error:
-        raise failure(path, error) from error
-    except Exception as error:  # whatever a damaged zarr.json or a remote store raises
-        raise CacheError(f"{path}: cannot be opened as a Zarr group: {error}") from error
-    attributes = check_root(node.attrs.asdict(), path)
+    root = metadata.read_root(store)
+    if root is None:
+        raise CacheError(f"{store.url}: no cache is there; write one with `precompute run`, or check the path")
+    attributes = check_root(root, store.url)
     got = attributes["parameters"]
     if parameters not in (None, got):
         raise CacheError(
-            f"{path}: computed anew with other parameters since it was opened ({_differences(parameters, got)}); "
+            f"{store.url}: computed again with other parameters since it was opened ({_differences(parameters, got)}); "
             "open it again with SigmaCache(…)"
         )
-    return node, attributes
-
-
-def _open_group(root: Any, name: str, where: str) -> OpenGroup | None:
-    """Return a group and its index, or None where a run has listed but not yet created it."""
-    try:
-        node = find_node(root, name)
-        if node is None or find_node(node, "digest") is None:
-            return None
-        _, layout = GroupLayout.from_attributes(node.attrs.asdict(), where)
-        digests = checked_array(node, "digest", layout)
-        digest = digests[:]  # before all else: what a run changes afterwards, it takes the digest of back first
-        keys = decode_keys(checked_array(node, "key", layout)[: len(digest)])
-        intrinsics = checked_array(node, "intrinsics", layout)[: len(digest)]
-        done = digest.any(1) & (digest != FAILED[0]).any(1)
-        if not _are_intrinsics(intrinsics[done]) or not all(compress(keys, done)):
-            raise ValueError("the intrinsics or keys of frames that are done are missing")
-        for key in keys:
-            check_key(key, where)
-    except CacheError:
-        raise
-    except Exception as error:
-        raise failure(where, error) from error
-    rows = {key: row for row, key in enumerate(keys) if key}
-    return OpenGroup(where, node, layout, rows, digests, digest, intrinsics)
-
-
-def _sequence(group: str) -> str:
-    """Return the sequence that the name of a group begins with; a further size of frames follows behind an @."""
-    return group.split("@")[0]
+    return attributes
 
 
 def _failed(group: OpenGroup, row: int) -> bool:
-    return group.digest_of(row) == FAILED
-
-
-def _are_intrinsics(values: NDArray[np.float64]) -> bool:
-    return bool(np.isfinite(values).all() and (values[:, :2] > 0).all())
+    return bool(group.book.states[row] == RowState.FAILED)
 
 
 def _differences(old: dict[str, Any], new: dict[str, Any]) -> str:

@@ -9,7 +9,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from depthvar.datasets.errors import CacheError, DepthVarError, FrameNotFoundError, ParameterError, hide_credentials
+from depthvar.datasets.frame import as_numbers
+from depthvar.datasets.paths import cache_path, composed, key_text
+from depthvar.datasets.scalars import whole
+from depthvar.datasets.source.templates import path_pattern
 
+from .format import sequence_group
 from .index import OpenCache, OpenGroup
 
 READ_ATTEMPTS = 10  # of a frame that runs compute again and again meanwhile
@@ -22,7 +27,7 @@ class SigmaCache:
 
     Args:
         path: the cache, a folder or any URL that Zarr opens (``s3://…`` needs ``fsspec`` and its driver).
-        root: the folder below which absolute paths are taken as keys; by default the one that holds the cache.
+        root: the folder of the data; by default the one that holds the cache. Paths that lead below it are keys too.
 
     Safe in DataLoader workers: a pickled or forked copy opens its own handles when first used.
 
@@ -31,9 +36,11 @@ class SigmaCache:
     """
 
     def __init__(self, path: str | os.PathLike[str], root: str | os.PathLike[str] | None = None) -> None:
-        self.path = os.fspath(path)
-        self.root = Path(root) if root is not None else Path(hide_credentials(self.path)).parent
+        self.path = cache_path(path)
+        self.root = Path(root).expanduser() if root is not None else Path(hide_credentials(self.path)).parent
+        self._below_root = f"{self.root}/".replace("//", "/")  # what a path below it begins with
         self._opened: OpenCache | None = None
+        self._spellings: tuple[OpenCache, dict[str, list[str]]] | None = None
         self._parameters: dict[str, Any] | None = None  # of the first opening: a reader never changes them
 
     def __repr__(self) -> str:
@@ -58,9 +65,9 @@ class SigmaCache:
             CacheError: the cache is gone, damaged, of other parameters by now, or changes again and again.
             ParameterError: by ``take``.
         """
-        name = self.relative_key(key)
+        asked = self.relative_key(key)
         for _ in range(READ_ATTEMPTS):
-            group, row = self._open().find(name)
+            name, group, row = self._find(asked)
             try:
                 value = take(name, group, row)
             except DepthVarError:
@@ -71,6 +78,28 @@ class SigmaCache:
                     return value
             self._opened = None  # its root, too: the whole cache may have been computed anew
         raise CacheError(f"{self.path}: {key}: changes while it is read; wait until the run that writes it has ended")
+
+    def _find(self, key: str) -> tuple[str, OpenGroup, int]:
+        """Return a key as it is listed, and where its frame is; FrameNotFoundError where the cache has no σ² of it.
+
+        Where it is not listed, the one key does that has the same characters in another Unicode normalisation: macOS
+        writes names decomposed (NFD), and most people type them composed (NFC).
+        """
+        opened = self._open()
+        if key.isascii():
+            return key, *opened.find(key)
+        if self._spellings is None or self._spellings[0] is not opened:
+            try:
+                return key, *opened.find(key)
+            except FrameNotFoundError:
+                spellings: dict[str, list[str]] = {}
+                for listed in opened.keys():
+                    if not listed.isascii():
+                        spellings.setdefault(composed(listed), []).append(listed)
+                self._spellings = opened, spellings
+        same = self._spellings[1].get(composed(key), [])
+        name = same[0] if len(same) == 1 else key
+        return name, *opened.find(name)
 
     @property
     def params(self) -> dict[str, Any]:
@@ -103,7 +132,7 @@ class SigmaCache:
         """Return the stored map of one frame.
 
         Args:
-            key: the depth file's path relative to the root of the data set, or an absolute path below ``root``.
+            key: the depth file's path relative to the root of the data set, or a path that leads below ``root``.
             stride: one of ``strides``: the σ² of ``depth[::stride, ::stride]`` with the intrinsics divided by it.
 
         Returns:
@@ -115,8 +144,8 @@ class SigmaCache:
                 other parameters since this reader first read it.
             ParameterError: the stride is not stored.
         """
-        if stride not in self.strides:
-            raise ParameterError(f"stride: expected one of {self.strides}, got {stride}")
+        strides = self.strides
+        stride = whole("stride", stride, f"one of {strides}", lambda number: number in strides)
         return self._take(key, lambda name, group, row: group.read(row, stride, f"{self.path}: {name}"))
 
     def sample(
@@ -180,18 +209,44 @@ class SigmaCache:
         [window, lambda_prior, alpha_clamp], by which a loss can check that it trains with what was computed.
         Where ``depthmap`` is not above 0, a pixel whose neighbours in the cache are invalid is ``+inf``.
         """
-        depth = np.asarray(view["depthmap"])
+        if not isinstance(view, MutableMapping) or not {"depthmap", "camera_intrinsics"} <= view.keys():
+            got = sorted(map(str, view)) if isinstance(view, MutableMapping) else type(view).__name__
+            raise ParameterError(f"view: expected a dict with 'depthmap' and 'camera_intrinsics', got {got}")
+        depth = as_numbers("depthmap", view["depthmap"])
         view["sigma_Z2"] = self.sample(key, view["camera_intrinsics"], depth.shape, resize, flip, depth > 0)
         params = self._open().parameters
         view["sigma_Z2_params"] = np.array([params["window"], params["lambda_prior"], params["alpha_clamp"]])
 
     def relative_key(self, key: str | os.PathLike[str]) -> str:
-        """Return a key as ``keys`` lists it; FrameNotFoundError for an absolute path that is not below ``root``."""
-        text = os.fspath(key)
+        """Return a key as ``keys`` lists it, of a key or of a path that leads below ``root``.
+
+        A relative path that begins with a relative root (``data/x/a/0.npy`` for a cache in ``data/x``) is one below the
+        root, unless the cache lists that very key.
+
+        Raises:
+            FrameNotFoundError: an absolute path that is not below ``root``, its links resolved or not.
+            ParameterError: it is no text and no path.
+        """
+        text = key_text(key)
+        if "//" in text or "./" in text or text[-1:] in ("/", "."):
+            text = PurePosixPath(text).as_posix()  # slower than finding the frame; ".." stays
+        if text.startswith(self._below_root):
+            below = text[len(self._below_root) :]
+            if not (".." in below or os.path.isabs(text)):
+                return text if self._may_list(text) else below
+            if ".." not in below:
+                return below
         if not os.path.isabs(text):
-            tidy = "//" not in text and "./" not in text and text[-1:] not in ("/", ".")
-            return text if tidy else PurePosixPath(text).as_posix()  # which takes longer than finding the frame
-        for path, root in ((Path(text), self.root.absolute()), (Path(text).resolve(), self.root.resolve())):
+            return text
+        for seen_from_here in (Path.resolve,) if ".." in text else (Path.absolute, Path.resolve):
+            path, root = seen_from_here(Path(text)), seen_from_here(self.root)
             if path.is_relative_to(root):
                 return path.relative_to(root).as_posix()
         raise FrameNotFoundError(f"{text}: not below the root {self.root}; pass root= to SigmaCache, or a relative key")
+
+    def _may_list(self, key: str) -> bool:
+        """Return whether the cache has the sequence that a relative key names; opens no group."""
+        attributes = self._open().attributes
+        template = attributes["source"].get("files", {}).get("depth")
+        match = path_pattern(template).fullmatch(key) if isinstance(template, str) else None
+        return match is not None and sequence_group(match.groupdict().get("sequence", "")) in attributes["groups"]

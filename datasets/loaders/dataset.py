@@ -11,6 +11,7 @@ from torch.utils.data import Dataset
 
 from depthvar.datasets.cache.sigma_cache import SigmaCache
 from depthvar.datasets.errors import ParameterError, SourceError
+from depthvar.datasets.scalars import number, require, whole
 from depthvar.datasets.source.depth_source import DepthSource
 
 Sigma = Callable[[NDArray[np.float32], NDArray[np.float64]], NDArray[np.float32]]
@@ -79,10 +80,13 @@ class CachedDepthDataset(Dataset[dict[str, Any]]):
                 "sigma: expected a SigmaCache, or a function of depth and intrinsics such as "
                 f"depthvar.precompute.sigma_z2, got {sigma!r}; open a cache by SigmaCache(path)"
             )
-        if size is not None and (np.shape(size) != (2,) or min(size) < 1):
-            raise ParameterError(f"size: expected (h, w) in pixels, both at least 1, or None, got {size!r}")
-        if not 0 < zoom <= 1:
-            raise ParameterError(f"zoom: expected the smallest part of the largest crop, in (0, 1], got {zoom!r}")
+        if size is not None:
+            rule = "(h, w) in pixels, two whole numbers of at least 1, or None"
+            require("size", size, rule, np.shape(size) == (2,))
+            height, width = (whole("size", side, rule, lambda pixels: pixels >= 1) for side in size)
+            size = height, width
+        zoom = number("zoom", zoom, "the smallest part of the largest crop, in (0, 1]", lambda part: 0 < part <= 1)
+        seed = whole("seed", seed, "a whole number of 0 or more", lambda start: start >= 0)
         self.source = source
         self.sigma = sigma
         self.size = size

@@ -4,6 +4,7 @@ All in one file: Numba's cache on disk sees changes of the file of the outer fun
 """
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,70 +12,77 @@ from numpy.typing import NDArray
 from depthvar.datasets.compiled import njit
 
 
+class Axis(NamedTuple):
+    """Ascending native positions along one axis, each looked up ``shift`` native pixels back and forth."""
+
+    positions: NDArray[np.float64]
+    shift: float
+
+
+class Level(NamedTuple):
+    """Some rows and columns of one stride's map.
+
+    Attributes:
+        values: log σ², +inf where invalid.
+        stride: of the level.
+        top, left: the first row and column that it holds.
+    """
+
+    values: NDArray[np.float32]
+    stride: int
+    top: int
+    left: int
+
+
 @njit(cache=True, error_model="numpy")
-def blend_level(
-    blend: NDArray[np.float32],
-    first: bool,
-    level: NDArray[np.float32],
-    share: float,
-    widen: bool,
-    growth: float,
-    v: NDArray[np.float64],
-    u: NDArray[np.float64],
-    shift: float,
-    stride: int,
-    top: int,
-    left: int,
-) -> bool:
-    """Blend a level into log σ² (h, w) in place, interpolated along rows, then along columns.
+def interpolate(level: Level, v: Axis, u: Axis, widen: bool) -> NDArray[np.float32]:
+    """Return log σ² (h, w), interpolated along rows, then along columns; +inf where there is no information.
 
     Args:
-        blend: log σ² of the levels so far, +inf where none has information; there the level counts alone.
-        first: there are no levels so far, and ``blend`` holds nothing yet.
-        level: log σ² of the level from row ``top`` and column ``left`` on, +inf where invalid.
-        share: of the level, above 0; the rest is that of the blend.
+        level: what is looked up.
+        v, u: the h rows and w columns.
         widen: take the larger of the values at the two positions of a row (then column); False: the smaller.
-        growth: added to log σ².
-        v, u: native rows (h,) and columns (w,), looked up ``shift`` native pixels back and forth.
-        stride: of the level.
-
-    Returns:
-        Whether there is information everywhere.
     """
-    last_row, width = level.shape[0] - 1, level.shape[1]
-    rows, down = _taps(v, shift, stride, top, last_row)
-    columns, right = _taps(u, shift, stride, left, width - 1)
-    weight, more, inf = np.float32(share), np.float32(growth), np.float32(np.inf)
-    line = np.full(width + 1, np.inf, dtype=np.float32)  # one more, so that the last column has a right neighbour
-    near, far = np.empty((2, u.size), dtype=np.float32), np.empty((2, u.size), dtype=np.float32)
-    lost = 0
-    for i in range(v.size):
-        above, below = level[rows[0, i]], level[min(rows[0, i] + 1, last_row)]
-        above2, below2 = level[rows[1, i]], level[min(rows[1, i] + 1, last_row)]
+    values, height, width = level.values, v.positions.size, u.positions.size
+    last_row, columns_there = values.shape[0] - 1, values.shape[1]
+    rows, down = _taps(v, level.stride, level.top, last_row)
+    columns, right = _taps(u, level.stride, level.left, columns_there - 1)
+    result = np.empty((height, width), dtype=np.float32)
+    # One more, so that the last column has a right neighbour.
+    line = np.full(columns_there + 1, np.inf, dtype=np.float32)
+    near, far = np.empty((2, width), dtype=np.float32), np.empty((2, width), dtype=np.float32)
+    for i in range(height):
+        above, below = values[rows[0, i]], values[min(rows[0, i] + 1, last_row)]
+        above2, below2 = values[rows[1, i]], values[min(rows[1, i] + 1, last_row)]
         part, part2 = down[0, i], down[1, i]
-        for k in range(width):
+        for k in range(columns_there):
             line[k] = _choose(_between(above[k], below[k], part), _between(above2[k], below2[k], part2), widen)
-        for j in range(u.size):  # gathered first, so that the loop below runs on vectors
+        for j in range(width):  # gathered first, so that the loop below runs on vectors
             k, k2 = columns[0, j], columns[1, j]
             near[0, j], far[0, j] = line[k], line[k + 1]
             near[1, j], far[1, j] = line[k2], line[k2 + 1]
-        for j in range(u.size):
+        for j in range(width):
             one = _between(near[0, j], far[0, j], right[0, j])
-            log_sigma_z2 = _choose(one, _between(near[1, j], far[1, j], right[1, j]), widen) + more
-            blended = log_sigma_z2 if first else _between(blend[i, j], log_sigma_z2, weight)
-            blend[i, j] = blended
-            lost += blended == inf
-    return lost == 0
+            result[i, j] = _choose(one, _between(near[1, j], far[1, j], right[1, j]), widen)
+    return result
 
 
 @njit(cache=True, error_model="numpy")
-def _taps(
-    position: NDArray[np.float64], shift: float, stride: int, start: int, last: int
-) -> tuple[NDArray[np.uintp], NDArray[np.float32]]:
+def blend(one: NDArray[np.float32], other: NDArray[np.float32], share: float) -> None:
+    """Blend ``share`` of another map of log σ² (h, w) into the first; where one is +inf, the other counts alone."""
+    weight = np.float32(share)
+    for i in range(one.shape[0]):
+        for j in range(one.shape[1]):
+            one[i, j] = _between(one[i, j], other[i, j], weight)
+
+
+@njit(cache=True, error_model="numpy")
+def _taps(axis: Axis, stride: int, start: int, last: int) -> tuple[NDArray[np.uintp], NDArray[np.float32]]:
     """Return (2, n): for positions moved back and forth, the sample at or before each, and the rest beyond it.
 
     Samples are counted from ``start``; positions beyond them are clamped to the first and the last.
     """
+    position, shift = axis.positions, axis.shift
     lower, rest = np.empty((2, position.size), dtype=np.uintp), np.empty((2, position.size), dtype=np.float32)
     for side in range(2):
         for k in range(position.size):

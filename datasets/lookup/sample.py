@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from depthvar.datasets.errors import ParameterError
-from depthvar.datasets.frame import as_intrinsics
+from depthvar.datasets.frame import as_array, as_intrinsics, as_numbers, is_pinhole
 
-from .levels import ReadLevel, look_up
+from .levels import Places, ReadLevel, look_up
 
 Resize = Literal["nearest", "linear"]
 RESIZES = get_args(Resize)
@@ -76,15 +76,17 @@ def sample(
     height, width = _check_size(size)
     if resize not in RESIZES:
         raise ParameterError(f"resize: expected 'nearest' or 'linear', got {resize!r}")
+    if not isinstance(flip, bool | np.bool_ | int | np.integer) or flip not in (0, 1):
+        raise ParameterError(f"flip: expected True or False, got {flip!r}")
     if valid is not None:
-        valid = np.asarray(valid)
+        valid = as_array("valid", valid)
         if valid.dtype != np.bool_ or valid.shape != (height, width):
             raise ParameterError(
                 f"valid: expected bool of shape {(height, width)} as size says, got {valid.dtype} of {valid.shape}; "
                 "pass depth > 0"
             )
     fx, fy, cx, cy = native_intrinsics
-    (out_fx, out_fy, out_cx, out_cy), mirrored = _output_intrinsics(intrinsics)
+    (out_fx, out_fy, out_cx, out_cy), mirrored = _output_intrinsics(intrinsics, (height, width))
     scale_x, scale_y = fx / out_fx, fy / out_fy
     _check_zoom(scale_x, scale_y)
     mirrored = mirrored or flip
@@ -100,7 +102,7 @@ def sample(
     if valid is not None:
         valid = (valid[:, ::-1] if mirrored else valid)[rows, columns]
     scale = _snap_scale(math.sqrt(scale_x * scale_y), strides)
-    sigma_z2 = look_up(read_level, strides, scale, v, u, window, valid)
+    sigma_z2 = look_up(read_level, strides, Places(scale, v, u, window, valid))
     if sigma_z2.shape != (height, width):  # part of the output lies outside the frame
         inside, sigma_z2 = sigma_z2, np.full((height, width), np.inf, dtype=np.float32)
         sigma_z2[rows, columns] = inside
@@ -136,9 +138,9 @@ def _snap_scale(scale: float, strides: Sequence[int]) -> float:
     return next((float(stride) for stride in strides if abs(scale - stride) <= SNAP), scale)
 
 
-def _output_intrinsics(intrinsics: ArrayLike) -> tuple[list[float], bool]:
+def _output_intrinsics(intrinsics: ArrayLike, size: tuple[int, int]) -> tuple[list[float], bool]:
     """Return fx, fy, cx, cy of the output with fx made positive, and whether it was negative (a flip)."""
-    given = np.array(intrinsics, dtype=np.float64)
+    given = as_numbers("intrinsics", intrinsics).astype(np.float64)
     if given.shape not in ((3, 3), (4,)):
         raise ParameterError(
             f"intrinsics: expected one (3, 3) matrix, or (4,) as fx, fy, cx, cy; got shape {given.shape}"
@@ -147,14 +149,14 @@ def _output_intrinsics(intrinsics: ArrayLike) -> tuple[list[float], bool]:
         raise ParameterError(f"intrinsics: expected finite fx, fy, cx, cy in pixels, got {given.tolist()}")
     square = given.shape == (3, 3)
     fy = given[1, 1] if square else given[1]
-    if fy < 0 or (square and (given[0, 0] == 0 or fy == 0 or given[0, 1] != 0 or given[1, 0] != 0)):
+    if fy < 0 or (square and (given[0, 0] == 0 or fy == 0 or not is_pinhole([*given[:2].flat, 0.0, 0.0, 1.0]))):
         raise ParameterError(
             f"intrinsics: expected no turn, no skew and no flip top to bottom, got {given.tolist()}; "
             "call sample before that step and turn or flip the map along, or compute sigma_z2 in the loader"
         )
     mirrored = bool(given.flat[0] < 0)
     given.flat[0] = abs(given.flat[0])
-    return as_intrinsics(given).tolist(), mirrored
+    return as_intrinsics(given, size).tolist(), mirrored
 
 
 def _check_zoom(scale_x: float, scale_y: float) -> None:

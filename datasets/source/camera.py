@@ -1,15 +1,16 @@
 """Intrinsics as data sets write them: four numbers, a 3×3 matrix, or a 4×4 one."""
 
 import math
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from depthvar.datasets.errors import ParameterError
-from depthvar.datasets.frame import as_intrinsics
+from depthvar.datasets.frame import ROUNDING, as_intrinsics
 
-from .decode import CONTAINERS, reading
+from .containers import CONTAINERS, container_of, reading
 
 MAX_TEXT_BYTES = 64 << 10
 
@@ -26,7 +27,7 @@ def pinhole(numbers: ArrayLike) -> NDArray[np.float64]:
     given = np.asarray(numbers, dtype=np.float64).ravel()
     if given.size == 16:
         matrix = given.reshape(4, 4)
-        if matrix[:3, 3].any() or (matrix[3] != (0, 0, 0, 1)).any():
+        if not np.allclose(matrix[[0, 1, 2, 3, 3, 3, 3], [3, 3, 3, 0, 1, 2, 3]], [0] * 6 + [1], rtol=0, atol=ROUNDING):
             raise ParameterError(f"intrinsics: expected 3×3 in a 4×4 identity, got {matrix.tolist()}")
         given = matrix[:3, :3].ravel()
     if given.size not in (4, 9):
@@ -43,11 +44,13 @@ def pinhole(numbers: ArrayLike) -> NDArray[np.float64]:
 def read_intrinsics(path: str | Path) -> NDArray[np.float64]:
     """Return what :func:`pinhole` makes of the numbers in a .npy or a text file (``#`` begins a comment).
 
+    Numbers stand between blanks, tabs, commas, semicolons, brackets or line ends.
+
     Raises:
         SourceError: the file is missing, holds something else, or impossible intrinsics.
     """
     with reading(path) as file:
-        if Path(path).suffix == ".npy":
+        if container_of(path) == "npy":
             npy = CONTAINERS["npy"]
             header = npy.header(file)
             if header.dtype.kind not in "iuf" or math.prod(header.shape) > 16:
@@ -56,5 +59,24 @@ def read_intrinsics(path: str | Path) -> NDArray[np.float64]:
         text = file.read(MAX_TEXT_BYTES + 1)
         if len(text) > MAX_TEXT_BYTES:
             raise ValueError(f"expected at most {MAX_TEXT_BYTES} bytes of text, got more")
-        lines = (line.split("#")[0].replace(",", " ") for line in text.decode().splitlines())
-        return pinhole([float(word) for line in lines for word in line.split()])
+        return pinhole(_numbers(text))
+
+
+def _numbers(content: bytes) -> list[float]:
+    """Return the numbers in a text file of UTF-8, or of UTF-16 that a byte-order mark names; comments may be of any."""
+    encoding = "utf-16" if content[:2] in (BOM_UTF16_LE, BOM_UTF16_BE) else "utf-8-sig"
+    lines = (line.split("#")[0] for line in content.decode(encoding, errors="replace").splitlines())
+    words = " ".join(lines).translate(str.maketrans(",;[](){}", " " * 8)).split()
+    try:
+        return [float(word) for word in words]
+    except ValueError:
+        word = next(word for word in words if not _is_float(word))
+        raise ValueError(f"expected 4, 9 or 16 numbers, got {word[:40]!r}; put a # before what is no number") from None
+
+
+def _is_float(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True

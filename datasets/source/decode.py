@@ -1,19 +1,17 @@
-"""From the bytes on disk to depth: containers hold stored values, and a rule turns those into metres."""
+"""From a file to depth: what it stores is checked against the rule of its data set, and becomes metres by it."""
 
-import os
-import stat
-import struct
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from depthvar.datasets.errors import SourceError
+from depthvar.datasets.errors import ParameterError
+from depthvar.datasets.frame import LARGEST_DEPTH, SMALLEST_DEPTH
+
+from .containers import CONTAINERS, Header, container_of, reading
 
 KINDS = ("z", "ray")
 
@@ -26,7 +24,8 @@ class DepthRule:
         container: a name in :data:`CONTAINERS`.
         dtype: names of the dtypes that a file may hold.
         view: dtype as which the bytes of a pixel are seen (TartanAir V2 keeps a float in four channels).
-        units_per_metre: a stored value divided by this is in metres.
+        units_per_metre: a stored value divided by this is in metres. Integers have no unit of their own: ``dtype``
+            holds some only where the description or an option gives one, or the container has one (16-bit PNG).
         kind: ``"z"`` is planar depth, ``"ray"`` the distance along the ray of the pixel.
         max_depth: metres; depth beyond it is far. None: no maximum.
         unknown: stored values without a depth, beside 0, negative and non-finite ones.
@@ -43,127 +42,14 @@ class DepthRule:
     far: tuple[float, ...] = ()
 
 
-class Header(NamedTuple):
-    """What a file says about its pixels before they are read."""
-
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-    fortran_order: bool = False
-
-
-class Container(NamedTuple):
-    """A file format: its readers (they raise ValueError) and what a description may leave open."""
-
-    header: Callable[[BinaryIO], Header]
-    pixels: Callable[[BinaryIO, Header], NDArray[Any]]
-    dtype: tuple[str, ...]
-    units_per_metre: float
-
-
-MAX_NPY_HEADER = 10_000  # bytes, as NumPy has it
-
-
-def _npy_header(file: BinaryIO) -> Header:
-    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-    version = np.lib.format.read_magic(file)
-    if version not in readers:
-        raise ValueError(f"expected npy version 1.0 or 2.0, got {version[0]}.{version[1]}")
-    start = file.tell()
-    length = int.from_bytes(file.read(2 * version[0]), "little")
-    if length > MAX_NPY_HEADER:  # before it is read
-        raise ValueError(f"expected an npy header of at most {MAX_NPY_HEADER} bytes, got {length}")
-    file.seek(start)
-    try:
-        shape, fortran_order, dtype = readers[version](file)
-    except Exception as error:  # SyntaxError, TypeError, RecursionError and what else NumPy lets through
-        raise ValueError(f"malformed npy header ({type(error).__name__}: {error})") from error
-    if dtype.hasobject:
-        raise ValueError(f"expected numbers, got dtype {dtype} (pickled objects are never loaded)")
-    if any(length < 1 for length in shape):
-        raise ValueError(f"expected a shape without empty axes, got {shape}")
-    return Header(shape, dtype, fortran_order)
-
-
-def _npy_pixels(file: BinaryIO, header: Header) -> NDArray[Any]:
-    count = int(np.prod(header.shape, dtype=object))  # Python integers: a forged shape must not overflow
-    expected, got = file.tell() + count * header.dtype.itemsize, os.fstat(file.fileno()).st_size
-    if expected != got:  # before anything of that size is allocated
-        raise ValueError(f"expected {expected} bytes for {header.dtype} of shape {header.shape}, got {got}")
-    values: NDArray[Any] = np.fromfile(file, header.dtype, count)
-    return values.reshape(header.shape[::-1]).T if header.fortran_order else values.reshape(header.shape)
-
-
-# (bit depth, colour type) of the PNGs that hold depth or masks -> channels, dtype
-_PNG_PIXELS = {(1, 0): (1, "|u1"), (8, 0): (1, "|u1"), (16, 0): (1, "<u2"), (8, 6): (4, "|u1")}
-# Pillow's mode -> order of the bytes. OpenCV holds colours as BGRA, and who keeps a float in four channels saves and
-# loads through OpenCV: so BGRA, not Pillow's own RGBA, is the order of the float's bytes.
-_PNG_BYTES = {"1": "L", "L": "L", "I;16": "I;16", "RGBA": "BGRA"}
-
-MAX_DEFLATE = 1032  # bytes that one byte of a zlib stream can stand for
-
-
-def _png_header(file: BinaryIO) -> Header:
-    start = file.read(26)
-    if len(start) < 26 or start[:8] != b"\x89PNG\r\n\x1a\n" or start[12:16] != b"IHDR":
-        raise ValueError("expected a PNG signature and header, got other bytes")
-    width, height, depth, colour = struct.unpack(">IIBB", start[16:])
-    if (depth, colour) not in _PNG_PIXELS:
-        raise ValueError(f"expected 8- or 16-bit grey or 8-bit RGBA, got {depth}-bit PNG of colour type {colour}")
-    channels, dtype = _PNG_PIXELS[depth, colour]
-    expected = height * -(-width * channels * depth // 8) // MAX_DEFLATE
-    if (got := os.fstat(file.fileno()).st_size) < expected:  # before Pillow takes memory for the pixels
-        raise ValueError(f"expected a PNG of at least {expected} bytes for {height}×{width} pixels, got {got}")
-    return Header((height, width) if channels == 1 else (height, width, channels), np.dtype(dtype))
-
-
-def _png_pixels(file: BinaryIO, header: Header) -> NDArray[Any]:
-    from PIL import Image
-
-    try:
-        file.seek(0)
-        with Image.open(file, formats=("PNG",)) as image:
-            image.verify()  # checksums: decoding alone lets one flipped bit in 25 through as other depth
-        file.seek(0)
-        with Image.open(file, formats=("PNG",)) as image:
-            values = np.frombuffer(image.tobytes("raw", _PNG_BYTES[image.mode]), header.dtype)
-    except Exception as error:  # whatever Pillow raises on damaged bytes
-        raise ValueError(f"cannot decode PNG ({error})") from error
-    return values.reshape(header.shape)
-
-
-CONTAINERS = {
-    "npy": Container(_npy_header, _npy_pixels, ("uint16", "float16", "float32", "float64"), 1.0),
-    "png": Container(_png_header, _png_pixels, ("uint16",), 1000.0),
-}
-
-
-def _open_at_once(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NONBLOCK)  # a named pipe would wait for who writes it
-
-
-@contextmanager
-def reading(path: str | Path) -> Iterator[BinaryIO]:
-    """Open a file; whatever is wrong with it becomes one line that begins with its path."""
-    try:
-        with open(path, "rb", opener=_open_at_once) as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise ValueError("expected a file, got a pipe or a device")
-            if status.st_size == 0:
-                raise ValueError("the file is empty")
-            yield file
-    except FileNotFoundError:
-        raise SourceError(f"{path}: no such file; is the data set complete below its root?") from None
-    except OSError as error:
-        raise SourceError(f"{path}: cannot be read ({error.strerror or error})") from error
-    except ValueError as error:
-        raise SourceError(f"{path}: {error}; fetch the file again, or correct the description") from error
-
-
 def _check(header: Header, rule: DepthRule) -> tuple[int, int]:
     """Return (H, W) of a file that holds what the rule says; a last axis of length 1 is dropped."""
     if header.dtype.name not in rule.dtype:
-        raise ValueError(f"expected dtype {' or '.join(rule.dtype)}, got {header.dtype.name}")
+        no_unit = header.dtype.kind in "iu" and not any(np.dtype(name).kind in "iu" for name in rule.dtype)
+        raise ValueError(
+            f"expected dtype {' or '.join(rule.dtype)}, got {header.dtype.name}"
+            + ", which has no unit of its own: give --units-per-metre ([depth] units_per_metre; 1000 for mm)" * no_unit
+        )
     shape = header.shape
     if rule.view is not None:
         channels = shape[2] if len(shape) == 3 else 1
@@ -198,19 +84,24 @@ def read_stored(path: str | Path, rule: DepthRule) -> NDArray[Any]:
         header = container.header(file)
         shape = _check(header, rule)
         stored = container.pixels(file, header)
-        return (stored if rule.view is None else np.ascontiguousarray(stored).view(rule.view)).reshape(shape)
+        if rule.view is not None:  # the order of the bytes is that of the view, whatever the file's
+            stored = np.ascontiguousarray(stored, stored.dtype.newbyteorder("<")).view(rule.view)
+        return stored.reshape(shape)
 
 
 def read_mask(path: str | Path, shape: tuple[int, int]) -> NDArray[np.bool_]:
     """Return (H, W) bool, True where a mask file is nonzero: usable; SourceError as :func:`read_stored`."""
     with reading(path) as file:
-        container = CONTAINERS[Path(path).suffix[1:]]
+        container = CONTAINERS[container_of(path)]
         header = container.header(file)
         if header.dtype.kind not in "biuf":
             raise ValueError(f"expected a mask of numbers, got dtype {header.dtype}")
         if header.shape not in (shape, (*shape, 1)):
             raise ValueError(f"expected a mask of the shape of the depth {shape}, got {header.shape}")
-        usable: NDArray[np.bool_] = container.pixels(file, header).reshape(shape) != 0
+        mask = container.pixels(file, header).reshape(shape)
+        if mask.dtype.kind == "f" and np.isnan(mask).any():
+            raise ValueError("expected a mask without NaN: 0 where the depth is not usable, another number where it is")
+        usable: NDArray[np.bool_] = mask != 0
         return usable
 
 
@@ -245,25 +136,30 @@ def to_depth(
         usable: (H, W) bool; False makes a pixel unknown, also one that is far.
 
     Returns:
-        (H, W) float32 in metres: 0 where unknown, ``+inf`` where far without a depth of its own. A finite depth
-        that float32 cannot hold becomes the largest that it can.
+        (H, W) float32 in metres: 0 where unknown, ``+inf`` where far without a depth of its own. Less than
+        ``SMALLEST_DEPTH`` is unknown. With a maximum depth, a finite one that float32 cannot hold becomes the largest
+        that it can: it is far.
+
+    Raises:
+        ParameterError: a depth above ``LARGEST_DEPTH`` that is neither unknown nor far: no camera sees it, so the
+            bytes are read wrongly, or it stands for something that only a description can tell.
     """
     far, unknown = (
         [mask for value in values if (mask := _equals(stored, value)) is not None]
         for values in (rule.far, [value for value in rule.unknown if value != 0])
     )
-    if stored.dtype.kind != "u" and not (stored.min() > 0 and stored.max() < np.inf):  # NaN fails it too
-        known = stored > 0
-        known &= stored < np.inf
-        unknown.append(~known)
-    limit = float(np.finfo(np.float32).max)
     wide = rule.units_per_metre < 1 or np.result_type(stored, np.float32) == np.float64
     depth: NDArray[Any] = stored.astype(np.float64 if wide else np.float32, copy=wide or not stored.flags.writeable)
     with np.errstate(invalid="ignore", over="ignore"):  # in pixels that are unknown
         if rule.units_per_metre != 1:
             depth /= rule.units_per_metre
+        bounded = stored.dtype.kind == "u" and np.iinfo(stored.dtype).max <= LARGEST_DEPTH * rule.units_per_metre
+        if not bounded and not (depth.min() >= SMALLEST_DEPTH and depth.max() <= LARGEST_DEPTH):  # NaN fails it too
+            unknown.append(~((depth >= SMALLEST_DEPTH) & (stored < np.inf)))
+            if rule.max_depth is None:
+                _check_largest(depth, [*unknown, *far], usable)
         if wide:
-            depth = np.clip(depth, 0, limit, out=depth).astype(np.float32)
+            depth = np.clip(depth, 0, float(np.finfo(np.float32).max), out=depth).astype(np.float32)
     if rule.kind == "ray":
         depth *= _ray_z((stored.shape[0], stored.shape[1]), *map(float, intrinsics))
     for mask in unknown:
@@ -273,3 +169,17 @@ def to_depth(
     if usable is not None:
         depth[~usable] = 0
     return np.ascontiguousarray(depth)
+
+
+def _check_largest(depth: NDArray[Any], explained: list[NDArray[np.bool_]], usable: NDArray[np.bool_] | None) -> None:
+    """Raise ParameterError for a depth above ``LARGEST_DEPTH`` outside the masks of unknown and far pixels."""
+    beyond = depth > LARGEST_DEPTH
+    for mask in explained if usable is None else [*explained, ~usable]:
+        beyond &= ~mask
+    if beyond.any():
+        row, column = np.argwhere(beyond)[0]
+        raise ParameterError(
+            f"expected depth of at most {LARGEST_DEPTH:.1g} m, got {depth[row, column]:g} m at row {row}, column "
+            f"{column} ({beyond.sum()} such pixels); if that is the sky, pass --max-depth; if it is no depth, name it "
+            "in [depth] unknown; else correct dtype, view or units_per_metre"
+        )

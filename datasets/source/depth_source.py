@@ -1,6 +1,7 @@
 """A data set on disk: its frames by key, decoded one at a time."""
 
 import hashlib
+import operator
 import os
 from collections.abc import Iterator
 from functools import cached_property
@@ -10,13 +11,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from depthvar.datasets.errors import CONTROL, DescriptionError, SourceError
-from depthvar.datasets.frame import Frame
+from depthvar.datasets.errors import CONTROL, DescriptionError, ParameterError, SourceError
+from depthvar.datasets.frame import Frame, as_array, check_native
+from depthvar.datasets.paths import is_url, key_text, spelling_hint
+from depthvar.datasets.scalars import as_float
 
 from .camera import read_intrinsics
 from .decode import read_mask, read_shape, read_stored, to_depth
-from .description import Description, find_description
-from .templates import example, path_pattern, walk
+from .description import Description, find_description, is_file
+from .templates import found_instead, path_pattern, walk
 
 
 class SourceStat(NamedTuple):
@@ -46,6 +49,7 @@ class DepthSource:
 
     Raises:
         DescriptionError: the description has no intrinsics.
+        SourceError: the root is a URL.
     """
 
     def __init__(self, name: str, description: Description, root: str | Path) -> None:
@@ -53,6 +57,11 @@ class DepthSource:
             raise DescriptionError(
                 f"{name}: no intrinsics: pass --intrinsics fx,fy,cx,cy in pixels (Python: intrinsics=), "
                 "or describe the data in a .toml with [intrinsics] constant or file"
+            )
+        if is_url(root) and not os.path.exists(root):
+            raise SourceError(
+                f"{root}: expected a folder, got a URL: depth is read from folders only; mount the bucket or copy the "
+                "files, and pass that folder as --root (a cache may be a URL: --out)"
             )
         self.name = name
         self.description = description
@@ -92,7 +101,8 @@ class DepthSource:
             raise SourceError(f"{self.root / name}: expected no control characters in file names; rename the file")
         if not keys:
             raise SourceError(
-                f"{self.root}: no depth file matches '{self.description.depth_path}', found {example(self.root)}: "
+                f"{self.root}: no depth file matches '{self.description.depth_path}', found "
+                f"{found_instead(self.root, self.description.depth_path)}: "
                 "check --root, or --pattern and the description"
             )
         return keys
@@ -107,7 +117,7 @@ class DepthSource:
 
     def __getitem__(self, index: int) -> Frame:
         """Return a frame by its place in :meth:`keys`; IndexError beyond the last."""
-        return self.read(self._listing[index])
+        return self.read(self._listing[operator.index(index)])
 
     def sequence(self, key: str) -> str:
         """Return the path of the folders that hold the frame's sequence; empty where the layout has no sequences."""
@@ -115,8 +125,7 @@ class DepthSource:
 
     def shape(self, key: str) -> tuple[int, int]:
         """Return (H, W) of a frame, from the header of its depth file; SourceError as :meth:`read`."""
-        self._match(key)
-        return read_shape(f"{self.root}/{key}", self.description.depth)
+        return read_shape(self._path(key), self.description.depth)
 
     def intrinsics(self, key: str) -> NDArray[np.float64]:
         """Return (4,) float64 fx, fy, cx, cy in pixels; SourceError where its file is missing or impossible."""
@@ -144,9 +153,9 @@ class DepthSource:
         Raises:
             SourceError: one of them is missing.
         """
-        optional = [self.description.mask_path, self.description.intrinsics]
-        paths = [key, *(self._fill(template, key) for template in optional if isinstance(template, str))]
         self._match(key)
+        optional = [self.description.mask_path, self.description.intrinsics]
+        paths = [key_text(key), *(self._fill(template, key) for template in optional if isinstance(template, str))]
         found = [(path, _status(f"{self.root}/{path}")) for path in paths]
         text = "".join(f"{path}\0{status.st_size}\0{status.st_mtime_ns}\n" for path, status in found)
         digest = hashlib.sha256(text.encode()).digest()
@@ -164,15 +173,25 @@ class DepthSource:
         """
         intrinsics = self.intrinsics(key)
         rule = self.description.depth
-        stored = read_stored(f"{self.root}/{key}", rule)
+        stored = read_stored(self._path(key), rule)
+        shape = stored.shape[0], stored.shape[1]
         usable = None
         if self.description.mask_path is not None:
-            path = f"{self.root}/{self._fill(self.description.mask_path, key)}"
-            usable = read_mask(path, (stored.shape[0], stored.shape[1]))
-        return Frame(key, to_depth(stored, rule, intrinsics, usable), intrinsics, rule.max_depth)
+            usable = read_mask(f"{self.root}/{self._fill(self.description.mask_path, key)}", shape)
+        try:
+            check_native(intrinsics, shape)
+            depth = to_depth(stored, rule, intrinsics, usable)
+        except ParameterError as error:
+            raise SourceError(f"{self._path(key)}: {error}") from error
+        return Frame(key_text(key), depth, intrinsics, rule.max_depth)
+
+    def _path(self, key: str) -> str:
+        """Return where the depth file of a key lies."""
+        self._match(key)
+        return f"{self.root}/{key_text(key)}"
 
     def _match(self, key: str) -> dict[str, str]:
-        match = path_pattern(self.description.depth_path).fullmatch(key)
+        match = path_pattern(self.description.depth_path).fullmatch(key_text(key))
         if match is None:
             raise SourceError(
                 f"'{key}': expected the key of a frame of {self.name}, a path like '{self.description.depth_path}' "
@@ -187,8 +206,8 @@ class DepthSource:
 
 
 def open_source(
-    dataset: str,
-    root: str | Path | None = None,
+    dataset: str | os.PathLike[str],
+    root: str | os.PathLike[str] | None = None,
     *,
     intrinsics: ArrayLike | None = None,
     units_per_metre: float | None = None,
@@ -196,6 +215,8 @@ def open_source(
     max_depth: float | None = None,
 ) -> DepthSource:
     """Open a data set on disk.
+
+    Numbers may be Python's or NumPy's; a float32 counts as the decimal that it stands for (np.float32(0.1) as 0.1).
 
     Args:
         dataset: a name that ``precompute datasets`` lists, or the path of a description that ends in ``.toml``.
@@ -209,15 +230,18 @@ def open_source(
     Raises:
         DescriptionError: the data set is unknown, its description or an option impossible, or it has no intrinsics.
         SourceError: there is no root, or it is no folder.
+        ParameterError: the intrinsics are no array, or the data set or root is no text.
     """
+    dataset = _text("dataset", dataset)
+    root = None if root is None else _text("root", root)
     depth = {"units_per_metre": units_per_metre, "max_depth": max_depth}
     overrides: dict[str, dict[str, Any]] = {
         "files": {} if pattern is None else {"depth": pattern},
         "depth": {name: value for name, value in depth.items() if value is not None},
-        "intrinsics": {} if intrinsics is None else {"constant": np.ravel(intrinsics).tolist()},
+        "intrinsics": {} if intrinsics is None else {"constant": _plain(as_array("intrinsics", intrinsics))},
     }
     description = find_description(dataset, overrides)
-    from_toml = dataset.endswith(".toml")
+    from_toml = is_file(dataset)
     if root is None and from_toml:
         root = Path(dataset).parent
     elif root is None:
@@ -229,10 +253,23 @@ def open_source(
     source = DepthSource(description.names[0] if from_toml else dataset, description, root)
     if not source.root.is_dir():
         raise SourceError(
-            f"{source.root}: no such folder: expected {source.name} in it, laid out as '{description.depth_path}'; "
-            "pass --root DIR"
+            f"{source.root}: no such folder{spelling_hint(str(source.root))}: expected {source.name} in it, laid out "
+            f"as '{description.depth_path}'; pass --root DIR"
         )
     return source
+
+
+def _text(name: str, path: Any) -> str:
+    text = os.fspath(path) if isinstance(path, str | os.PathLike) else None
+    if not isinstance(text, str) or not text:
+        raise ParameterError(f"{name}: expected a name or a path, got {path!r}")
+    return text
+
+
+def _plain(intrinsics: NDArray[Any]) -> list[Any]:
+    """Return an array as a flat list: of Python's numbers, or of what else it holds, which a description refuses."""
+    numbers = intrinsics.ravel()
+    return [as_float(x) for x in numbers] if numbers.dtype.kind in "iuf" else numbers.tolist()
 
 
 def _status(path: str) -> os.stat_result:
@@ -240,5 +277,5 @@ def _status(path: str) -> os.stat_result:
         return os.stat(path)
     except OSError as error:
         raise SourceError(
-            f"{path}: cannot be read ({error.strerror}): is the data set complete below its root?"
+            f"{path}: cannot be read ({error.strerror}){spelling_hint(path)}: is the data set complete below its root?"
         ) from error

@@ -3,14 +3,15 @@
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from depthvar.datasets.errors import DescriptionError
 
-from .decode import CONTAINERS, DepthRule
+from .containers import CONTAINERS, Container, container_of
+from .decode import DepthRule
 from .schema import nearest, read_fields
 from .templates import placeholders
 
@@ -21,7 +22,7 @@ Tables = Mapping[str, Any]
 class Description:
     """A data set: where its files lie below its root, how depth is stored, and what the camera is.
 
-    Paths are templates relative to the root, with forward slashes (see ``paths.py``).
+    Paths are templates relative to the root, with forward slashes (see ``templates.py``).
 
     Attributes:
         summary: one line for people.
@@ -101,24 +102,43 @@ class Description:
 
 
 def _depth_rule(fields: dict[str, Any], depth_path: str, where: str) -> DepthRule:
-    suffix = PurePosixPath(depth_path).suffix[1:]
-    if "container" not in fields and suffix not in CONTAINERS:
+    if not (name := fields.setdefault("container", container_of(depth_path))):
         raise DescriptionError(
             f"{where}: [files] depth: expected a path ending in .{' or .'.join(CONTAINERS)}, "
             f"got '{depth_path}': change it, or add [depth] container"
         )
-    container = CONTAINERS[fields.setdefault("container", suffix)]
-    fields.setdefault("dtype", container.dtype)
-    fields.setdefault("units_per_metre", container.units_per_metre)
+    dtypes: tuple[str, ...] = fields.setdefault("dtype", CONTAINERS[name].dtype)
     far = fields.get("far", ())
     # One uint16 among the dtypes suffices: a float copy of a uint16 map still holds its 65535.
-    default = (0.0, 65535.0) if "uint16" in fields["dtype"] and "view" not in fields else (0.0,)
+    default = (0.0, 65535.0) if "uint16" in dtypes and "view" not in fields else (0.0,)
     unknown = fields.setdefault("unknown", tuple(value for value in default if value not in far))
     if both := set(unknown) & set(far):
         raise DescriptionError(f"{where}: [depth] far: {min(both):g} is in unknown too: remove it from one")
+    if "units_per_metre" not in fields:
+        _default_unit(fields, CONTAINERS[name], where)
     if fields.get("max_depth") == np.inf:
         del fields["max_depth"]
     return DepthRule(**fields)
+
+
+def _default_unit(fields: dict[str, Any], container: Container, where: str) -> None:
+    """Set the unit where nobody gave one: floats are metres; integers have the container's unit, or none.
+
+    Where integers have none, the files may hold floats only.
+    """
+    values = (fields["view"],) if "view" in fields else fields["dtype"]
+    floats = tuple(name for name in values if np.dtype(name).kind == "f")
+    if len(floats) == len(values):
+        fields["units_per_metre"] = 1.0
+    elif container.units_per_metre is not None and values == container.dtype:
+        fields["units_per_metre"] = container.units_per_metre
+    elif floats:
+        fields |= {"units_per_metre": 1.0, "dtype": floats}
+    else:
+        raise DescriptionError(
+            f"{where}: missing field [depth] units_per_metre: {' or '.join(values)} has no unit of its own: add "
+            "units_per_metre = 1000.0 for millimetres (--units-per-metre)"
+        )
 
 
 def _jsonable(value: Any) -> Any:
@@ -152,7 +172,7 @@ def find_description(dataset: str, overrides: Mapping[str, Tables] | None = None
     Raises:
         DescriptionError: the name is unknown, or the description is wrong, be it by an override.
     """
-    if dataset.endswith(".toml"):
+    if is_file(dataset):
         where, tables = dataset, _load_tables(Path(dataset))
     else:
         builtin = _builtin_tables()
@@ -173,6 +193,11 @@ def find_description(dataset: str, overrides: Mapping[str, Tables] | None = None
     return Description.from_dict({**tables, **merged}, f"{where} with the options given")
 
 
+def is_file(dataset: str) -> bool:
+    """Return whether a data set is asked for by the path of its description."""
+    return dataset.lower().endswith(".toml")
+
+
 def _builtin_tables() -> dict[str, tuple[str, Tables]]:
     """Return data set name -> (file name, its tables), sorted by name."""
     files = (Path(__file__).parents[1] / "descriptions").glob("*.toml")
@@ -182,7 +207,7 @@ def _builtin_tables() -> dict[str, tuple[str, Tables]]:
 
 def _load_tables(path: Path) -> Tables:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))  # Windows' editors begin with a byte-order mark
     except OSError as error:
         raise DescriptionError(f"{path}: cannot be read ({error.strerror}): pass another path") from error
     except (ValueError, RecursionError) as error:

@@ -7,12 +7,16 @@ from difflib import get_close_matches
 from typing import Any
 
 from depthvar.datasets.errors import CONTROL, DescriptionError, ParameterError
+from depthvar.datasets.frame import MAX_DEPTH_RULE, is_max_depth
+from depthvar.datasets.scalars import as_float
 
 from .camera import pinhole
-from .decode import CONTAINERS, KINDS
+from .containers import CONTAINERS, container_of
+from .decode import KINDS
 from .templates import placeholders, stays_below
 
-DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float16", "float32", "float64")
+_INTEGERS = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64")
+DTYPES = (*_INTEGERS, "float16", "float32", "float64")
 VIEWS = ("<u2", "<u4", "<f2", "<f4", "<f8")
 
 
@@ -40,7 +44,7 @@ def read_fields(table: Mapping[str, Any], section: str, where: str) -> dict[str,
         try:
             fields[name] = known[name](value)
         except (ValueError, ParameterError) as error:
-            raise DescriptionError(f"{where}: {_label(section, name)}: {error}; got {value!r}") from error
+            raise DescriptionError(f"{where}: {_label(section, name)}: {error}; got {repr(value)[:200]}") from error
     # Who names no container gets that of the suffix, with its dtype and units.
     for name, example in REQUIRED.get(section, {}).items():
         if name not in fields and (section != "depth" or "container" in fields):
@@ -65,28 +69,22 @@ def _text(value: Any) -> str:
 
 
 def _number(value: Any) -> float:
-    if value in ("inf", "-inf"):  # JSON has no infinity
+    if isinstance(value, str) and value in ("inf", "-inf"):  # JSON has no infinity
         return float(value)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError("expected a number")
-    try:
-        number = float(value)
-    except OverflowError:  # TOML's integers have no end
-        raise ValueError("expected a number that a float can hold") from None
-    if math.isnan(number):
+    if math.isnan(number := as_float(value)):
         raise ValueError("expected a number")
     return number
 
 
-def _above_0(value: Any) -> float:
-    if not (number := _number(value)) > 0:
-        raise ValueError("expected a number above 0")
+def _max_depth(value: Any) -> float:
+    if not is_max_depth(number := _number(value)):
+        raise ValueError(f"expected {MAX_DEPTH_RULE}")
     return number
 
 
 def _units(value: Any) -> float:
-    if math.isinf(number := _above_0(value)):
-        raise ValueError("expected a finite number above 0")
+    if not 1e-9 <= (number := _number(value)) <= 1e9:
+        raise ValueError("expected a number from 1e-9 to 1e9")
     return number
 
 
@@ -113,7 +111,7 @@ def _dtype(value: Any) -> tuple[str, ...]:
 
 
 def _name(value: Any) -> str:
-    if not re.fullmatch(r"\w[\w.-]*", _text(value)) or value.endswith(".toml"):
+    if not re.fullmatch(r"\w[\w.-]*", _text(value)) or value.lower().endswith(".toml"):
         raise ValueError("expected names of letters, digits, '-', '_' and '.'")
     return str(value)
 
@@ -138,14 +136,14 @@ def _depth_template(value: Any) -> str:
 
 
 def _pixel_path(value: Any) -> str:
-    suffixes = [f".{name}" for name in CONTAINERS]
-    if not _template(value).endswith(tuple(suffixes)):
-        raise ValueError(f"expected a path that ends in {' or '.join(suffixes)}")
+    if not container_of(_template(value)):
+        raise ValueError(f"expected a path that ends in .{' or .'.join(CONTAINERS)}")
     return str(value)
 
 
 def _constant(value: Any) -> tuple[float, ...]:
-    return tuple(pinhole(_list_of(_number)(value)).tolist())
+    rows = isinstance(value, list | tuple) and all(isinstance(row, list | tuple) for row in value)
+    return tuple(pinhole(_list_of(_number)([number for row in value for number in row] if rows else value)).tolist())
 
 
 def _table(value: Any) -> Mapping[str, Any]:
@@ -170,7 +168,7 @@ FIELDS: dict[str, dict[str, Callable[[Any], Any]]] = {
         "view": _one_of(VIEWS),
         "units_per_metre": _units,
         "kind": _one_of(KINDS),
-        "max_depth": _above_0,
+        "max_depth": _max_depth,
         "unknown": _list_of(_number),
         "far": _list_of(_number),
     },

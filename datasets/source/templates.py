@@ -1,16 +1,19 @@
 """Templates of paths below the root of a data set, and the files that match them.
 
-``{sequence}`` stands for one or more folders, ``{frame}`` for a part of one name.
+``{sequence}`` stands for one or more folders, ``{frame}`` for a part of one name. A suffix at the end matches in
+capitals too: ``{frame}.png`` is also ``0.PNG``.
 """
 
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator
 from functools import lru_cache
 from itertools import islice
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from depthvar.datasets.errors import CONTROL
+from depthvar.datasets.paths import composed
 
 
 def stays_below(path: str) -> bool:
@@ -34,15 +37,21 @@ def path_pattern(template: str) -> re.Pattern[str]:
     """
     name = r"[^/\\.\0][^/\\\0]*"
     folder = name + r"(?<!\.zarr)"  # a cache may lie beside the sequences
-    pattern = ""
-    for piece in re.split(r"(\{\w+\})", template):
+    pattern, suffix = "", suffix_of(template)
+    for piece in re.split(r"(\{\w+\})", template.removesuffix(suffix)):
         if piece == "{sequence}":
             pattern += f"(?P<sequence>{folder}(?:/{folder})*)"
         elif piece == "{frame}":
             pattern += r"(?P<frame>[^/\\\0]+)" if pattern and pattern[-1] != "/" else f"(?P<frame>{name})"
         else:
             pattern += re.escape(piece)
-    return re.compile(pattern)
+    return re.compile(f"{pattern}(?i:{re.escape(suffix)})")
+
+
+def suffix_of(path: str) -> str:
+    """Return the suffix at the end of a path or a template, with its dot; empty where a placeholder decides it."""
+    suffix = PurePosixPath(path).suffix
+    return "" if "{" in suffix else suffix
 
 
 def walk(folder: str, prefix: str, parts: tuple[str, ...], above: frozenset[tuple[int, int]]) -> Iterator[str]:
@@ -52,7 +61,7 @@ def walk(folder: str, prefix: str, parts: tuple[str, ...], above: frozenset[tupl
     if here in above:
         return
     inside, (part, *rest) = above | {here}, parts
-    if "{" not in part:
+    if "{" not in part and rest:
         names = [part] if os.path.lexists(folder + part) else []
         folders = [name for name in names if os.path.isdir(folder + name)]
     else:
@@ -69,8 +78,33 @@ def walk(folder: str, prefix: str, parts: tuple[str, ...], above: frozenset[tupl
             yield from walk(f"{folder}{name}/", f"{prefix}{name}/", parts, inside)
 
 
-def example(root: str | Path) -> str:
-    """Return a file that is there instead, for an error message."""
-    files = (Path(folder, name).relative_to(root) for folder, _, names in os.walk(root) for name in names)
-    some = [path.as_posix() for path in islice(files, 1000)]
-    return next((path for path in some if path.endswith((".npy", ".png"))), some[0] if some else "no file at all")
+MOST_FILES = 10_000  # that are looked at for an error message
+SHOWN = 3
+
+
+def found_instead(root: str | Path, template: str) -> str:
+    """Return what a folder holds where no file matches a template, in one phrase for an error message.
+
+    Caches and their locks are left out: they are not what is looked for.
+    """
+    files = list(islice(_files(Path(root)), MOST_FILES))
+    if not files:
+        return "no file at all"
+    pattern = path_pattern(composed(template))
+    if near := next((file for file in files if pattern.fullmatch(composed(file))), None):
+        return f"{near}, which has these characters in another Unicode form: write the pattern as the disk has it"
+    counts = Counter(suffix_of(file) or "without a suffix" for file in files)
+    kinds = ", ".join(f"{count} {suffix}" for suffix, count in counts.most_common(SHOWN))
+    files.sort(key=lambda file: not file.lower().endswith((".npy", ".png")))  # those that may be depth first
+    return f"{kinds}, such as {', '.join(files[:SHOWN])}"
+
+
+def _files(folder: Path) -> Iterator[str]:
+    for path, folders, names in os.walk(folder):
+        if "zarr.json" in names:
+            folders.clear()
+            continue
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            if not re.search(r"^\.|\.lock(\.\d+-of-\d+)?$", name):
+                yield Path(path, name).relative_to(folder).as_posix()

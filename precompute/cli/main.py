@@ -23,8 +23,8 @@ from .options import make_job, parse_cache, parse_part, write_sample
 
 if TYPE_CHECKING:
     from depthvar.precompute.pipeline.execute import Execute
+    from depthvar.precompute.pipeline.job import Job, TaskResult
     from depthvar.precompute.pipeline.run import Outlook
-    from depthvar.precompute.pipeline.worker import Job, TaskResult
 
 DEFAULT_STRIDES = "1,2,3,4,6,8"
 TIMEOUT_HELP = "For a shard in a worker process, after which it is given up.  [default: 600]"
@@ -53,6 +53,10 @@ class _Commands(click.Group):
                 raise
             where = f"{error.filename}: " if error.filename else ""
             click.echo(f"error: {where}{error.strerror}; mend that and run the same command again", err=True)
+            ctx.exit(1)
+        except MemoryError as error:
+            text = f" ({error})" if str(error) else ""
+            click.echo(f"error: not enough memory{text}; nothing was changed by that: use fewer threads", err=True)
             ctx.exit(1)
         except KeyboardInterrupt:
             click.echo("interrupted: what is done is kept; the same command goes on from there", err=True)
@@ -99,14 +103,16 @@ def main() -> None:
 @click.option("--limit", type=click.IntRange(1), help="Stop after this many frames, rounded up to whole shards.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and write nothing.")
 @click.option("--overwrite", is_flag=True, help="Remove an existing cache first, whatever its parameters.")
+@click.option("--prune", is_flag=True, help="Remove frames of the cache that the source no longer has.")
 @click.option("--on-error", type=click.Choice(["fail", "skip"]), default="fail", help="At an unreadable frame.")
 @click.option("--with-depth", is_flag=True, help="Store the decoded depth beside σ².")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_context
-def run(ctx: click.Context, /, dry_run: bool, as_json: bool, overwrite: bool, **options: Any) -> None:
+def run(ctx: click.Context, /, dry_run: bool, as_json: bool, overwrite: bool, prune: bool, **options: Any) -> None:
     """Compute σ_Z² of every frame of a data set, and write it to a Zarr cache.
 
-    A run that was interrupted goes on where it stopped; frames that are done and unchanged cost nothing.
+    A run that was interrupted goes on where it stopped; frames that are done and unchanged cost nothing. Frames of the
+    cache that the source no longer has are kept, and counted; --prune removes them.
 
     \b
     Example:
@@ -124,14 +130,14 @@ def run(ctx: click.Context, /, dry_run: bool, as_json: bool, overwrite: bool, **
     part = parse_part(options["shard"])
     job = make_job(options, dry_run)
     if dry_run:
-        plan = pipeline.plan_run(job, overwrite=overwrite)
+        plan = pipeline.plan_run(job, overwrite=overwrite, prune=prune)
         outlook = pipeline.make_outlook(plan, pipeline.choose(plan, part, options["limit"]), job)
         facts = {"dataset": job.source.name, "cache": job.cache} | asdict(outlook)
         facts["failed"] = _failures(outlook.failed)
         _print(as_json, facts, report.dry_run_text)
         return
     began = time.perf_counter()
-    events = pipeline.run(job, _executor(options), overwrite=overwrite, part=part, limit=options["limit"])
+    events = pipeline.run(job, _executor(options), overwrite=overwrite, prune=prune, part=part, limit=options["limit"])
     facts = _consume(events, job, began)
     _print(as_json, facts, report.run_text)
     if facts["failed"]:
@@ -171,8 +177,7 @@ def validate(
 
     from . import text as report
 
-    depth = validate.depth_folder(cache, root) if sample or full else None
-    result = validate.validate(cache, depth, sample=sample, seed=seed, full=full, clear=clear)
+    result = validate.validate(cache, root, recompute=sample, seed=seed, full=full, clear=clear)
     _print(as_json, asdict(result), report.validate_text)
     if result.findings:
         ctx.exit(3)
@@ -237,6 +242,8 @@ def _consume(events: "Generator[Outlook | TaskResult]", job: "Job", began: float
         "frames": outlook.frames,
         "computed": computed,
         "unchanged": outlook.done + checked,
+        "kept": outlook.kept,
+        "pruned": outlook.pruned,
         "failed": _failures(failed),
         "seconds": round(seconds, 3),
         "frames_per_second": round(computed / seconds, 2),

@@ -5,24 +5,22 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
 
 import click
 
 from depthvar.datasets.errors import DepthVarError, ParameterError
+from depthvar.datasets.paths import cache_path
 
 if TYPE_CHECKING:
     from depthvar.datasets.source.depth_source import DepthSource
-    from depthvar.precompute.pipeline.worker import Job
+    from depthvar.precompute.pipeline.job import Job
 
 SAMPLE_ROOT = Path("data/hospital-sample")
 
 
 def parse_cache(text: str) -> str:
-    """Return a cache as it is opened: a ``file://`` URL as the path that it is, a folder without a slash at its end."""
-    if text.startswith("file://"):
-        text = unquote(urlsplit(text).path)
-    return text if "://" in text else text.rstrip("/") or "/"
+    """Return a cache as it is opened: see :func:`~depthvar.datasets.paths.cache_path`."""
+    return cache_path(text)
 
 
 def make_job(options: Mapping[str, Any], dry_run: bool) -> "Job":
@@ -34,12 +32,11 @@ def make_job(options: Mapping[str, Any], dry_run: bool) -> "Job":
     """
     from depthvar.datasets.cache.format import CACHE_NAME
     from depthvar.precompute.kernel.api import KernelParams
-    from depthvar.precompute.pipeline.worker import Job
+    from depthvar.precompute.pipeline.job import Job
 
+    _refuse_empty(options)
     params = KernelParams(estimator=options["estimator"], **_given(options))
-    strides = tuple(sorted({1, *(int(stride) for stride in _numbers("--strides", options["strides"], int))}))
-    if strides[0] < 1:
-        raise ParameterError(f"--strides: expected whole numbers of 1 or more, got {options['strides']}")
+    strides = _numbers("--strides", options["strides"], int)
     device = _device(options["device"])
     source = _source(options, dry_run)
     out = parse_cache(options["out"] or os.path.relpath(source.root / CACHE_NAME))
@@ -49,11 +46,20 @@ def make_job(options: Mapping[str, Any], dry_run: bool) -> "Job":
         out,
         source,
         params,
-        strides,
+        tuple(strides),
         device=device,
         on_error=options["on_error"],
         with_depth=options["with_depth"],
     )
+
+
+def _refuse_empty(options: Mapping[str, Any]) -> None:
+    """Raise ParameterError for an option that is there and empty: a variable of the shell that is not set."""
+    for name, value in options.items():
+        if value == "":
+            raise ParameterError(
+                f"--{name.replace('_', '-')}: expected a value, got an empty text; leave the option out"
+            )
 
 
 def _given(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,13 +7,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from depthvar.datasets.cache.format import FAILED, NOT_DONE, level_name, level_shape
-from depthvar.datasets.cache.sigma_cache import SigmaCache
-from depthvar.datasets.errors import CacheError
+from depthvar.datasets.cache.bookkeeping import RowState, read_group
+from depthvar.datasets.cache.format import level_name, level_shape
+from depthvar.datasets.cache.index import read_root
+from depthvar.datasets.cache.store import open_store
 from depthvar.datasets.source.description import Description
-from depthvar.precompute.pipeline import store
 from depthvar.precompute.pipeline.fingerprint import kernel_params
-from depthvar.precompute.pipeline.stored import stored_groups
 
 BYTES_PER_RAW_BYTE = 1.95 / (4 * 1.47)  # measured on real depth: benchmarks/cache.py
 
@@ -39,7 +38,7 @@ def dry_run_text(facts: Mapping[str, Any]) -> str:
     if "://" not in facts["cache"]:
         folder = next(folder for folder in Path(facts["cache"]).absolute().parents if folder.exists())
         lines[-1] += f"; {human_bytes(shutil.disk_usage(folder).free)} are free"
-    return "\n".join(lines + _failures(facts["failed"]))
+    return "\n".join(lines + _gone(facts, "would be removed") + _failures(facts["failed"]))
 
 
 def run_text(facts: Mapping[str, Any]) -> str:
@@ -50,7 +49,19 @@ def run_text(facts: Mapping[str, Any]) -> str:
         f"{facts['frames_per_second']:.1f} frames/s",
         f"{facts['cache']}  (look at it: precompute info {facts['cache']})",
     ]
-    return "\n".join(lines + _failures(facts["failed"]))
+    return "\n".join(lines + _gone(facts, "removed") + _failures(facts["failed"]))
+
+
+def _gone(facts: Mapping[str, Any], removed: str) -> list[str]:
+    """Return a line on frames that are in the cache and not in the source, where there are any."""
+    kept, pruned = facts["kept"], facts["pruned"]
+    lines = [f"{_frames(kept)} of the cache {'is' if kept == 1 else 'are'} not in the source: kept; --prune removes "
+             f"{'it' if kept == 1 else 'them'}"] if kept else []  # fmt: skip
+    return lines + ([f"{_frames(pruned)} of the cache that the source does not have: {removed}"] if pruned else [])
+
+
+def _frames(count: int) -> str:
+    return "1 frame" if count == 1 else f"{count} frames"
 
 
 def _failures(failed: Sequence[Mapping[str, str]]) -> list[str]:
@@ -62,24 +73,21 @@ def _failures(failed: Sequence[Mapping[str, str]]) -> list[str]:
 
 def cache_info(cache: str) -> dict[str, Any]:
     """Return what a cache holds: its attributes, and per group size, frames and how many of them are done."""
-    attributes = SigmaCache(cache).attributes
-    root = store.open_existing(cache)
-    if root is None:
-        raise CacheError(f"{cache}: no cache is there; write one with `precompute run`, or check the path")
+    store = open_store(cache)
+    attributes = read_root(store, None)
     groups = []
-    for group in stored_groups(root, attributes):
-        digests = [row.tobytes() for row, key in zip(group.digest, group.keys, strict=True) if key]
-        failed = sum(digest == FAILED for digest in digests)
-        gone = sum(digest == NOT_DONE for digest in digests)
+    for name in attributes["groups"]:
+        if (book := read_group(store, name, attributes["parameters"])) is None:
+            continue
         groups.append(
             {
-                "group": group.name,
-                "height": group.layout.height,
-                "width": group.layout.width,
-                "rows": len(group.keys),
-                "done": len(digests) - failed - gone,
-                "failed": failed,
-                "shard_frames": group.layout.shard_frames,
+                "group": book.name,
+                "height": book.layout.height,
+                "width": book.layout.width,
+                "frames": book.frames(),
+                "done": book.count(RowState.DONE),
+                "failed": book.count(RowState.FAILED),
+                "shard_frames": book.layout.shard_frames,
             }
         )
     return (
@@ -122,7 +130,7 @@ def info_text(facts: Mapping[str, Any]) -> str:
     groups, parameters = facts["groups"], facts["parameters"]
     done = sum(group["done"] for group in groups)
     failed = sum(group["failed"] for group in groups)
-    rows = sum(group["rows"] for group in groups)
+    frames = sum(group["frames"] for group in groups)
     shown = f"estimator {facts['estimator']}, " + ", ".join(
         f"{name} {parameters[name]}"
         for name in ("window", "lambda_prior", "alpha_clamp", "min_valid", "max_depth", "keepbits")
@@ -130,7 +138,7 @@ def info_text(facts: Mapping[str, Any]) -> str:
     lines = [
         f"{facts['cache']}: σ_Z² in m² of {facts['dataset']} ({facts['camera_model']} camera), "
         f"format version {facts['format_version']}",
-        f"frames       {done} done, {failed} failed, {rows - done - failed} not done, in {len(groups)} groups",
+        f"frames       {done} done, {failed} failed, {frames - done - failed} not done, in {len(groups)} groups",
         f"strides      {', '.join(str(stride) for stride in parameters['strides'])}",
         f"parameters   {shown}" + (f", compat {parameters['compat']}" if parameters["compat"] else ""),
         f"fingerprint  {facts['fingerprint'][:16]}",
@@ -149,7 +157,7 @@ def info_text(facts: Mapping[str, Any]) -> str:
         shapes = " ".join(
             "×".join(map(str, level_shape(group["height"], group["width"], s))) for s in parameters["strides"]
         )
-        lines.append(f"  {group['group']:24} {group['done']:6}/{group['rows']} frames  {shapes}")
+        lines.append(f"  {group['group']:24} {group['done']:6}/{group['frames']} frames  {shapes}")
     if len(groups) > 20:
         lines.append(f"  … and {len(groups) - 20} more groups (--json lists all)")
     return "\n".join(lines)

@@ -4,17 +4,16 @@ The definition, its reasons and its measurements: docs/method.md. The frustum va
 et al., ICCV 2021, eq. 7, https://arxiv.org/abs/2103.13415). Nothing heavy is loaded here: an engine is, when used.
 """
 
-import math
 import sys
 from dataclasses import dataclass, fields
-from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from depthvar.datasets.errors import ParameterError
-from depthvar.datasets.frame import as_intrinsics
+from depthvar.datasets.frame import as_array, as_intrinsics, farthest_depth
+from depthvar.datasets.scalars import number, require, whole
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,12 +28,14 @@ Estimator = Literal["range", "difference"]
 
 @dataclass(frozen=True)
 class KernelParams:
-    """The parameters of the kernel.
+    """The parameters of the kernel, kept as Python's int, float and str: equal ones are equal in every cache.
+
+    NumPy's numbers are accepted too, ``np.float32(0.3)`` as 0.3 (see :func:`~depthvar.datasets.scalars.as_float`).
 
     Attributes:
         window: side of the square neighbourhood whose range of distances is taken: 3, 5 or 7 pixels.
-        lambda_prior: weight of the pixel's footprint, >= 0.
-        alpha_clamp: largest half-width of the distance interval, as a part of the distance: above 0, at most 1.
+        lambda_prior: weight of the pixel's footprint, 0 to 1e9.
+        alpha_clamp: largest half-width of the distance interval, as a part of the distance: 1e-6 to 1.
         min_valid: known pixels that a window needs for its range to count, 1 to window².
         compat: ``"pi3"`` reproduces the original online implementation, faults included (window 5 only).
         estimator: of the spread of depth. ``"range"``: the range of distances in the window, in a conical frustum.
@@ -54,50 +55,44 @@ class KernelParams:
     estimator: Estimator = "range"
 
     def __post_init__(self) -> None:
-        _require(
-            "estimator", self.estimator, "'range' or 'difference'",
-            isinstance(self.estimator, str) and self.estimator in get_args(Estimator),
-        )  # fmt: skip
-        if self.estimator == "difference":
-            self._describe_difference()
-        _require("window", self.window, "3, 5 or 7", _is(self.window, Integral) and self.window in (3, 5, 7))
-        _require(
-            "lambda_prior", self.lambda_prior, "a finite number >= 0",
-            _is(self.lambda_prior, Real) and 0 <= self.lambda_prior < math.inf,
-        )  # fmt: skip
-        _require(
-            "alpha_clamp", self.alpha_clamp, "a number above 0 and at most 1",
-            _is(self.alpha_clamp, Real) and 0 < self.alpha_clamp <= 1,
-        )  # fmt: skip
-        _require(
-            "min_valid", self.min_valid, f"a whole number from 1 to window² = {self.window**2}",
-            _is(self.min_valid, Integral) and 1 <= self.min_valid <= self.window**2,
-        )  # fmt: skip
-        _require("compat", self.compat, "None or 'pi3'", self.compat in (None, "pi3"))
-        if self.compat == "pi3":
-            _require("window", self.window, "5 with compat='pi3', the only window the original has", self.window == 5)
-
-    def _describe_difference(self) -> None:
-        """Set the parameters that "difference" does not have to what describes it; refuse any that was given."""
-        for field in fields(self):
-            if field.name in _DIFFERENCE:
-                fixed, given = _DIFFERENCE[field.name], getattr(self, field.name)
-                rule = f"nothing with estimator='difference', which has no {field.name}"
-                _require(field.name, given, rule, given in (field.default, fixed))
-                object.__setattr__(self, field.name, fixed)
+        window = whole("window", self.window, "3, 5 or 7", lambda side: side in (3, 5, 7))
+        most = window**2
+        kept = {
+            "window": window,
+            "lambda_prior": number(
+                "lambda_prior", self.lambda_prior, "a number from 0 to 1e9", lambda weight: 0 <= weight <= 1e9
+            ),
+            "alpha_clamp": number(
+                "alpha_clamp", self.alpha_clamp, "a number from 1e-6 to 1", lambda part: 1e-6 <= part <= 1
+            ),
+            "min_valid": whole(
+                "min_valid", self.min_valid, f"a whole number from 1 to window² = {most}", lambda n: 1 <= n <= most
+            ),
+            "compat": _one_of("compat", self.compat, None, "pi3"),
+            "estimator": _one_of("estimator", self.estimator, *get_args(Estimator)),
+        }
+        if kept["compat"] == "pi3":
+            require("window", window, "5 with compat='pi3', the only window the original has", window == 5)
+        if kept["estimator"] == "difference":
+            for field in fields(self):
+                if field.name in _DIFFERENCE:
+                    given, fixed = kept[field.name], _DIFFERENCE[field.name]
+                    rule = f"nothing with estimator='difference', which has no {field.name}"
+                    require(field.name, given, rule, given in (field.default, fixed))
+            kept |= _DIFFERENCE
+        for name, value in kept.items():
+            object.__setattr__(self, name, value)
 
 
 # Three pixels across, no prior, a half-width of at most the depth, and one known neighbour: docs/method.md.
 _DIFFERENCE = {"window": 3, "lambda_prior": 0.0, "alpha_clamp": 1.0, "min_valid": 2, "compat": None}
 
 
-def _is(value: object, kind: type) -> bool:
-    return isinstance(value, kind) and not isinstance(value, bool)
-
-
-def _require(name: str, value: object, rule: str, holds: bool) -> None:
-    if not holds:
-        raise ParameterError(f"{name}: expected {rule}, got {value!r}")
+def _one_of(name: str, value: object, *known: str | None) -> str | None:
+    """Return the one of the known values that a value is equal to; ParameterError where there is none."""
+    text = str(value) if isinstance(value, str) else None
+    require(name, value, " or ".join(map(repr, known)), (text is not None or value is None) and text in known)
+    return text
 
 
 class Components(NamedTuple):
@@ -148,13 +143,15 @@ def sigma_z2(
 
     Args:
         depth: (..., H, W) planar depth in metres, a NumPy array (float16, float32 or float64) or a torch tensor.
-            0, negative or NaN: unknown. ``+inf``: far, without a depth of its own (sky).
+            Below 2^-40 m (1e-12), negative or NaN: unknown. ``+inf``: far, without a depth of its own (sky).
         intrinsics: (..., 3, 3) or (..., 4) as fx, fy, cx, cy, in pixels with integer pixel centres; its leading
-            dimensions broadcast against those of the depth.
+            dimensions broadcast against those of the depth. Those of a tensor on a device are not checked: that
+            would wait for it.
         params: the parameters of the kernel.
         valid: bool, broadcast against the depth; False: unknown. None: known wherever the depth is.
         max_depth: metres, above 0; deeper pixels are far: they take part in the windows of their neighbours, only
-            their own variance is ``+inf``. With ``compat="pi3"`` they enter as 0, as in the original's loader.
+            their own variance is ``+inf``. With ``compat="pi3"`` they enter as 0, as in the original's loader. None,
+            or inf: 2^50 m (1e15), whose square float32 holds with room to spare.
         return_components: return :class:`Components` in place of sigma_Z² alone; ``estimator="range"`` only.
         engine: ``"auto"``: Numba for NumPy, torch for torch. ``"numba"`` takes tensors on the CPU, ``"torch"`` also
             NumPy arrays.
@@ -166,13 +163,15 @@ def sigma_z2(
         ``+inf`` where none of the four neighbours is known.
 
     Raises:
-        ParameterError: a shape, dtype, device, engine or maximum depth is not one of these.
+        ParameterError: a shape, dtype, device, engine or maximum depth is not one of these, or the intrinsics are not
+            in pixels of this view.
     """
     maps: tuple[Any, ...]
-    if engine not in _ENGINES:
+    if not isinstance(engine, str) or engine not in _ENGINES:
         raise ParameterError(f"engine: expected one of {', '.join(_ENGINES)}; got {engine!r}")
-    if max_depth is not None:
-        _require("max_depth", max_depth, "a number of metres above 0, or None", max_depth > 0)
+    if not isinstance(params, KernelParams):
+        raise ParameterError(f"params: expected KernelParams, got {params!r}")
+    farthest = farthest_depth(max_depth)
     if return_components and params.estimator == "difference":
         raise ParameterError(
             "return_components: expected False with estimator='difference', which has no map along the ray, got True"
@@ -182,69 +181,74 @@ def sigma_z2(
     if engine == "torch" or (engine == "auto" and is_tensor):
         from .torch_engine import sigma_z2_maps
 
-        maps = sigma_z2_maps(depth, intrinsics, params, valid, max_depth, components=return_components)
+        maps = sigma_z2_maps(depth, intrinsics, params, valid, farthest, components=return_components)
         if not is_tensor:
             maps = tuple(m.numpy().astype(np.float32, copy=False) for m in maps)
     else:
         if is_tensor:
-            _require("depth", str(depth.device), "a tensor on the CPU for engine='numba'", depth.device.type == "cpu")
-            depth = depth.detach().numpy()
-        maps = _numba_maps(depth, intrinsics, params, valid, max_depth, components=return_components)
+            require("depth", str(depth.device), "a tensor on the CPU for engine='numba'", depth.device.type == "cpu")
+        maps = _numba_maps(depth, intrinsics, params, valid, farthest, components=return_components)
         if torch is not None and is_tensor:
             maps = tuple(torch.from_numpy(m) for m in maps)
     return Components(*maps) if return_components else maps[0]
 
 
 def _numba_maps(
-    depth: Any, intrinsics: Any, params: KernelParams, valid: Any, max_depth: float | None, *, components: bool
+    depth: Any, intrinsics: Any, params: KernelParams, valid: Any, farthest: float, *, components: bool
 ) -> tuple[NDArray[np.float32], ...]:
     from .numba_range import sigma_z2_frame
 
-    depth = np.asarray(depth)
-    valid = None if valid is None else np.asarray(valid)
-    cameras = as_intrinsics(intrinsics)
+    depth = as_array("depth", depth)
+    valid = None if valid is None else as_array("valid", valid)
+    cameras = as_intrinsics(intrinsics, depth.shape[-2:] if depth.ndim > 1 else None)
     is_view = depth.ndim == 2 and depth.dtype == np.float32 and depth.size > 0 and cameras.shape == (4,)
     if is_view and not components and (valid is None or (valid.dtype == np.bool_ and valid.shape == depth.shape)):
         # A loader's view, where microseconds count: nothing is left to check.
-        return (sigma_z2_frame(depth, cameras, params, max_depth, valid),)
-    check_input(depth, cameras.shape[:-1], valid, is_float=depth.dtype.kind == "f" and depth.dtype.itemsize <= 8,
-                is_bool=valid is None or valid.dtype == np.bool_)  # fmt: skip
-    depth = depth.astype(np.float32, copy=False)
+        return (sigma_z2_frame(depth, cameras, params, farthest, valid),)
+    check_input(depth, cameras.shape[:-1], valid)
+    with np.errstate(over="ignore"):  # to +inf: far in any case
+        depth = depth.astype(np.float32, copy=False)
     *batch, height, width = depth.shape
     out = np.empty((*batch, 4 if components else 1, height, width), np.float32)
     cameras = np.broadcast_to(cameras, (*batch, 4))
     valid = None if valid is None else np.broadcast_to(valid, depth.shape)
     for i in np.ndindex(*batch):
-        sigma_z2_frame(depth[i], cameras[i], params, max_depth, None if valid is None else valid[i], out[i])
+        sigma_z2_frame(depth[i], cameras[i], params, farthest, None if valid is None else valid[i], out[i])
     return tuple(np.moveaxis(out, -3, 0))
 
 
-def check_input(depth: Any, cameras: tuple[int, ...], valid: Any, *, is_float: bool, is_bool: bool) -> None:
+def check_input(depth: Any, cameras: tuple[int, ...], valid: Any) -> None:
     """Check what is known without reading a value (a tensor may be on another device): shapes and dtypes.
 
     Args:
         depth: array or tensor that should be (..., H, W).
         cameras: the leading dimensions of the intrinsics.
         valid: array, tensor or None.
-        is_float: the depth's dtype is one that the engine takes.
-        is_bool: so is that of ``valid``.
 
     Raises:
         ParameterError: a shape or dtype does not fit.
     """
     shape = tuple(depth.shape)
-    _require("depth", shape, "shape (..., H, W) of at least one pixel", len(shape) >= 2 and 0 not in shape[-2:])
-    _require("depth", str(depth.dtype), "floating-point metres; convert the dtype and the unit first", is_float)
-    _require(
+    rule = "floating-point metres of at most 64 bits; convert the dtype and the unit first"
+    require("depth", str(depth.dtype), rule, _is_float(depth.dtype))
+    require("depth", shape, "shape (..., H, W) of at least one pixel", len(shape) >= 2 and 0 not in shape[-2:])
+    require(
         "intrinsics", cameras, f"leading dimensions that broadcast to those of the depth, {shape[:-2]}",
         _broadcasts(cameras, shape[:-2]),
     )  # fmt: skip
     if valid is not None:
-        _require("valid", str(valid.dtype), "dtype bool", is_bool)
-        _require(
+        require("valid", str(valid.dtype), "dtype bool", str(valid.dtype) in ("bool", "torch.bool"))
+        require(
             "valid", tuple(valid.shape), f"a shape that broadcasts to the depth's, {shape}",
             _broadcasts(tuple(valid.shape), shape),
         )  # fmt: skip
+
+
+def _is_float(dtype: Any) -> bool:
+    """Return whether a dtype of NumPy or torch is one of real numbers that the engines accept."""
+    if isinstance(dtype, np.dtype):
+        return dtype.kind == "f" and dtype.itemsize <= 8
+    return bool(dtype.is_floating_point and dtype.itemsize >= 2)  # the 8-bit floats have no common type with float32
 
 
 def _broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:

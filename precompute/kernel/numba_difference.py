@@ -2,7 +2,7 @@
 
 Unknown pixels have depth 0 (``_load``, shared with the range), and a pair that holds one has the difference -1, which
 loses to any known one. Ratios to the depth are squared, not depths, so that a step to any depth stays finite and
-scaling by a power of two is exact. No fastmath, as in ``kernel_numba``.
+scaling by a power of two is exact. No fastmath, as in ``numba_range``.
 """
 
 import numpy as np

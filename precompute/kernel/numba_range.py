@@ -21,6 +21,7 @@ from numba import types
 from numpy.typing import NDArray
 
 from depthvar.datasets.compiled import njit
+from depthvar.datasets.frame import SMALLEST_DEPTH
 
 from .api import Estimator, KernelParams
 
@@ -43,6 +44,7 @@ _THIRD = np.float32(1 / 3)
 _FOUR_15TH = np.float32(4 / 15)
 _FLOOR = np.float32(1e-8)  # (1e-4)²: method, step 5
 _EPS = np.float32(1e-6)  # the absolute epsilon of compat="pi3"
+_SMALLEST = np.float32(SMALLEST_DEPTH)  # metres; below, σ² would underflow
 
 
 @njit(inline="always")
@@ -76,11 +78,11 @@ def _load(depth, valid, v, farthest, z, i):  # type: ignore[no-untyped-def]
     """Copy row v of the depth, with 0 where it is unknown (or beyond ``farthest``)."""
     if valid.size > 0:
         for u in range(z.shape[1]):
-            usable = valid[v, u] and depth[v, u] > _ZERO and depth[v, u] <= farthest
+            usable = valid[v, u] and depth[v, u] >= _SMALLEST and depth[v, u] <= farthest
             z[i, u] = depth[v, u] if usable else _ZERO
     else:
         for u in range(z.shape[1]):
-            usable = depth[v, u] > _ZERO and depth[v, u] <= farthest
+            usable = depth[v, u] >= _SMALLEST and depth[v, u] <= farthest
             z[i, u] = depth[v, u] if usable else _ZERO
 
 
@@ -373,7 +375,7 @@ def sigma_z2_frame(
     """Return sigma_Z² of one frame, without checking anything: the entry for the pipeline.
 
     Args:
-        depth: (H, W) float32 metres, of any strides; <= 0 or NaN is unknown, ``+inf`` far.
+        depth: (H, W) float32 metres, of any strides; below ``SMALLEST_DEPTH`` or NaN is unknown, ``+inf`` far.
         intrinsics: (4,) fx, fy, cx, cy in pixels.
         params: the parameters of the kernel.
         max_depth: metres; deeper pixels are far. None: no maximum.

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from depthvar.datasets.errors import ParameterError
-from depthvar.datasets.frame import as_intrinsics
+from depthvar.datasets.frame import LARGEST_DEPTH, SMALLEST_DEPTH, as_array, as_intrinsics
 
 from .api import KernelParams, check_input
 
@@ -32,17 +32,22 @@ def sigma_z2_maps(
 ) -> tuple[Tensor, ...]:
     """Return (sigma_z2,), or with ``components`` (sigma_z2, sigma_t2, t_mu, t_delta); see ``kernel.sigma_z2``.
 
-    Computes in float64 if the depth is float64, else in float32. Values of tensors are not checked, since that
-    would wait for the device.
+    Computes in float64 if the depth is float64, else in float32. Values of tensors on a device are not checked, since
+    that would wait for it.
     """
+    depth = depth if isinstance(depth, Tensor) else as_array("depth", depth)
+    valid = valid if valid is None or isinstance(valid, Tensor) else as_array("valid", valid)
+    cameras = _cameras(intrinsics, tuple(depth.shape))
+    check_input(depth, tuple(cameras.shape[:-1]), valid)
+    if isinstance(depth, Tensor) and depth.layout != torch.strided:
+        raise ParameterError(f"depth: expected a dense tensor, got layout {depth.layout}; pass depth.to_dense()")
     z = _tensor(depth)
-    valid = None if valid is None else _tensor(valid).to(z.device)
-    cameras = _cameras(intrinsics, z.device)
-    is_bool = valid is None or valid.dtype == torch.bool
-    check_input(z, tuple(cameras.shape[:-1]), valid, is_float=z.dtype.is_floating_point, is_bool=is_bool)
     z = z.to(torch.promote_types(z.dtype, torch.float32))
-    known = z > 0 if valid is None else (z > 0) & valid
-    farthest = _INF if max_depth is None else max_depth
+    cameras = cameras.to(z.device, torch.float64)
+    known = z >= SMALLEST_DEPTH
+    if valid is not None:
+        known &= _tensor(valid).to(z.device)
+    farthest = LARGEST_DEPTH if max_depth is None else max_depth
     if params.estimator == "difference":
         return (_difference(z, known, farthest),)
     maps = _pi3 if params.compat == "pi3" else _maps
@@ -50,8 +55,8 @@ def sigma_z2_maps(
 
 
 def _tensor(x: Any) -> Tensor:
-    """Return x as a tensor; of an array a copy, since torch takes neither negative strides nor read-only memory."""
-    return x if isinstance(x, Tensor) else torch.from_numpy(np.array(x))
+    """Return x as a tensor; of an array a copy: torch has no negative strides, read-only memory or foreign bytes."""
+    return x if isinstance(x, Tensor) else torch.from_numpy(np.array(x, dtype=x.dtype.newbyteorder("=")))
 
 
 def _maps(
@@ -107,10 +112,14 @@ def _pi3(
     return (sigma_z2, sigma_t2, t, delta) if components else (sigma_z2,)
 
 
-def _cameras(intrinsics: Any, device: torch.device) -> Tensor:
-    """Return (..., 4) float64 fx, fy, cx, cy on ``device``; a tensor's values are not checked."""
-    if not isinstance(intrinsics, Tensor):
-        return torch.from_numpy(as_intrinsics(intrinsics)).to(device)
+def _cameras(intrinsics: Any, shape: tuple[int, ...]) -> Tensor:
+    """Return (..., 4) fx, fy, cx, cy of depth of a shape (..., H, W).
+
+    The values of a tensor are checked where that waits for nothing: in the CPU's memory, outside of ``torch.compile``.
+    """
+    is_tensor = isinstance(intrinsics, Tensor)
+    if not is_tensor or (intrinsics.device.type == "cpu" and not torch.compiler.is_compiling()):
+        return torch.from_numpy(as_intrinsics(intrinsics, (shape[-2], shape[-1]) if len(shape) > 1 else None))
     if intrinsics.shape[-2:] == (3, 3):
         pairs = ((0, 0), (1, 1), (0, 2), (1, 2))
         intrinsics = torch.stack([intrinsics[..., i, j] for i, j in pairs], dim=-1)
@@ -119,7 +128,7 @@ def _cameras(intrinsics: Any, device: torch.device) -> Tensor:
             "intrinsics: expected shape (..., 3, 3), or (..., 4) as fx, fy, cx, cy; "
             f"got shape {tuple(intrinsics.shape)}"
         )
-    cameras: Tensor = intrinsics.to(device, torch.float64)
+    cameras: Tensor = intrinsics
     return cameras
 
 

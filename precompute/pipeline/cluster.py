@@ -17,8 +17,9 @@ from typing import Any, NamedTuple
 
 from depthvar.datasets.errors import DepthVarError
 
-from .plan import Task
-from .worker import Job, TaskResult, run_task
+from .job import Job, TaskResult
+from .plan import READ, Task
+from .worker import run_task
 
 log = logging.getLogger("depthvar")
 
@@ -239,5 +240,5 @@ class Dispatcher:
 
 
 def _failure(task: Task, message: str) -> TaskResult:
-    keys = (key for key, state in zip(task.keys, task.states, strict=True) if state not in ("clear", "cleared"))
+    keys = (key for key, action in zip(task.keys, task.rows, strict=True) if action in READ)
     return TaskResult(task.group, task.start, 0, 0, tuple((key, message) for key in keys), 0.0)

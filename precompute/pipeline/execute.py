@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from itertools import islice
 
+from .job import Job, TaskResult
 from .plan import Task
-from .worker import Job, TaskResult, run_task
+from .worker import run_task
 
 Execute = Callable[[Job, Iterable[Task]], Iterator[TaskResult]]
 

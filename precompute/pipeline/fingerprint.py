@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from depthvar.datasets.cache.format import canonical_json
+from depthvar.datasets.cache.attributes import canonical_json
 from depthvar.datasets.errors import CacheError, ParameterError
 from depthvar.datasets.frame import Frame
 from depthvar.datasets.source.depth_source import DepthSource
@@ -54,12 +54,12 @@ def fingerprint(parameters: Mapping[str, Any]) -> str:
 
 
 def differences(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
-    """Return one phrase per parameter that differs, naming both values."""
+    """Return one phrase per parameter that differs, naming both values; none only where the fingerprints are equal."""
     stored, wanted = ({"estimator": _UNNAMED} | dict(values) for values in (stored, wanted))
     return [
         f"{name} is {stored.get(name)!r} in the cache and {wanted.get(name)!r} in this run"
         for name in dict.fromkeys((*stored, *wanted))
-        if stored.get(name) != wanted.get(name)
+        if canonical_json(stored.get(name)) != canonical_json(wanted.get(name))
     ]
 
 

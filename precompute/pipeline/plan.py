@@ -8,23 +8,30 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
+from depthvar.datasets.cache.bookkeeping import Bookkeeping, RowState
 from depthvar.datasets.cache.format import (
-    FAILED,
     MAX_SHARD_FRAMES,
-    NOT_DONE,
     GroupLayout,
     group_name,
     key_bytes,
+    sequence_group,
     shard_frames,
 )
 from depthvar.datasets.errors import CacheError
 
-# done, failed before, to be hashed, to be computed; gone from the source: to be cleared, cleared (or never used)
-RowState = Literal["done", "failed", "check", "compute", "clear", "cleared"]
-Action = Literal["skip", "check", "compute"]
+RowAction = Literal[
+    "done",  # nothing: its files are those that σ² was computed from
+    "failed",  # nothing: it could not be read, and has not changed since
+    "check",  # hash the frame: its files or intrinsics look changed
+    "compute",
+    "keep",  # not in the source: what is stored stays
+    "clear",  # not in the source, or in another group by now: what is stored goes
+    "none",  # there is no frame
+]
+Action = Literal["skip", "clear", "check", "compute"]
+Change = Literal["none", "grow", "shrink", "new"]  # of the metadata of a group; new: it is not there in full
+
+READ: tuple[RowAction, ...] = ("done", "failed", "check", "compute")  # the actions of frames that are in the source
 
 
 @dataclass(frozen=True)
@@ -40,20 +47,6 @@ class SourceFrame:
 
 
 @dataclass(frozen=True)
-class StoredGroup:
-    """The bookkeeping of a group that exists in the cache; rows that no run has reached hold zeros."""
-
-    name: str
-    sequence: str
-    layout: GroupLayout
-    keys: list[str]
-    digest: NDArray[np.uint8]  # (N, 32)
-    intrinsics: NDArray[np.float64]  # (N, 4)
-    stat: NDArray[np.int64]  # (N, 2)
-    damaged: tuple[tuple[str, int], ...] = ()  # (array, first row) of bookkeeping chunks that cannot be decoded
-
-
-@dataclass(frozen=True)
 class Task:
     """One shard of one group: small, picklable facts, never an array."""
 
@@ -61,18 +54,18 @@ class Task:
     layout: GroupLayout
     start: int  # first row
     keys: tuple[str, ...]  # one per row
-    states: tuple[RowState, ...]  # one per row
+    rows: tuple[RowAction, ...]  # one per row
     action: Action
 
     @property
     def frames(self) -> int:
-        """Frames that this task reads: rows of removed frames are only cleared."""
-        return sum(state not in ("clear", "cleared") for state in self.states)
+        """Frames of the source in this shard."""
+        return sum(action in READ for action in self.rows)
 
     def failed_before(self) -> tuple[tuple[str, str], ...]:
         """Return (key, message) of the frames that failed in an earlier run and are left alone."""
         message = "could not be read in an earlier run, and has not changed since; --on-error fail says why"
-        return tuple((key, message) for key, state in zip(self.keys, self.states, strict=True) if state == "failed")
+        return tuple((key, message) for key, action in zip(self.keys, self.rows, strict=True) if action == "failed")
 
 
 @dataclass(frozen=True)
@@ -83,6 +76,7 @@ class GroupPlan:
     sequence: str
     layout: GroupLayout
     rows: int
+    change: Change
 
 
 @dataclass(frozen=True)
@@ -94,7 +88,7 @@ class Plan:
     unplaced: tuple[SourceFrame, ...] = field(default=())  # no frame of their sequence can be read
 
     def identity(self, fingerprint: str) -> str:
-        """Return what two parts of one run (``--shard I/N``) must have in common: the row of every frame."""
+        """Return what two parts of one run (``--part I/N``) must have in common: the row of every frame."""
         digest = hashlib.sha256(fingerprint.encode())
         for task in self.tasks:
             digest.update(repr((task.group, task.layout, task.start, task.keys)).encode())
@@ -105,43 +99,57 @@ class Plan:
         return self.tasks[index - 1 :: count]
 
 
-def row_state(frame: SourceFrame | None, stored: StoredGroup, row: int, on_error: str) -> RowState:
-    """Decide what a stored row needs; ``frame`` is the source's frame of that key, None if it is gone."""
-    digest = stored.digest[row].tobytes()
-    if frame is None:  # cleared rows keep their key, and hold no digest and no intrinsics
-        return "cleared" if digest == NOT_DONE and not stored.intrinsics[row].any() else "clear"
-    if digest == NOT_DONE:
-        return "compute"
-    same_stat = frame.stat == tuple(stored.stat[row]) and frame.stat != (0, 0)
-    if digest == FAILED:
+def row_action(
+    frame: SourceFrame | None, state: RowState, stat: tuple[int, int], intrinsics: tuple[float, ...], on_error: str
+) -> RowAction:
+    """Decide what a row needs whose frame is in the source; None: in this group it is not.
+
+    Args:
+        frame: as the survey found it.
+        state: of the stored row; ``stat`` and ``intrinsics`` are stored, too.
+        on_error: "skip": leave a frame alone that failed and has not changed.
+    """
+    if frame is None:
+        if state in (RowState.DONE, RowState.FAILED):
+            return "keep"
+        return "clear" if state == RowState.NOT_DONE else "none"
+    same_stat = frame.stat == stat and stat != (0, 0)
+    if state == RowState.FAILED:
         return "failed" if same_stat and on_error == "skip" else "compute"
-    return "done" if same_stat and frame.intrinsics == tuple(stored.intrinsics[row]) else "check"
-
-
-def shard_action(states: Sequence[RowState]) -> Action:
-    """Decide what a shard needs from the states of its rows."""
-    if "compute" in states or "clear" in states:
+    if state != RowState.DONE:
         return "compute"
-    return "check" if "check" in states else "skip"
+    return "done" if same_stat and frame.intrinsics == intrinsics else "check"
+
+
+def shard_action(rows: Sequence[RowAction]) -> Action:
+    """Decide what a shard needs from what its rows need."""
+    actions: tuple[Action, ...] = ("compute", "check", "clear")
+    return next((action for action in actions if action in rows), "skip")
 
 
 def make_plan(
     frames: Iterable[SourceFrame],
-    stored: Iterable[StoredGroup],
+    stored: Iterable[Bookkeeping],
     strides: Sequence[int],
     on_error: str = "fail",
     most_shard_frames: int = MAX_SHARD_FRAMES,
+    prune: bool = False,
 ) -> Plan:
-    """Lay the source's frames out over groups, rows and shards, and say which shards need work.
+    """Lay the source's frames out over groups, rows and shards, and decide which shards need work.
 
-    A row keeps its key for ever: frames are found again by key, new ones go to rows never used, and a row whose
-    frame is gone is cleared. So two runs of one source plan the same rows, whatever has been done in between.
+    A row keeps its key for ever: frames are found again by key, and new ones go to rows never used. So two runs of one
+    source plan the same rows, whatever has been done in between. A frame that is not in the source is kept; with
+    ``prune`` its row is cleared.
 
     Raises:
         CacheError: a new key is longer than an existing group can hold.
     """
     existing = {group.name: group for group in stored}
-    first_shapes = {g.sequence: (g.layout.height, g.layout.width) for g in existing.values() if "@" not in g.name}
+    first_shapes = {
+        group.sequence: (group.layout.height, group.layout.width)
+        for group in existing.values()
+        if group.name == sequence_group(group.sequence)
+    }
     members: dict[str, list[SourceFrame]] = {name: [] for name in existing}
     sequences = {group.name: group.sequence for group in existing.values()}
     shapes: dict[str, tuple[int, int]] = {}
@@ -156,12 +164,14 @@ def make_plan(
         sequences[name] = frame.sequence
         shapes[name] = frame.shape
     unplaced = []
-    for frame in unreadable:  # kept beside the others of their sequence, where they count as failed
-        if first_shape := first_shapes.get(frame.sequence):
-            members[group_name(frame.sequence, first_shape, first_shape)].append(frame)
+    stored_in = {key: group.name for group in existing.values() for key in group.keys} if unreadable else {}
+    for frame in unreadable:  # where they are stored, else next to the others of their sequence; they count as failed
+        if frame.key in stored_in or frame.sequence in first_shapes:
+            members[stored_in.get(frame.key) or sequence_group(frame.sequence)].append(frame)
         else:
             unplaced.append(frame)
 
+    known = {frame.key for placed in members.values() for frame in placed}
     groups: list[GroupPlan] = []
     tasks: list[Task] = []
     for name in sorted(members):
@@ -169,8 +179,13 @@ def make_plan(
         new_keys = [frame.key for frame in members[name]]
         layout = old.layout if old else _new_layout(shapes[name], new_keys, strides, most_shard_frames)
         keys = _assign_rows(old.keys if old else [], new_keys, layout, name)
-        groups.append(GroupPlan(name, sequences[name], layout, len(keys)))
-        tasks += _shards(name, layout, keys, {frame.key: frame for frame in members[name]}, old, on_error)
+        groups.append(GroupPlan(name, sequences[name], layout, len(keys), group_change(old, len(keys))))
+        rows = _row_actions(keys, {frame.key: frame for frame in members[name]}, old, on_error)
+        rows = [
+            "clear" if action == "keep" and (prune or key in known) else action
+            for key, action in zip(keys, rows, strict=True)
+        ]
+        tasks += _shards(name, layout, keys, rows)
     return Plan(tuple(groups), tuple(tasks), tuple(unplaced))
 
 
@@ -203,20 +218,32 @@ def _assign_rows(stored: Sequence[str], keys: Sequence[str], layout: GroupLayout
     return rows[: -(-used // layout.shard_frames) * layout.shard_frames]
 
 
-def _shards(
-    name: str,
-    layout: GroupLayout,
-    keys: Sequence[str],
-    frames: Mapping[str, SourceFrame],
-    old: StoredGroup | None,
-    on_error: str,
-) -> Iterable[Task]:
-    states: list[RowState] = []
+def group_change(old: Bookkeeping | None, rows: int) -> Change:
+    """Decide what of a group's metadata must be written."""
+    if old is None:
+        return "new"
+    if old.rows == rows and not old.uneven:
+        return "none"
+    return "shrink" if rows < old.rows else "grow"
+
+
+def _row_actions(
+    keys: Sequence[str], frames: Mapping[str, SourceFrame], old: Bookkeeping | None, on_error: str
+) -> list[RowAction]:
+    if old is None:
+        return ["compute" if key else "none" for key in keys]
+    states, stats, cameras = old.states.tolist(), old.stat.tolist(), old.intrinsics.tolist()
+    actions: list[RowAction] = []
     for row, key in enumerate(keys):
-        if old is None or row >= len(old.keys) or not old.keys[row]:
-            states.append("compute" if key else "cleared")
+        if row >= old.rows or not old.keys[row]:
+            actions.append("compute" if key else "none")
         else:
-            states.append(row_state(frames.get(key), old, row, on_error))
+            state = RowState(states[row])
+            actions.append(row_action(frames.get(key), state, tuple(stats[row]), tuple(cameras[row]), on_error))
+    return actions
+
+
+def _shards(name: str, layout: GroupLayout, keys: Sequence[str], rows: Sequence[RowAction]) -> Iterable[Task]:
     for start in range(0, len(keys), layout.shard_frames):
-        rows = slice(start, start + layout.shard_frames)
-        yield Task(name, layout, start, tuple(keys[rows]), tuple(states[rows]), shard_action(states[rows]))
+        part = slice(start, start + layout.shard_frames)
+        yield Task(name, layout, start, tuple(keys[part]), tuple(rows[part]), shard_action(rows[part]))

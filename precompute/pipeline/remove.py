@@ -1,82 +1,72 @@
-"""What takes away from a cache: all of it, a group, a shard. Digests go first, so that nothing half removed counts."""
+"""What removes from a cache: all of it, a group, some rows. Digests go first, so that nothing half removed counts."""
 
-import os
-import shutil
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-import zarr
-from zarr.abc.store import Store
-from zarr.storage import LocalStore
-
-from depthvar.datasets.cache.arrays import find_array
-from depthvar.datasets.cache.format import FORMAT, array_names
+from depthvar.datasets.cache import metadata
+from depthvar.datasets.cache.attributes import FORMAT
+from depthvar.datasets.cache.bookkeeping import read_group
+from depthvar.datasets.cache.codec import encode_rows
+from depthvar.datasets.cache.format import column_path
+from depthvar.datasets.cache.store import LocalStore, Store, is_partial
 from depthvar.datasets.errors import CacheError
 
-from .store import delete_chunk, is_partial, refuse_links, wait, writing
-from .stored import read_group
 
-
-def remove(root: zarr.Group) -> None:
+def remove(store: Store, attributes: object) -> None:
     """Remove a cache for ``--overwrite``: every digest first, the root's metadata last.
 
-    So whatever remains after a kill holds no frame that counts as done, and is still known as ours.
+    So whatever remains after a kill holds no frame that counts as done, and is still known as a cache.
+
+    Args:
+        store: of the cache.
+        attributes: of its root, unchecked.
 
     Raises:
-        CacheError: the group is not a depthvar cache.
+        CacheError: it is not a depthvar cache.
     """
-    if root.attrs.get("format") != FORMAT:
-        raise CacheError(
-            f"{root.store_path}: not a depthvar cache: --overwrite refuses to remove it; pass another --out"
-        )
-
-    async def remove_all(store: Store, prefix: str) -> None:
-        metadata = f"{prefix}zarr.json"
-        keys = [key async for key in store.list_prefix(prefix) if key != metadata]
-        for key in sorted(keys, key=lambda key: "/digest/" not in key):
-            await store.delete(key)
-        if isinstance(store, LocalStore):  # empty folders are left
-            for folder in store.root.iterdir():
-                if folder.is_symlink():
-                    folder.unlink()  # what it leads to is not ours
-                elif folder.is_dir():
-                    shutil.rmtree(folder)
-        await store.delete(metadata)
-
-    store, path = root.store_path.store, root.store_path.path
-    with writing(str(root.store_path)):
-        wait(remove_all(store, f"{path}/" if path else ""))
+    if not isinstance(attributes, Mapping) or attributes.get("format") != FORMAT:
+        raise CacheError(f"{store.url}: not a depthvar cache: --overwrite refuses to remove it; pass another --out")
+    for path in store.list():
+        if "/digest/" in path:
+            store.delete(path)
+    store.delete_all(but=metadata.NAME)
+    store.delete(metadata.NAME)
 
 
-def remove_partial(cache: str) -> None:
-    """Remove what dead runs were writing from a cache of ours that nobody else writes."""
-    with writing(cache):
-        for folder, _, names in os.walk(cache):  # of a URL: nothing, such stores leave nothing either
-            for path in (Path(folder, name) for name in names):
-                if is_partial(path):
-                    path.unlink()
+def remove_partial(store: Store) -> None:
+    """Remove what dead runs were writing from a local cache that nobody else writes; servers keep no such objects."""
+    if not isinstance(store, LocalStore):
+        return
+    for path in list(store.list()):
+        if is_partial(path):
+            store.delete(path)
 
 
-def clear_group(root: zarr.Group, name: str, parameters: Mapping[str, Any]) -> None:
-    """Make the next run compute a group anew: its digests go first. Of a folder of groups its metadata alone goes."""
-    path = root.store_path / name
-    for array in reversed(array_names(parameters["strides"], parameters["with_depth"])):
-        refuse_links(path / array / "zarr.json")
-        with writing(str(path)):
-            wait((path / array).delete_dir())
-    with writing(str(path)):
-        wait((path / "zarr.json").delete())
+def clear_group(store: Store, name: str, parameters: Mapping[str, Any]) -> None:
+    """Make the next run compute a group again: its digests go first. Of a folder of groups its metadata alone goes."""
+    for array in reversed(metadata.array_names(parameters["strides"], parameters["with_depth"])):
+        store.delete_folder(f"{name}/{array}")
+    store.delete(metadata.metadata_path(name))
 
 
-def clear_shard(root: zarr.Group, name: str, start: int) -> None:
-    """Make the next run compute a shard again: its digests go, and its bookkeeping where that is damaged.
+def clear_rows(store: Store, name: str, rows: Iterable[int]) -> int:
+    """Make the next run compute the shards of some rows again, and return how many: the digests of those rows go.
 
-    Without intrinsics the keys go too: a row with a key and nothing else is one whose frame is gone.
+    Where bookkeeping is damaged, its chunk goes. Without intrinsics the keys go too: a row with a key and nothing else
+    is one whose frame was removed.
     """
-    group = root[name]
-    columns = {column for column, first in read_group(group, name, tolerant=True).damaged if first == start}
-    if "intrinsics" in columns:
-        columns.add("key")
-    for column in ("digest", *sorted(columns - {"digest"})):
-        delete_chunk(find_array(group, column), start)
+    book = read_group(store, name, tolerant=True)
+    if book is None:
+        return 0
+    rows = set(rows)
+    starts = sorted({book.first_row(row) for row in rows})
+    for start in starts:
+        digests = book.digest[start : start + book.layout.shard_frames].copy()
+        digests[[row - start for row in rows if book.first_row(row) == start]] = 0
+        columns = {column for column, first in book.damaged if first == start}
+        if columns:
+            digests[:] = 0
+        store.put(column_path(name, "digest", start, book.layout), encode_rows(digests, book.layout.shard_frames))
+        for column in columns - {"digest"} | ({"key"} if "intrinsics" in columns else set()):
+            store.delete(column_path(name, column, start, book.layout))
+    return len(starts)

@@ -1,29 +1,27 @@
 """A run from end to end: survey the source, plan, prepare the cache, execute. The command line only prints."""
 
 import logging
-from collections.abc import Generator, Iterable, Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Generator, Iterable
+from dataclasses import dataclass, replace
 from typing import Any
 
-import zarr
-
-from depthvar.datasets.cache.format import FORMAT, FORMAT_VERSION, check_root, frame_bytes, seal, unseal
-from depthvar.datasets.errors import CacheError, ParameterError, SourceError
-from depthvar.datasets.source.depth_source import DepthSource
+from depthvar.datasets.cache.attributes import FORMAT, FORMAT_VERSION, check_root, unseal
+from depthvar.datasets.cache.bookkeeping import Bookkeeping, read_group
+from depthvar.datasets.cache.format import frame_bytes
+from depthvar.datasets.cache.store import Store, open_store
+from depthvar.datasets.errors import CacheError, ParameterError
 from depthvar.precompute.kernel.numba_range import warm_up
 
-from . import remove as removal
-from . import store
+from . import remove, write
 from .execute import Execute
 from .fingerprint import differences, fingerprint, provenance
+from .job import Job, TaskResult
 from .lock import creating, writer_lock
-from .plan import Plan, SourceFrame, StoredGroup, Task, make_plan
-from .stored import stored_groups
-from .worker import Job, TaskResult
+from .plan import Plan, Task, group_change, make_plan
+from .survey import survey
 
 log = logging.getLogger("depthvar")
-
-MANY_FRAMES = 50_000  # from here on people would wonder what takes so long
 
 
 @dataclass(frozen=True)
@@ -37,6 +35,8 @@ class Outlook:
         check: frames of shards whose files look changed and will be hashed.
         failed: (key, message) of frames that will not be tried: they failed in an earlier run and have not changed
             (``--on-error skip``), or no frame of their sequence can be read.
+        kept: frames of the cache that are not in the source, and stay as they are.
+        pruned: frames of the cache that are not in the source, and will be removed.
         shards: shards that will be worked on.
         raw_bytes: float32 bytes of the maps of the frames to compute.
     """
@@ -46,57 +46,34 @@ class Outlook:
     compute: int
     check: int
     failed: tuple[tuple[str, str], ...]
+    kept: int
+    pruned: int
     shards: int
     raw_bytes: int
-
-
-def survey(source: DepthSource, stored: Iterable[StoredGroup], on_error: str = "fail") -> Iterator[SourceFrame]:
-    """Yield what planning needs of every frame; headers are read only of files that are new or have changed.
-
-    Raises:
-        SourceError: a file cannot be read and ``on_error`` is "fail".
-    """
-    known = {
-        key: ((group.layout.height, group.layout.width), tuple(group.stat[row].tolist()))
-        for group in stored
-        for row, key in enumerate(group.keys)
-        if key
-    }
-    keys = source.keys()
-    if len(keys) >= MANY_FRAMES:
-        log.info("looking at the files of %d frames (some 10,000 to 25,000 a second)", len(keys))
-    for key in keys:
-        sequence = source.sequence(key)
-        try:
-            stat = source.stat(key)
-            intrinsics = tuple(source.intrinsics(key).tolist())
-            shape, old_stat = known.get(key, (None, None))
-            if shape is None or old_stat != (stat.total_size, stat.hash63):
-                shape = source.shape(key)
-        except SourceError as error:
-            if on_error == "fail":
-                raise
-            yield SourceFrame(key, sequence, None, (0.0, 0.0, 0.0, 0.0), (0, 0), str(error))
-            continue
-        yield SourceFrame(key, sequence, shape, intrinsics, (stat.total_size, stat.hash63))
 
 
 def make_outlook(plan: Plan, tasks: Iterable[Task], job: Job) -> Outlook:
     """Count what ``tasks`` of a plan will do."""
     tasks = list(tasks)
-    compute = [task for task in tasks if task.action == "compute"]
-    check = [task for task in tasks if task.action == "check"]
-    skipped = [task for task in plan.tasks if task.action == "skip"]
-    failed = [failure for task in skipped for failure in task.failed_before()]
+    frames: Counter[str] = Counter()
+    for task in tasks:
+        frames[task.action] += task.frames
+    idle = [task for task in plan.tasks if task.action in ("skip", "clear")]
+    failed = [failure for task in idle for failure in task.failed_before()]
+    rows = Counter(action for task in plan.tasks for action in task.rows)
     return Outlook(
         frames=sum(task.frames for task in plan.tasks) + len(plan.unplaced),
-        done=sum(task.frames for task in skipped) - len(failed),
-        compute=sum(task.frames for task in compute),
-        check=sum(task.frames for task in check),
+        done=sum(task.frames for task in idle) - len(failed),
+        compute=frames["compute"],
+        check=frames["check"],
         failed=(*failed, *((frame.key, frame.error or "") for frame in plan.unplaced)),
-        shards=len(compute) + len(check),
+        kept=rows["keep"],
+        pruned=sum(action == "clear" for task in tasks for action in task.rows),
+        shards=len(tasks),
         raw_bytes=sum(
-            task.frames * frame_bytes(task.layout.height, task.layout.width, job.strides) for task in compute
+            task.frames * frame_bytes(task.layout.height, task.layout.width, job.strides)
+            for task in tasks
+            if task.action == "compute"
         ),
     )
 
@@ -114,15 +91,16 @@ def choose(plan: Plan, part: tuple[int, int] | None = None, limit: int | None = 
     return chosen
 
 
-def plan_run(job: Job, *, overwrite: bool = False) -> Plan:
+def plan_run(job: Job, *, overwrite: bool = False, prune: bool = False) -> Plan:
     """Plan a run without writing anything.
 
     Raises:
         CacheError: the cache is of other parameters, or not a cache.
         SourceError: the source has no frames, or one that cannot be read.
     """
-    root = store.open_existing(job.cache)
-    return _plan(job, None if overwrite else root)
+    store = open_store(job.cache)
+    root = write.existing_root(store)
+    return _plan(job, store, None if overwrite else root, prune)
 
 
 def run(
@@ -130,6 +108,7 @@ def run(
     execute: Execute,
     *,
     overwrite: bool = False,
+    prune: bool = False,
     part: tuple[int, int] | None = None,
     limit: int | None = None,
 ) -> Generator[Outlook | TaskResult]:
@@ -139,6 +118,7 @@ def run(
         job: what to compute, from which source, into which cache.
         execute: ``serial``, ``in_threads(n)`` or ``on_dask(…)``.
         overwrite: remove an existing cache first, whatever its parameters.
+        prune: remove the frames of the cache that are not in the source.
         part: (index from 1, count): work on every count-th shard only; other processes do the others.
         limit: stop after this many frames, rounded up to whole shards.
 
@@ -149,50 +129,71 @@ def run(
     """
     if overwrite and part is not None:
         raise ParameterError(
-            "--overwrite with --shard: every part would remove the work of the others; remove the cache first, "
+            "--overwrite with --part: every part would remove the work of the others; remove the cache first, "
             "or run once with --overwrite --limit 1"
         )
+    store = open_store(job.cache)
     with writer_lock(job.cache, part) as claim:
         with creating(job.cache, part):
-            root = store.open_existing(job.cache)
+            root = write.existing_root(store)
         if overwrite and root is not None:
-            removal.remove(root)
+            remove.remove(store, root)
             root = None
-        plan = _plan(job, root)
+        plan = _plan(job, store, root, prune)
         claim(plan.identity(fingerprint(job.parameters())))
         with creating(job.cache, part):
-            root = _describe(job, plan, store.open_existing(job.cache))  # another part may have created it by now
-            store.prepare(root, plan.groups, job.strides, job.with_depth)
+            _describe(job, plan, store)
+            _prepare(job, plan, store, part)
         if part is None:
-            removal.remove_partial(job.cache)
+            remove.remove_partial(store)
         tasks = choose(plan, part, limit)
         yield make_outlook(plan, tasks, job)
-        if tasks and job.device == "cpu":
+        if job.device == "cpu" and any(task.action in ("compute", "check") for task in tasks):
             warm_up(job.params.estimator)  # once here, not once in every thread
         yield from execute(job, tasks)
 
 
-def _plan(job: Job, root: zarr.Group | None) -> Plan:
-    stored: list[StoredGroup] = []
+def _plan(job: Job, store: Store, root: object | None, prune: bool) -> Plan:
+    stored: list[Bookkeeping] = []
     if root is not None:
-        attributes = check_root(root.attrs.asdict(), job.cache)
-        _check_parameters(job, attributes)
-        stored = stored_groups(root, attributes)
+        attributes = check_root(root, store.url)
+        _check_parameters(job, store, attributes)
+        stored = _stored_groups(store, attributes)
     frames = survey(job.source, stored, job.on_error)
-    return make_plan(frames, stored, job.strides, job.on_error, job.shard_frames)
+    return make_plan(frames, stored, job.strides, job.on_error, job.shard_frames, prune)
 
 
-def _check_parameters(job: Job, attributes: dict[str, Any]) -> None:
+def _stored_groups(store: Store, attributes: dict[str, Any]) -> list[Bookkeeping]:
+    """Return the groups of a cache that are there in full: the others are computed again."""
+    groups = (read_group(store, name, attributes["parameters"]) for name in attributes["groups"])
+    return [group for group in groups if group is not None]
+
+
+def _prepare(job: Job, plan: Plan, store: Store, part: tuple[int, int] | None) -> None:
+    """Write the metadata that the plan needs; what another part wrote since this one planned is left as it is."""
+    groups = plan.groups
+    if part is not None:
+        wanted = job.parameters()
+        groups = tuple(
+            replace(group, change=group_change(read_group(store, group.name, wanted), group.rows))
+            if group.change == "new"
+            else group
+            for group in groups
+        )
+    write.prepare(store, groups, job.strides, job.with_depth)
+
+
+def _check_parameters(job: Job, store: Store, attributes: dict[str, Any]) -> None:
     wanted = job.parameters()
     if attributes["fingerprint"] != fingerprint(wanted):
         raise CacheError(
-            f"{job.cache}: computed with other parameters: {'; '.join(differences(attributes['parameters'], wanted))}; "
-            "pass --overwrite to compute it anew, or --out for a second cache"
+            f"{store.url}: computed with other parameters: {'; '.join(differences(attributes['parameters'], wanted))}; "
+            "pass --overwrite to compute it again, or --out for a second cache"
         )
     if attributes["engine"] != engine(job):
         log.warning(
             "%s was begun with the %s engine; this run goes on with %s, which differs in the last digits",
-            job.cache, attributes["engine"], engine(job),
+            store.url, attributes["engine"], engine(job),
         )  # fmt: skip
 
 
@@ -201,23 +202,23 @@ def engine(job: Job) -> str:
     return "numba" if job.device == "cpu" else f"torch-{job.device}"
 
 
-def _describe(job: Job, plan: Plan, root: zarr.Group | None) -> zarr.Group:
-    """Create the root, or add to it what is new: groups, and a source whose intrinsics or file names changed.
+def _describe(job: Job, plan: Plan, store: Store) -> None:
+    """Write the root, or add to it what is new: groups, and a source whose intrinsics or file names changed.
 
     The first creator's software, engine and data set name stand.
     """
+    root = write.existing_root(store)  # another part may have created it by now
     groups = sorted(group.name for group in plan.groups)
     source = job.source.description.to_dict()
     if root is not None:
-        old = unseal(root.attrs.asdict(), job.cache)
+        old = unseal(root, store.url)
         new = old | {"groups": groups, "source": source}
         if new != old:
-            with store.writing(job.cache):
-                root.attrs.put(seal(new))
-        return root
+            write.write_root(store, new)
+        return
     wanted = job.parameters()
-    return store.create(
-        job.cache,
+    write.write_root(
+        store,
         {
             "format": FORMAT,
             "format_version": FORMAT_VERSION,

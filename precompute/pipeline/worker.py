@@ -4,66 +4,30 @@
 """
 
 import time
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
-import zarr
 from numcodecs import BitRound
 from numpy.typing import NDArray
 
-from depthvar.datasets.cache.format import FAILED, MAX_SHARD_FRAMES, NOT_DONE, level_name, level_shape
+from depthvar.datasets.cache.bookkeeping import read_column
+from depthvar.datasets.cache.codec import Chunk, check_crc, encode_map
+from depthvar.datasets.cache.format import FAILED, level_name, level_shape, map_names, map_path
+from depthvar.datasets.cache.maps import read_chunks
+from depthvar.datasets.cache.store import Store, open_store
 from depthvar.datasets.errors import DepthVarError, SourceError
 from depthvar.datasets.frame import Frame
 from depthvar.datasets.source.depth_source import DepthSource, SourceStat
-from depthvar.precompute.kernel.api import KernelParams, sigma_z2
+from depthvar.precompute.kernel.api import sigma_z2
 from depthvar.precompute.kernel.numba_range import sigma_z2_frame
 
-from .fingerprint import fingerprint, frame_digest, parameters
-from .plan import Task
-from .store import write_shard, write_unchanged, zero_digests
+from .fingerprint import fingerprint, frame_digest
+from .job import Job, TaskResult
+from .plan import READ, Task
+from .write import put_column, write_shard
 
 YOUNG_NS = 2_000_000_000  # a file younger than this may change again without a new mtime
-
-
-@dataclass(frozen=True)
-class Job:
-    """What all shards of a run share; a few kilobytes when pickled."""
-
-    cache: str = field(repr=False)  # a URL may hold credentials, and Dask logs what it is given
-    source: DepthSource
-    params: KernelParams = field(default_factory=KernelParams)
-    strides: tuple[int, ...] = (1, 2, 3, 4, 6, 8)
-    keepbits: int = 8
-    with_depth: bool = False
-    device: str = "cpu"
-    on_error: str = "fail"
-    shard_frames: int = MAX_SHARD_FRAMES  # of new groups, at most
-
-    def parameters(self) -> dict[str, Any]:
-        """Return all that decides the stored values (see ``fingerprint``)."""
-        return parameters(self.source, self.params, self.strides, self.keepbits, self.with_depth)
-
-
-@dataclass(frozen=True)
-class TaskResult:
-    """What became of one shard.
-
-    Attributes:
-        group: the group of the shard.
-        start: its first row.
-        computed: frames whose σ was computed and written.
-        checked: frames found unchanged by their content; nothing but ``source_stat`` was written.
-        failed: (key, message) of the frames that could not be read.
-        seconds: wall-clock time of the task.
-    """
-
-    group: str
-    start: int
-    computed: int
-    checked: int
-    failed: tuple[tuple[str, str], ...]
-    seconds: float
 
 
 def frame_levels(frame: Frame, job: Job, out: dict[int, NDArray[np.float32]]) -> None:
@@ -97,30 +61,37 @@ def run_task(job: Job, task: Task) -> TaskResult:
 
     Raises:
         SourceError: a frame cannot be read and ``on_error`` is "fail". The shard does not count as done.
-        CacheError: the cache cannot be written.
+        CacheError: the cache cannot be written, or what is to be kept of it is damaged.
     """
     began = time.perf_counter()
-    group = zarr.open_group(job.cache, mode="r+", path=task.group, use_consolidated=False)
+    store = open_store(job.cache)
     mark = fingerprint(job.parameters())
-    if task.action == "check" and (unchanged := _unchanged(job, task, group, mark)) is not None:
-        write_unchanged(group, task.start, *unchanged)
-        failed = task.failed_before()
-        return TaskResult(task.group, task.start, 0, task.frames - len(failed), failed, time.perf_counter() - began)
-    computed, failed = _compute(job, task, group, mark)
-    return TaskResult(task.group, task.start, computed, 0, failed, time.perf_counter() - began)
+    unchanged = None if task.action == "compute" else _unchanged(job, task, store, mark)
+    if unchanged is None:
+        computed, failed = _compute(job, task, store, mark)
+        return TaskResult(task.group, task.start, computed, 0, failed, time.perf_counter() - began)
+    intrinsics, stat = unchanged
+    if "clear" in task.rows:
+        kept = [action not in ("clear", "none") for action in task.rows]
+        shard = _stored(job, task, store, kept)
+        shard.intrinsics[kept], shard.stat[kept] = intrinsics[kept], stat[kept]
+        _write(store, task, kept, shard)
+    else:
+        put_column(store, task, "intrinsics", intrinsics)
+        put_column(store, task, "source_stat", stat)
+    failed = task.failed_before()
+    checked = task.frames - len(failed) if task.action == "check" else 0
+    return TaskResult(task.group, task.start, 0, checked, failed, time.perf_counter() - began)
 
 
-def _unchanged(
-    job: Job, task: Task, group: zarr.Group, mark: str
-) -> tuple[NDArray[np.float64], NDArray[np.int64]] | None:
+def _unchanged(job: Job, task: Task, store: Store, mark: str) -> tuple[NDArray[np.float64], NDArray[np.int64]] | None:
     """Return the intrinsics and ``source_stat`` to store if every doubtful frame is what it was, else None."""
-    rows = slice(task.start, task.start + len(task.keys))
+    rows = range(task.start, task.start + len(task.keys))
     digests, intrinsics, stat = (
-        np.asarray(group[name][rows])  # type: ignore[index]
-        for name in ("digest", "intrinsics", "source_stat")
+        read_column(store, task.group, name, rows, task.layout)[0] for name in ("digest", "intrinsics", "source_stat")
     )
-    for row, (key, state) in enumerate(zip(task.keys, task.states, strict=True)):
-        if state != "check":
+    for row, (key, action) in enumerate(zip(task.keys, task.rows, strict=True)):
+        if action != "check":
             continue
         try:
             frame, stat[row] = _read_steady(job.source, key)
@@ -146,50 +117,88 @@ def _read_steady(source: DepthSource, key: str) -> tuple[Frame, tuple[int, int]]
     return frame, _trusted(before, now)
 
 
-def _compute(job: Job, task: Task, group: zarr.Group, mark: str) -> tuple[int, tuple[tuple[str, str], ...]]:
+@dataclass(frozen=True, eq=False)
+class _Shard:
+    """What is to be written of a shard; every row begins as one without a frame."""
+
+    maps: dict[str, tuple[int, list[Sequence[Chunk]]]]  # array -> stride, and the chunks of every row
+    digests: NDArray[np.uint8]
+    intrinsics: NDArray[np.float64]
+    stat: NDArray[np.int64]
+
+
+def _stored(job: Job, task: Task, store: Store, kept: Sequence[bool]) -> _Shard:
+    """Return a shard with the rows to keep as they are stored: compressed bytes, only their checksums looked at."""
     count, layout = len(task.keys), task.layout
-    levels = {
-        stride: np.full((count, *level_shape(layout.height, layout.width, stride)), np.nan, np.float32)
-        for stride in job.strides
-    }
-    maps = {level_name(stride): level for stride, level in levels.items()}
-    if job.with_depth:
-        maps["depth"] = np.full((count, layout.height, layout.width), np.nan, np.float32)
-    intrinsics = np.zeros((count, 4))
-    stat = np.zeros((count, 2), np.int64)
-    digests = [NOT_DONE] * count
+    rows = range(task.start, task.start + count)
+    shard = _Shard(
+        {
+            name: (stride, [[None] * layout.maps(stride).bands for _ in rows])
+            for name, stride in map_names(job.strides, job.with_depth).items()
+        },
+        np.zeros((count, 32), np.uint8),
+        np.zeros((count, 4)),
+        np.zeros((count, 2), np.int64),
+    )
+    if not any(kept):
+        return shard
+    for name, column in (("digest", shard.digests), ("intrinsics", shard.intrinsics), ("source_stat", shard.stat)):
+        column[kept] = read_column(store, task.group, name, rows, layout)[0][kept]
+    for name, (stride, frames) in shard.maps.items():
+        data = store.get(map_path(task.group, name, task.start, layout))
+
+        def get(start: int, stop: int | None, data: bytes | None = data) -> bytes | None:
+            return None if data is None else data[start:stop]
+
+        for row in np.flatnonzero(kept).tolist():
+            where = f"{store.url}: {task.keys[row]}, {name}"
+            chunks = read_chunks(get, layout.maps(stride), row, slice(None), where)
+            frames[row] = [chunk and check_crc(chunk, where) for chunk in chunks]
+    return shard
+
+
+def _write(store: Store, task: Task, kept: Sequence[bool], shard: _Shard) -> None:
+    write_shard(store, task, kept, shard.maps, shard.digests, shard.intrinsics, shard.stat)
+
+
+def _compute(job: Job, task: Task, store: Store, mark: str) -> tuple[int, tuple[tuple[str, str], ...]]:
+    layout = task.layout
+    kept = [action == "keep" for action in task.rows]
+    shard = _stored(job, task, store, kept)
+    levels = {s: np.empty(level_shape(layout.height, layout.width, s), np.float32) for s in job.strides}
     failed: list[tuple[str, str]] = []
-    for row, (key, state) in enumerate(zip(task.keys, task.states, strict=True)):
-        if state in ("clear", "cleared"):
+    for row, (key, action) in enumerate(zip(task.keys, task.rows, strict=True)):
+        if action not in READ:
             continue
         before = _stat_before(job.source, key) if job.on_error == "skip" else (0, 0)
         try:
-            intrinsics[row] = job.source.intrinsics(key)  # of a frame that fails, too
-            frame, stat[row] = _read_steady(job.source, key)
+            shard.intrinsics[row] = job.source.intrinsics(key)  # of a frame that fails, too
+            frame, shard.stat[row] = _read_steady(job.source, key)
             if frame.depth.shape != (layout.height, layout.width):
                 raise SourceError(
                     f"{job.source.root / key}: expected {layout.height}×{layout.width} pixels, got "
                     f"{frame.depth.shape[0]}×{frame.depth.shape[1]}; the file changed since the run began: run again"
                 )
-            frame_levels(frame, job, {stride: level[row] for stride, level in levels.items()})
+            frame_levels(frame, job, levels)
         except SourceError as error:
             if job.on_error == "fail":
                 raise
             failed.append((key, str(error)))
-            digests[row] = FAILED
-            stat[row] = before
+            shard.digests[row] = FAILED[0]
+            shard.stat[row] = before
             continue
-        intrinsics[row] = frame.intrinsics  # they may have changed in between
-        digests[row] = frame_digest(frame, mark)
+        shard.intrinsics[row] = frame.intrinsics  # they may have changed in between
+        shard.digests[row] = np.frombuffer(frame_digest(frame, mark), np.uint8)
+        for stride, level in levels.items():
+            shard.maps[level_name(stride)][1][row] = encode_map(level, layout.maps(stride))
         if job.with_depth:
-            maps["depth"][row] = frame.depth
-    zero_digests(group, task.start, count)
-    write_shard(group, task.start, maps, task.keys, intrinsics, stat, digests)
+            shard.maps["depth"][1][row] = encode_map(frame.depth, layout.maps(1))
+    _write(store, task, kept, shard)
     return task.frames - len(failed), tuple(failed)
 
 
 def _stat_before(source: DepthSource, key: str) -> tuple[int, int]:
-    """Return the stat by which a later run sees that a broken frame has been mended: (0, 0) if it is missing or young.
+    """Return the stat by which a later run sees that a broken frame was repaired: (0, 0) if it is missing or young.
 
     Taken before reading: a file that is completed while it is read must not count as the broken one.
     """

@@ -1,55 +1,39 @@
 """What validation reports: a finding, and the repairs that it names."""
 
 from dataclasses import dataclass
-
-from depthvar.datasets.cache.arrays import failure, is_machine_fault
-from depthvar.datasets.cache.format import FAILED, NOT_DONE
-from depthvar.datasets.errors import CacheError
-from depthvar.precompute.pipeline.plan import StoredGroup
+from typing import Literal
 
 RUN_AGAIN = "`precompute run` with the options of the cache"
-SEE_WHY = f"{RUN_AGAIN} and --on-error fail, which says why; mend the file"
+SEE_WHY = f"{RUN_AGAIN} and --on-error fail, which prints why; fix the file"
 RESTORE = f"restore the file; if it is to be another one from now on, then {RUN_AGAIN}"
 CLEAR = f"`precompute validate --clear`, then {RUN_AGAIN}"
 OVERWRITE = f"{RUN_AGAIN} and --overwrite"
-EXPECTED = "σ² ≥ 0 in the limits of the parameters, finite exactly where the depth is valid"
+PRUNE = f"none is needed; {RUN_AGAIN} and --prune removes them"
+
+CheckName = Literal["structure", "integrity", "limits", "completeness", "staleness", "recomputation", "statistics"]
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong.
+    """One thing that is wrong, or (as a warning) worth a look.
 
     Attributes:
-        check: structure | integrity | meaning | completeness | staleness | recomputation; statistics in a warning.
-        where: the frame's key, or the group or array.
+        check: the check that found it; each is a file of this folder.
+        where: the frame's key, or the group, array or file.
         expected: what should be there.
         got: what is there.
         repair: what to type next.
-        shard: (group, first row) of the shard that ``--clear`` makes the next run compute again; without a row the
-            whole group, or the metadata of a folder of groups.
+        group: of what ``--clear`` makes the next run compute again: the whole group, or the metadata of a folder of
+            groups, where there is no ``row``.
+        row: of the frame in the group.
+        is_warning: it does not make the cache wrong.
     """
 
-    check: str
+    check: CheckName
     where: str
     expected: str
     got: str
     repair: str
-    shard: tuple[str, int | None] | None = None
-
-
-def is_done(group: StoredGroup, row: int) -> bool:
-    """Return whether the row of a group exists and holds a computed frame."""
-    return row < len(group.keys) and group.digest[row].tobytes() not in (NOT_DONE, FAILED)
-
-
-def refuse_machine_fault(error: Exception, where: str) -> None:
-    """Raise CacheError where an error says that the machine could not read: that is no finding, nothing is damaged."""
-    fault = error.__cause__ if isinstance(error, CacheError) else error
-    if fault is not None and is_machine_fault(fault):
-        raise failure(where, fault) from error
-
-
-def text_of(error: Exception) -> str:
-    """Return an error of any kind in one line."""
-    text = " ".join(str(error).split())
-    return text if isinstance(error, CacheError) else f"{type(error).__name__}: {text}"
+    group: str | None = None
+    row: int | None = None
+    is_warning: bool = False

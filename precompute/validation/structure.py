@@ -1,152 +1,115 @@
-"""Has a cache what its format implies, and nothing else? Names, metadata and files, without a look at the chunks."""
+"""Structure: has a cache what its format implies, and nothing else? Names, metadata and files; no chunk is decoded."""
 
-import json
 import shlex
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
-import zarr
-from zarr.abc.metadata import Metadata
-from zarr.core.buffer import default_buffer_prototype
-from zarr.core.sync import sync  # asyncio.run would fail in a notebook, and with a store bound to Zarr's own loop
-
-from depthvar.datasets.cache.arrays import find_node
-from depthvar.datasets.cache.format import expected_metadata, folders_of, group_name
+from depthvar.datasets.cache import metadata
+from depthvar.datasets.cache.bookkeeping import missing_nodes, read_group
+from depthvar.datasets.cache.format import column_path, folders_of, group_name, map_names, map_path
+from depthvar.datasets.cache.store import is_partial
+from depthvar.datasets.errors import DamagedError
 from depthvar.precompute.pipeline.fingerprint import fingerprint
-from depthvar.precompute.pipeline.plan import GroupPlan, StoredGroup
-from depthvar.precompute.pipeline.store import check_arrays
-from depthvar.precompute.pipeline.stored import missing, read_group
 
-from .finding import CLEAR, OVERWRITE, RUN_AGAIN, Finding, is_done, refuse_machine_fault, text_of
-
-IGNORED = "a field that Zarr ignores"
+from .finding import CLEAR, OVERWRITE, RUN_AGAIN, Finding
+from .subject import Subject
 
 
-def check_folders(root: zarr.Group, attributes: Mapping[str, Any], cache: str) -> Iterator[Finding]:
-    """Structure: root and folders between it and the groups have no foreign field; the fingerprint fits."""
-    if attributes["fingerprint"] != (expected := fingerprint(attributes["parameters"])):
-        got = f"{attributes['fingerprint']}, which is not that of its parameters"
-        yield Finding("structure", cache, f"fingerprint {expected}", got, OVERWRITE)
-    if not _is_known(root):
-        yield Finding("structure", "zarr.json of the root", "intact metadata", IGNORED, OVERWRITE)
-    for folder in sorted({folder for name in attributes["groups"] for folder in folders_of(name)}):
-        where = f"{folder}/zarr.json"
+def check(subject: Subject) -> Iterator[Finding]:
+    """Yield what is wrong with names and metadata, and note the groups that can be read."""
+    yield from _check_root(subject)
+    yield from _check_folders(subject)
+    for name in subject.attributes["groups"]:
+        yield from _check_group(subject, name)
+    yield from _check_unique(subject)
+    yield from _check_strays(subject)
+
+
+def _check_root(subject: Subject) -> Iterator[Finding]:
+    if subject.attributes["fingerprint"] != (expected := fingerprint(subject.parameters)):
+        got = f"{subject.attributes['fingerprint']}, which is not that of its parameters"
+        yield Finding("structure", subject.url, f"fingerprint {expected}", got, OVERWRITE)
+    root = metadata.read(subject.store, "") or {}
+    try:
+        metadata.check_same(root, metadata.group_metadata(root.get("attributes", {})), subject.url)
+    except DamagedError as error:
+        yield Finding("structure", "zarr.json of the root", "intact metadata", str(error.reason), OVERWRITE)
+
+
+def _check_folders(subject: Subject) -> Iterator[Finding]:
+    """Folders between the root and a group are groups without attributes."""
+    names = set(subject.attributes["groups"])
+    for folder in sorted({folder for name in names for folder in folders_of(name)} - names):
+        where = metadata.metadata_path(folder)
         try:
-            node = find_node(root, folder)
-            if node is None:
+            if (stored := metadata.read(subject.store, folder)) is None:
                 yield Finding("structure", where, "the folder of a group", "nothing", RUN_AGAIN)
-            elif not _is_known(node):
-                yield Finding("structure", where, "intact metadata", IGNORED, CLEAR, (folder, None))
-        except Exception as error:  # whatever Zarr raises on damaged metadata
-            refuse_machine_fault(error, f"{cache}/{folder}")
-            yield Finding("structure", where, "intact metadata", text_of(error), CLEAR, (folder, None))
+            else:
+                metadata.check_same(stored, metadata.group_metadata({}), where)
+        except DamagedError as error:
+            yield Finding("structure", where, "intact metadata", str(error.reason), CLEAR, folder)
 
 
-def check_unique(groups: Iterable[StoredGroup]) -> Iterator[Finding]:
-    """Structure: no two rows claim to be the same frame. In two groups, a run clears the one that has become wrong."""
+def _check_group(subject: Subject, name: str) -> Iterator[Finding]:
+    """The group is there, its attributes and arrays are what the parameters imply, and its name is that of them."""
+    if absent := missing_nodes(subject.store, name, subject.parameters):
+        what = "the group that the cache lists" if name in absent else f"its arrays, {', '.join(absent)} too"
+        yield Finding("structure", name, what, "nothing", RUN_AGAIN)
+        return
+    try:
+        book = read_group(subject.store, name, subject.parameters, tolerant=True)
+    except DamagedError as error:
+        yield Finding("structure", error.where, "intact metadata", str(error.reason), CLEAR, name)
+        return
+    if book is None:
+        return
+    subject.groups.append(book)
+    if book.uneven:
+        yield Finding("structure", name, "arrays of one length", "a group that a run died on as it grew", RUN_AGAIN)
+    shape = book.layout.height, book.layout.width
+    if name not in (group_name(book.sequence, shape, shape), group_name(book.sequence, shape, (0, 0))):
+        got = f"the group of {book.sequence or 'the root'}, {shape[0]}×{shape[1]}"
+        yield Finding("structure", name, "the group of its name", got, CLEAR, name)
+
+
+def _check_unique(subject: Subject) -> Iterator[Finding]:
+    """No two rows claim to be the same frame. In two groups, a run clears the one that has become wrong."""
     rows = defaultdict(list)
-    for group in groups:
-        for row, key in enumerate(group.keys):
-            if key and is_done(group, row):
-                rows[key].append(group.name)
+    for book in subject.groups:
+        for row, key in enumerate(book.keys):
+            if key and book.is_done(row):
+                rows[key].append(book.name)
     for key, names in sorted(rows.items()):
         twice = next((name for name in names if names.count(name) > 1), None)
         if len(names) > 1:
-            repair, shard = (CLEAR, (twice, None)) if twice else (RUN_AGAIN, None)
-            yield Finding("structure", key, "one row", f"{len(names)} rows that are done", repair, shard)
+            repair = CLEAR if twice else RUN_AGAIN
+            yield Finding("structure", key, "one row", f"{len(names)} rows that are done", repair, twice)
 
 
-def check_group(root: zarr.Group, name: str, parameters: Mapping[str, Any]) -> tuple[StoredGroup | None, list[Finding]]:
-    """Structure: the group is there, its attributes and arrays are what the parameters imply, and can be read."""
-    strides, with_depth = tuple(parameters["strides"]), bool(parameters["with_depth"])
-    try:
-        if absent := missing(root, name, parameters):
-            what = "the group that the cache lists" if name in absent else f"its arrays, {', '.join(absent)} too"
-            return None, [Finding("structure", name, what, "nothing", RUN_AGAIN)]
-        node: Any = root[name]
-        group = read_group(node, name, tolerant=True)
-        check_arrays(node, GroupPlan(name, group.sequence, group.layout, len(group.keys)), strides, with_depth)
-    except Exception as error:  # whatever Zarr raises on damaged metadata
-        refuse_machine_fault(error, str(root.store_path / name))
-        return None, [Finding("structure", name, "intact metadata", text_of(error), CLEAR, (name, None))]
-    expected = expected_metadata(group.layout, len(group.keys), strides, with_depth)
-    findings = []
-    shape = group.layout.height, group.layout.width
-    if name not in (group_name(group.sequence, shape, shape), group_name(group.sequence, shape, (0, 0))):
-        got = f"the group of {group.sequence or 'the root'}, {shape[0]}×{shape[1]}"
-        findings.append(Finding("structure", name, "the group of its name", got, CLEAR, (name, None)))
-    for array in ("", *expected):
-        if not _is_known(node[array] if array else node):
-            where = f"{name}/{array}/zarr.json".replace("//", "/")
-            findings.append(Finding("structure", where, "intact metadata", IGNORED, CLEAR, (name, None)))
-    return group, findings
-
-
-def _is_known(node: Any) -> bool:
-    """Return whether Zarr knows every field of a zarr.json: it reads over one whose name is damaged.
-
-    Consolidated metadata, which a user may have added to the root, are never read by depthvar.
-    """
-    metadata: Metadata = node.metadata
-    written = metadata.to_buffer_dict(default_buffer_prototype())["zarr.json"].to_bytes()  # type: ignore[attr-defined]
-    stored = sync((node.store_path / "zarr.json").get())
-    if stored is None:
-        return False
-    given = json.loads(stored.to_bytes())
-    given.pop("consolidated_metadata", None)
-    return _contains(json.loads(written), given)
-
-
-def _contains(known: Any, given: Any) -> bool:
-    if isinstance(given, dict):
-        return isinstance(known, dict) and all(name in known and _contains(known[name], given[name]) for name in given)
-    if isinstance(given, list):
-        return isinstance(known, list) and len(known) == len(given) and all(map(_contains, known, given))
-    return bool(known == given)
-
-
-def list_files(root: zarr.Group) -> list[str]:
-    """Return the path of every file of a cache, relative to its root."""
-    store, path = root.store_path.store, root.store_path.path
-    prefix = f"{path}/" if path else ""
-
-    async def listed() -> list[str]:
-        return [key.removeprefix(prefix) async for key in store.list_prefix(prefix)]
-
-    return sync(listed())
-
-
-def check_strays(
-    files: Iterable[str], cache: str, names: Iterable[str], groups: Iterable[StoredGroup], parameters: Mapping[str, Any]
-) -> tuple[list[Finding], list[Finding]]:
-    """Structure: no group, array or file is there but those that the groups imply.
-
-    Returns:
-        The findings; and, as warnings, the temporary files that a killed run has left, which nothing reads.
-    """
-    strides, with_depth = tuple(parameters["strides"]), bool(parameters["with_depth"])
-    unread = set(names)
-    known = {"zarr.json"} | {f"{folder}/zarr.json" for name in unread for folder in (*folders_of(name), name)}
-    for group in groups:
-        unread.discard(group.name)
-        shards = range(-(-len(group.keys) // group.layout.shard_frames))
-        for array, metadata in expected_metadata(group.layout, len(group.keys), strides, with_depth).items():
-            tail = "/0" * (len(metadata["shape"]) - 1)
-            known.add(f"{group.name}/{array}/zarr.json")
-            known |= {f"{group.name}/{array}/c/{shard}{tail}" for shard in shards}
+def _check_strays(subject: Subject) -> Iterator[Finding]:
+    """No group, array or file is there but those that the groups imply; what a killed run left is a warning."""
+    unread = set(subject.attributes["groups"])
+    known = {metadata.NAME}
+    known |= {metadata.metadata_path(folder) for name in unread for folder in (*folders_of(name), name)}
+    strides, with_depth = subject.parameters["strides"], subject.parameters["with_depth"]
+    maps = map_names(strides, with_depth)
+    for book in subject.groups:
+        unread.discard(book.name)
+        for array in metadata.array_names(strides, with_depth):
+            path = map_path if array in maps else column_path
+            known.add(metadata.metadata_path(f"{book.name}/{array}"))
+            known |= {path(book.name, array, rows.start, book.layout) for rows in book.shards()}
     folders = {folder for file in known for folder in folders_of(file)}
-    findings, warnings, seen = [], [], set()
-    for file in sorted(set(files) - known):
+    seen = set()
+    for file in sorted(set(subject.files) - known):
         if any(file.startswith(f"{name}/") for name in unread):
             continue  # a finding already, and what belongs to it is not known
         top = next(part for part in (*folders_of(file), file) if part not in folders)
         if top in seen:
             continue
         seen.add(top)
-        repair = f"remove {top}" if "://" in cache else f"`rm -r {shlex.quote(f'{cache}/{top}')}`"
-        if top.endswith(".partial"):
-            warnings.append(Finding("structure", top, "no such file", "what a killed run left behind", repair))
+        repair = f"remove {top}" if "://" in subject.url else f"`rm -r {shlex.quote(f'{subject.url}/{top}')}`"
+        if is_partial(top):
+            yield Finding("structure", top, "no such file", "what a killed run left", repair, is_warning=True)
         else:
-            findings.append(Finding("structure", top, "nothing of this name", "what is no part of a cache", repair))
-    return findings, warnings
+            yield Finding("structure", top, "nothing of this name", "what is no part of a cache", repair)

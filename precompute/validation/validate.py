@@ -1,4 +1,4 @@
-"""Is a cache right? Structure, integrity, staleness, and a recomputed sample. Returns findings, prints nothing."""
+"""Is a cache right? Every check in turn. Returns findings, prints nothing."""
 
 import random
 from collections.abc import Iterator
@@ -6,23 +6,22 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
-from typing import Any
 
-import zarr
-
-from depthvar.datasets.cache.format import FORMAT, FORMAT_VERSION, check_root
-from depthvar.datasets.errors import CacheError, ParameterError
+from depthvar.datasets.cache import metadata
+from depthvar.datasets.cache.attributes import FORMAT, FORMAT_VERSION, check_root
+from depthvar.datasets.cache.store import Store, open_store
+from depthvar.datasets.errors import CacheError, SourceError
+from depthvar.datasets.paths import cache_path
 from depthvar.datasets.source.depth_source import DepthSource
 from depthvar.datasets.source.description import Description
 from depthvar.precompute.pipeline.lock import is_written, writer_lock
-from depthvar.precompute.pipeline.remove import clear_group, clear_shard
-from depthvar.precompute.pipeline.store import open_existing
+from depthvar.precompute.pipeline.remove import clear_group, clear_rows
 
-from .against_source import check_contrast, check_frame, check_listing, choose, job_of
+from . import completeness, integrity, staleness, statistics, structure
 from .finding import OVERWRITE, Finding
-from .integrity import check_bookkeeping, check_done, check_maps, check_reached
-from .limits import Contrast
-from .structure import check_folders, check_group, check_strays, check_unique, list_files
+from .subject import Subject
+
+CHECKS = (structure.check, integrity.check, completeness.check, staleness.check, statistics.check)
 
 
 @dataclass
@@ -31,10 +30,10 @@ class Report:
 
     Attributes:
         cache: path or URL.
-        frames: that the cache lists.
+        frames: that the cache holds: done, failed or not done.
         chunks: maps that were decoded.
         recomputed: frames that were compared with their source.
-        cleared: shards whose digests were zeroed.
+        cleared: shards or groups that the next run will compute again.
         findings: what is wrong; none: the cache can be trusted as far as was checked.
         warnings: what is worth a look, and no fault of the cache.
         typical: σ in metres of the frames compared, by kind of pixel: edge, smooth, far, near.
@@ -52,25 +51,11 @@ class Report:
     seed: int | None = None
 
 
-def depth_folder(cache: str, root: str | PathLike[str] | None = None) -> Path:
-    """Return the folder of a cache's depth: ``root``, else the one that holds the cache.
-
-    Raises:
-        ParameterError: the cache is behind a URL, and no root is given.
-    """
-    if root is None and "://" in cache:
-        raise ParameterError(
-            f"{cache}: a cache behind a URL does not say where its depth is: pass --root DIR, or --sample 0 to check "
-            "the cache by itself"
-        )
-    return Path(root) if root is not None else Path(cache).absolute().parent
-
-
 def validate(
-    cache: str,
-    source: DepthSource | Path | None = None,
+    cache: str | PathLike[str],
+    source: DepthSource | str | PathLike[str] | None = None,
     *,
-    sample: int = 8,
+    recompute: int = 8,
     seed: int | None = None,
     full: bool = False,
     clear: bool = False,
@@ -79,107 +64,127 @@ def validate(
 
     Args:
         cache: path or URL.
-        source: the depth it was computed from, or the folder that holds it as the cache describes it; None checks
-            the cache by itself.
-        sample: how many frames, drawn at random, are computed again and compared; at most one rounding step of
+        source: the depth that it was computed from, or the folder that holds it as the cache describes it. None: the
+            folder that holds the cache; where no frame of the cache is there, the cache is checked by itself, and a
+            warning says so.
+        recompute: how many frames, drawn at random, are computed again and compared; at most one rounding step of
             ``keepbits`` may lie between (two engines differ in the last digits). Frames whose files look changed
-            are compared besides.
+            are compared as well. 0, without ``full`` and ``source``: the depth is not looked at.
         seed: which frames are drawn; None: other ones every time.
         full: hash and compute again every frame.
-        clear: zero the digests of shards with findings, so that the next run computes them again.
+        clear: zero the digests of frames with findings, so that the next run computes their shards again.
 
     Raises:
-        CacheError: there is no cache, or not one of ours, or it cannot be read; or a run is writing it, and ``clear``
-            is asked for, or something looks wrong, which may be what is under way.
+        CacheError: there is no cache, or not one of this format, or it cannot be read; or a run is writing it, and
+            ``clear`` is asked for, or something looks wrong, which may be what is under way.
         SourceError: the folder of the depth is not there, or holds no frame.
     """
-    root = open_existing(cache)
+    location = cache_path(str(cache))
+    store = open_store(location)
+    root = metadata.read_root(store)
     if root is None:
-        raise CacheError(f"{cache}: no cache is there; write one with `precompute run`, or check the path")
+        raise CacheError(f"{store.url}: no cache is there; write one with `precompute run`, or check the path")
     seed = random.randrange(2**32) if seed is None else seed
+    report = Report(store.url)
     if clear:
-        with writer_lock(cache):
-            report = _validate(root, cache, source, sample, seed, full)
-            report.cleared = _clear(root, report.findings)
+        with writer_lock(location):
+            _validate(store, root, report, source, recompute, seed, full)
+            report.cleared = _clear(store, root, report.findings)
     else:
-        with _unwritten(cache) as wrong:
-            report = _validate(root, cache, source, sample, seed, full)
-            wrong += report.findings
+        with _unwritten(location, report):
+            _validate(store, root, report, source, recompute, seed, full)
     return report
 
 
 @contextmanager
-def _unwritten(cache: str) -> Iterator[list[Finding]]:
-    """Yield a list for findings; with any, or after an error, raise CacheError if a run was or is writing the cache."""
+def _unwritten(cache: str, report: Report) -> Iterator[None]:
+    """With any finding, or after an error, raise CacheError if a run was or is writing the cache."""
     before = is_written(cache)
-    wrong: list[Finding] = []
     busy = f"{cache}: a run is writing it, and what looks wrong may be under way; validate it when that has ended"
     try:
-        yield wrong
+        yield
     except Exception as error:
         if before or is_written(cache):
             raise CacheError(busy) from error
         raise
-    if wrong and (before or is_written(cache)):
+    if report.findings and (before or is_written(cache)):
         raise CacheError(busy)
 
 
-def _clear(root: zarr.Group, findings: list[Finding]) -> int:
+def _clear(store: Store, root: object, findings: list[Finding]) -> int:
     """Clear what findings name, and return how many shards or groups that are."""
-    named = {finding.shard for finding in findings if finding.shard is not None}
-    groups = {name for name, start in named if start is None}
-    parameters: Any = root.attrs.asdict()["parameters"] if named else {}
-    for name in sorted(groups):
-        clear_group(root, name, parameters)
-    shards = sorted((name, start) for name, start in named if start is not None and name not in groups)
-    for name, start in shards:
-        clear_shard(root, name, start)
-    return len(groups) + len(shards)
+    groups = {finding.group for finding in findings if finding.group is not None and finding.row is None}
+    rows: dict[str, set[int]] = {}
+    for finding in findings:
+        if finding.group is not None and finding.row is not None and finding.group not in groups:
+            rows.setdefault(finding.group, set()).add(finding.row)
+    cleared = len(groups)
+    if groups:
+        parameters = check_root(root, store.url)["parameters"]
+        for name in sorted(groups):
+            clear_group(store, name, parameters)
+    for name in sorted(rows):
+        cleared += clear_rows(store, name, rows[name])
+    return cleared
 
 
 def _validate(
-    root: zarr.Group, cache: str, source: DepthSource | Path | None, sample: int, seed: int, full: bool
-) -> Report:
-    report = Report(cache)
-    stored = root.attrs.asdict()
+    store: Store,
+    root: object,
+    report: Report,
+    source: DepthSource | str | PathLike[str] | None,
+    recompute: int,
+    seed: int,
+    full: bool,
+) -> None:
     try:
-        attributes = check_root(stored, cache)
+        attributes = check_root(root, store.url)
     except CacheError as error:
-        if (stored.get("format"), stored.get("format_version")) != (FORMAT, FORMAT_VERSION):
+        if not isinstance(root, dict) or (root.get("format"), root.get("format_version")) != (FORMAT, FORMAT_VERSION):
             raise
-        report.findings.append(Finding("structure", cache, "intact attributes", str(error), OVERWRITE))
-        return report
-    files = list_files(root)  # first: what a run adds meanwhile is no stray file
-    report.findings += check_folders(root, attributes, cache)
-    groups = []
-    for name in attributes["groups"]:
-        group, findings = check_group(root, name, attributes["parameters"])
-        report.findings += findings
-        if group is None:
-            continue
-        groups.append(group)
-        report.frames += sum(bool(key) for key in group.keys)
-        report.findings += check_bookkeeping(group)
-        for chunks, found in check_maps(root[name], group, attributes["parameters"]):
-            report.chunks += chunks
-            report.findings += found
-        report.findings += check_done(group)
-        if source is None:
-            report.findings += check_reached(group)
-    report.findings += check_unique(groups)
-    strays, report.warnings = check_strays(files, cache, attributes["groups"], groups, attributes["parameters"])
-    report.findings += strays
+        report.findings.append(Finding("structure", store.url, "intact attributes", str(error), OVERWRITE))
+        return
+    files = list(store.list())  # first: what a run adds meanwhile is no stray file
+    subject = Subject(store, attributes, files, None, recompute, full, seed)
+    for check in CHECKS:
+        for finding in check(subject):
+            (report.warnings if finding.is_warning else report.findings).append(finding)
+        if check is structure.check and (source is not None or recompute or full):
+            report.warnings += _open_source(subject, source)
+    report.frames = sum(book.frames() for book in subject.groups)
+    report.chunks, report.recomputed = subject.chunks, subject.recomputed
+    report.typical = subject.contrast.typical()
+    report.seed = seed if subject.source is not None and recompute and not full else None
+
+
+def _open_source(subject: Subject, source: DepthSource | str | PathLike[str] | None) -> Iterator[Finding]:
+    """Open the depth that the cache is compared with; yield a warning where it is not where the cache is."""
+    given = source is not None
     if source is None:
-        return report
-    if isinstance(source, Path):
-        source = DepthSource(attributes["dataset"], Description.from_dict(attributes["source"], cache), source)
-    job = job_of(cache, source, attributes["parameters"])
-    report.findings += check_listing(source, groups)
-    contrast = Contrast()
-    report.seed = seed if sample and not full else None
-    for group, row in choose(source, groups, sample, full, seed):
-        report.recomputed += 1
-        report.findings += check_frame(root[group.name], group, row, job, attributes["fingerprint"], contrast)
-    report.typical = contrast.typical()
-    report.warnings += check_contrast(report.typical, report.recomputed)
-    return report
+        source = Path("." if "://" in subject.url else subject.url).absolute().parent
+    if not isinstance(source, DepthSource):
+        description = Description.from_dict(subject.attributes["source"], subject.url)
+        source = DepthSource(subject.attributes["dataset"], description, Path(source))
+    stored = completeness.stored_keys(subject)
+    try:
+        there = not stored or not stored.isdisjoint(source.keys())
+    except SourceError:
+        if given:
+            raise
+        there = False
+    if there and ("://" not in subject.url or given):
+        subject.source = source
+        return
+    some = f"expected files such as {min(stored, default='none')}"
+    if given:
+        raise CacheError(
+            f"{source.root}: no frame of the cache is there: {some}; pass the folder of the depth as --root"
+        )
+    yield Finding(
+        "staleness",
+        subject.url,
+        "the depth that it was computed from",
+        f"no frame of the cache in {source.root} ({some}): not compared with depth",
+        "pass the folder of the depth as --root",
+        is_warning=True,
+    )

@@ -16,7 +16,7 @@ import google_crc32c
 import numpy as np
 from PIL import Image
 
-from depthvar.datasets.cache.format import seal
+from depthvar.datasets.cache.attributes import seal
 
 PATHS = [
     "..", "../../outside/x", "/etc/passwd", "/", ".", "", "a//b", "a\\..\\b", "a\nb", "\x1b[2Jx", "x\0y", "{frame}",

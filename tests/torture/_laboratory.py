@@ -24,7 +24,7 @@ from depthvar.precompute.validation.validate import validate
 SHARD_FRAMES = 2
 INDEX_BYTES = 16 * SHARD_FRAMES + 4
 BOOKKEEPING = ("key", "digest", "intrinsics", "source_stat")
-GONE = "b/key/c/1/0"  # its second row is of the frame that is gone
+GONE = "b/key/c/1/0"  # its second row is of the frame that was removed
 
 Shard = tuple[str, int]  # group, first row
 
@@ -32,7 +32,7 @@ Shard = tuple[str, int]  # group, first row
 class Laboratory:
     """A tiny data set, its cache, and the bytes and values that this cache has while nothing is wrong.
 
-    Three groups, one of another frame size, six shards, and a row whose frame is gone.
+    Three groups, one of another frame size, six shards, and a row whose frame was removed.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -46,7 +46,7 @@ class Laboratory:
         self.cache = Path(self.job().cache)
         self.run()
         gone.unlink()
-        self.run()
+        self.run(prune=True)
         self.whole = self.contents()
         self.forgotten = {GONE: _forget(self.whole[GONE])}
         self.keys = self.data.source().keys()
@@ -69,7 +69,7 @@ class Laboratory:
     def job(self, **changes: Any) -> Job:
         return self.data.job(**({"with_depth": True} | changes))
 
-    def run(self, overwrite: bool = False, **changes: Any) -> list[Task]:
+    def run(self, overwrite: bool = False, prune: bool = False, **changes: Any) -> list[Task]:
         """Run to the end; return the shards that were worked on."""
         seen: list[Task] = []
 
@@ -77,17 +77,19 @@ class Laboratory:
             seen.extend(tasks)
             return execute.serial(job, seen)
 
-        list(pipeline.run(self.job(**changes), noted, overwrite=overwrite))
+        list(pipeline.run(self.job(**changes), noted, overwrite=overwrite, prune=prune))
         return seen
 
     def validate(self, source: bool = False, **options: Any) -> list[Finding]:
-        return validate(str(self.cache), self.data.source() if source else None, **options).findings
+        if not source:
+            options["recompute"] = 0
+        return validate(self.cache, self.data.source() if source else None, **options).findings
 
     def contents(self) -> dict[str, bytes]:
         return OtherCache(self.cache).contents()
 
     def is_whole(self) -> bool:
-        """Return whether all bytes are back; the key of the frame that is gone may be lost, which nothing needs."""
+        """Return whether all bytes are back; the key of the frame that was removed may be lost, which nothing needs."""
         return self.contents() in (self.whole, self.whole | self.forgotten)
 
     def with_fresh(self, group: str | None) -> dict[str, bytes]:

@@ -4,27 +4,32 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from depthvar.datasets.source.depth_source import DepthSource
-from depthvar.precompute.pipeline import store, worker
+from depthvar.precompute.pipeline import worker, write
 
 Mutant = Callable[[], None]
 
 
 def no_zeroing() -> None:
-    """Digests are not taken back before a shard's maps are written."""
-    worker.zero_digests = lambda *_: None
+    """Digests are not cleared before a shard's maps are written."""
+    real = write.put_column
+
+    def put_column(store: Any, task: Any, column: str, values: Any) -> None:
+        if column != "digest" or values.any():
+            real(store, task, column, values)
+
+    write.put_column = put_column
 
 
 def digest_first() -> None:
     """A shard's digests are written before its maps."""
-    real = store.write_shard
+    real, put_column = write.write_shard, write.put_column
 
-    def write_shard(group: Any, start: int, maps: Any, keys: Any, intrinsics: Any, stat: Any, digests: Any) -> None:
-        store._write_rows(group, "digest", start, np.frombuffer(b"".join(digests), np.uint8).reshape(-1, 32))
-        real(group, start, maps, keys, intrinsics, stat, digests)
+    def write_shard(store: Any, task: Any, kept: Any, maps: Any, digests: Any, intrinsics: Any, stat: Any) -> None:
+        put_column(store, task, "digest", digests)
+        real(store, task, kept, maps, digests, intrinsics, stat)
 
+    no_zeroing()
     worker.write_shard = write_shard
 
 

@@ -41,6 +41,6 @@ def shard_keys(cache: Path) -> dict[Shard, list[str]]:
         for name in root.attrs["groups"]:
             if f"{name}/digest" in root:  # created last
                 frames = root[name].attrs["shard_frames"]
-                for row, key in enumerate(decode_keys(root[name]["key"][:])):
+                for row, key in enumerate(decode_keys(root[name]["key"][:], name)):
                     keys.setdefault((name, row // frames), []).extend([key] * bool(key))
     return keys

@@ -30,7 +30,7 @@ from typing import Any
 
 import _paths  # noqa: F401
 import numpy as np
-from _laboratory import BOOKKEEPING, INDEX_BYTES, Laboratory, group_of, kind_of, read_all, shard_of
+from _laboratory import BOOKKEEPING, INDEX_BYTES, SHARD_FRAMES, Laboratory, group_of, kind_of, read_all, shard_of
 from _other_runs import edit, swap
 from machine import machine
 
@@ -175,7 +175,8 @@ def _repair(lab: Laboratory, place: Place, found: list[Finding] | DepthVarError,
         if isinstance(found, DepthVarError) or any(finding.repair == OVERWRITE for finding in found):
             yield f"a damaged chunk ends in {found}"
             return
-        if found and shard not in {finding.shard for finding in found} and {f.repair for f in found} != {RUN_AGAIN}:
+        named = {(f.group, f.row - f.row % SHARD_FRAMES) for f in found if f.row is not None}
+        if found and shard not in named and {f.repair for f in found} != {RUN_AGAIN}:
             yield f"expected --clear of {shard}, found {found}"
         if found:
             lab.validate(clear=True)
@@ -219,7 +220,7 @@ def _repair_metadata(
     repairs = {finding.repair for finding in found}
     if OVERWRITE in repairs:
         if place.kind != "zarr.json: root":
-            yield f"all is computed anew for {place.kind}"
+            yield f"everything is computed again for {place.kind}"
         lab.run(overwrite=True)
         counts.repairs["run --overwrite"] += 1
     elif CLEAR in repairs:

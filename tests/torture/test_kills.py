@@ -26,7 +26,7 @@ def test_killed_at_random_times_with_changes_between(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("scenario", "step"),
     [
-        ("touched", 5),
+        ("touched", 3),
         pytest.param("fresh", 41, marks=pytest.mark.slow),
         pytest.param("grown", 17, marks=pytest.mark.slow),
         pytest.param("overwrite", 47, marks=pytest.mark.slow),

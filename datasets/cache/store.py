@@ -1,0 +1,258 @@
+"""The bytes of a cache by path: in a local folder, or wherever fsspec reaches. Every fault of a disk or server is told
+here, once, with the path; so whatever is raised above this layer is about the bytes themselves.
+"""
+
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, BinaryIO, Protocol, TypeVar
+
+from depthvar.datasets.errors import CacheError, DamagedError, hide_credentials
+from depthvar.datasets.paths import cache_path
+
+T = TypeVar("T")
+
+
+class Store(Protocol):
+    """Objects of bytes below a root. Paths are relative to it, with forward slashes.
+
+    Attributes:
+        url: the root as people read it, without credentials.
+
+    Raises:
+        CacheError: from every method, where the machine, disk or server fails.
+    """
+
+    url: str
+
+    def get(self, path: str, start: int = 0, stop: int | None = None) -> bytes | None:
+        """Return an object, or the part from ``start`` to ``stop`` (fewer bytes where it is shorter).
+
+        A ``start`` below 0 counts from the end. None: there is no such object.
+        """
+
+    def put(self, path: str, data: bytes) -> None:
+        """Write an object whole: a reader sees the old bytes or the new ones, never a mixture."""
+
+    def delete(self, path: str) -> None:
+        """Remove an object; nothing happens where there is none."""
+
+    def delete_folder(self, path: str) -> None:
+        """Remove every object below a folder."""
+
+    def delete_all(self, but: str) -> None:
+        """Remove everything below the root, but one object."""
+
+    def list(self) -> Iterator[str]:
+        """Yield the paths of all objects."""
+
+    def is_empty(self) -> bool:
+        """Return whether nothing is there, but for what a dead run was writing."""
+
+
+def open_store(location: str) -> Store:
+    """Return the store at a path or URL; nothing is read yet.
+
+    Raises:
+        CacheError: fsspec does not know the URL, or lacks the package for it.
+    """
+    location = cache_path(location)
+    return RemoteStore(location) if "://" in location else LocalStore(location)
+
+
+class LocalStore:
+    """A folder. Every call opens and closes its file: nothing is shared with a forked process."""
+
+    def __init__(self, root: str) -> None:
+        self.url = root
+        self._root = os.path.realpath(root)
+
+    def get(self, path: str, start: int = 0, stop: int | None = None) -> bytes | None:
+        where = f"{self.url}/{path}"
+        with _reading(where):
+            try:
+                with open(where, "rb") as file:
+                    if start < 0:
+                        file.seek(max(os.fstat(file.fileno()).st_size + start, 0))
+                    elif start:
+                        file.seek(start)
+                    return file.read() if stop is None else file.read(stop - start)
+            except (FileNotFoundError, NotADirectoryError):
+                return None
+            except IsADirectoryError:
+                raise DamagedError(where, "expected a file, got a folder") from None
+
+    def put(self, path: str, data: bytes) -> None:
+        where = self._writable(path)
+        partial = f"{where}.{uuid.uuid4().hex}.partial"
+        with _writing(where):
+            try:
+                with _create(partial) as file:
+                    file.write(data)
+                os.replace(partial, where)
+            except BaseException:
+                with suppress(OSError):
+                    os.unlink(partial)
+                raise
+
+    def delete(self, path: str) -> None:
+        where = self._writable(path)
+        with _writing(where), suppress(FileNotFoundError, NotADirectoryError):
+            os.unlink(where)
+
+    def delete_folder(self, path: str) -> None:
+        where = self._writable(path)
+        with _writing(where), suppress(FileNotFoundError, NotADirectoryError):
+            if os.path.islink(where):
+                os.unlink(where)  # what it leads to is no part of the cache
+            else:
+                shutil.rmtree(where)
+
+    def delete_all(self, but: str) -> None:
+        with _writing(self.url):
+            names = [entry.name for entry in os.scandir(self.url) if entry.name != but]
+        for name in names:
+            if os.path.isdir(f"{self.url}/{name}"):
+                self.delete_folder(name)
+            else:
+                self.delete(name)
+
+    def is_empty(self) -> bool:
+        if not os.path.exists(self.url):
+            return True
+        with _reading(self.url):
+            return os.path.isdir(self.url) and all(is_partial(entry.name) for entry in os.scandir(self.url))
+
+    def list(self) -> Iterator[str]:
+        with _reading(self.url):
+            yield from _walk(f"{self.url}/", "")
+
+    def _writable(self, path: str) -> str:
+        """Return the full path; CacheError where a folder between it and the root is a symlink.
+
+        A cache that somebody else made could have one that leads anywhere. The root itself may be a link.
+        """
+        folder = self._root
+        for part in path.split("/")[:-1]:
+            folder = f"{folder}/{part}"
+            if os.path.islink(folder):
+                raise CacheError(
+                    f"{self.url}/{os.path.dirname(path)}: expected folders, got a symlink among them, and nothing is "
+                    "written through one; put a folder in its place, or link the cache as a whole"
+                )
+        return f"{self._root}/{path}"
+
+
+def _create(path: str) -> BinaryIO:
+    """Create a file, and the folders above it where they are missing."""
+    try:
+        return open(path, "xb")
+    except FileNotFoundError:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        return open(path, "xb")
+
+
+def _walk(root: str, folder: str) -> Iterator[str]:
+    """Yield the paths of the files below a folder, relative to the root. Links to folders are not followed."""
+    try:
+        with os.scandir(root + folder) as entries:
+            found = [(entry.name, entry.is_dir(), entry.is_symlink()) for entry in entries]
+    except FileNotFoundError:  # a run that goes on removes what it replaces
+        return
+    for name, is_folder, is_link in found:
+        if not is_folder:
+            yield folder + name
+        elif not is_link:
+            yield from _walk(root, f"{folder}{name}/")
+
+
+class RemoteStore:
+    """What fsspec opens: ``s3://``, ``gs://``, ``memory://`` … by its own event loop, where it has one."""
+
+    def __init__(self, url: str) -> None:
+        self.url = hide_credentials(url)
+        try:
+            import fsspec
+
+            fs, root = fsspec.core.url_to_fs(url)
+        except (ImportError, ValueError) as error:
+            raise CacheError(
+                f"{self.url}: expected a folder or a URL that fsspec opens, got an error ({error}); "
+                "install the package for that kind of URL"
+            ) from error
+        self._fs: Any = fs
+        self._root = str(root).rstrip("/")
+
+    def get(self, path: str, start: int = 0, stop: int | None = None) -> bytes | None:
+        whole = start == 0 and stop is None
+        return self._call(
+            path,
+            "read",
+            lambda full: bytes(self._fs.cat_file(full, **({} if whole else {"start": start, "end": stop}))),
+        )
+
+    def put(self, path: str, data: bytes) -> None:
+        self._call(path, "written", lambda full: self._fs.pipe_file(full, data))
+
+    def delete(self, path: str) -> None:
+        self._call(path, "removed", self._fs.rm_file)
+
+    def delete_folder(self, path: str) -> None:
+        self._call(path, "removed", lambda full: self._fs.rm(full, recursive=True))
+
+    def delete_all(self, but: str) -> None:
+        for path in list(self.list()):
+            if path != but:
+                self.delete(path)
+
+    def is_empty(self) -> bool:
+        return not self._call("", "listed", lambda full: self._fs.ls(full, detail=False))
+
+    def list(self) -> Iterator[str]:
+        found = self._call("", "listed", self._fs.find) or []
+        yield from (str(path)[len(self._root) :].lstrip("/") for path in found)
+
+    def _call(self, path: str, done: str, act: Callable[[str], T]) -> T | None:
+        """Return what ``act`` makes of the full path; None where there is nothing. A fault becomes one line."""
+        try:
+            return act(f"{self._root}/{path}".rstrip("/"))
+        except FileNotFoundError:
+            return None
+        except MemoryError:
+            raise
+        except Exception as error:  # each server's package has errors of its own; none of them is about our bytes
+            what = " ".join(str(error).split()) or type(error).__name__
+            raise CacheError(f"{self.url}/{path}: cannot be {done}: {what}; fix that and try again") from error
+
+
+def is_partial(path: str) -> bool:
+    """Return whether a file is one that ``LocalStore.put`` was writing when its process died."""
+    return re.search(r"\.[0-9a-f]{32}\.partial$", path) is not None
+
+
+@contextmanager
+def _reading(where: str) -> Iterator[None]:
+    """Turn what a file system refuses (no permission, too many open files, a failing disk) into one line."""
+    try:
+        yield
+    except CacheError:
+        raise
+    except OSError as error:
+        raise CacheError(
+            f"{error.filename or where}: cannot be read: {error.strerror or error}; fix that and try again"
+        ) from error
+
+
+@contextmanager
+def _writing(where: str) -> Iterator[None]:
+    """Turn what a file system refuses (no space, no permission) into one line."""
+    try:
+        yield
+    except OSError as error:
+        raise CacheError(
+            f"{where}: cannot write: {error.strerror or error}; nothing half-written counts as done: "
+            "fix that and run the same command again"
+        ) from error

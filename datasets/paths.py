@@ -1,0 +1,73 @@
+"""Keys, paths and URLs that a caller passes."""
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+from unicodedata import normalize
+from urllib.parse import unquote, urlsplit
+
+from .errors import ParameterError
+
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # with one slash, as pathlib leaves it; "C:/" is none
+
+
+def key_text(key: Any) -> str:
+    """Return a frame's key, a str or a path, as text; ParameterError for anything else."""
+    text = os.fspath(key) if isinstance(key, str | os.PathLike) else None
+    if isinstance(text, str):
+        return str(text)  # NumPy's str is one of its own
+    raise ParameterError(f"key: expected a str or a Path, got {type(key).__name__} {repr(key)[:100]}")
+
+
+def is_url(path: str | os.PathLike[str]) -> bool:
+    """Return whether a path is a URL such as ``s3://bucket/data``, also where pathlib took one of its slashes."""
+    return bool(_URL.match(os.fspath(path)))
+
+
+def cache_path(path: str | os.PathLike[str]) -> str:
+    """Return a cache's path as it is opened: ``file://`` URLs as paths, ``~`` expanded, no slash at the end.
+
+    Raises:
+        ParameterError: it is empty, or no text.
+    """
+    text = os.fspath(path) if isinstance(path, str | os.PathLike) else ""
+    if not isinstance(text, str) or not text:
+        raise ParameterError(f"cache: expected a folder or a URL, got {path!r}")
+    if text.startswith("file://"):
+        text = unquote(urlsplit(text).path)
+    return text if "://" in text else os.path.expanduser(text).rstrip("/") or "/"
+
+
+def composed(text: str) -> str:
+    """Return text in Unicode's composed form (NFC), in which two spellings of the same characters are equal."""
+    return text if text.isascii() else normalize("NFC", text)
+
+
+def other_spelling(path: str) -> str | None:
+    """Return the path of what is there under a missing path's name in another Unicode normalisation.
+
+    macOS keeps an ``ü`` as ``u`` and two dots (NFD), which is another name to Linux. None: nothing is there, or
+    more than one thing, or the path itself.
+    """
+    found = Path("/")
+    for part in Path(os.path.abspath(path)).parts[1:]:
+        step = found / part
+        if not os.path.lexists(step):
+            try:
+                near = [name for name in os.listdir(found) if composed(name) == composed(part)]
+            except OSError:
+                return None
+            if len(near) != 1:
+                return None
+            step = found / near[0]
+        found = step
+    return None if str(found) == os.path.abspath(path) else str(found)
+
+
+def spelling_hint(path: str) -> str:
+    """Return a phrase for an error message where a missing path is there in another spelling, else nothing."""
+    if path.isascii() or (other := other_spelling(path)) is None:
+        return ""
+    form = "NFD" if normalize("NFD", other) == other else "another form"
+    return f" (it is there with the same characters in {form}: pass the name as the disk has it)"

@@ -1,0 +1,145 @@
+"""The file formats of depth and masks: their headers and pixels, each read only after its claims are checked."""
+
+import os
+import stat
+import struct
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from depthvar.datasets.errors import SourceError
+from depthvar.datasets.paths import spelling_hint
+
+from .templates import suffix_of
+
+
+class Header(NamedTuple):
+    """What a file says about its pixels before they are read."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    fortran_order: bool = False
+
+
+class Container(NamedTuple):
+    """A file format: its readers (they raise ValueError), the dtypes that a description may leave open, and the unit
+    that its integers then have, or None.
+    """
+
+    header: Callable[[BinaryIO], Header]
+    pixels: Callable[[BinaryIO, Header], NDArray[Any]]
+    dtype: tuple[str, ...]
+    units_per_metre: float | None
+
+
+_NPY_INTEGERS = ("uint16", "int16", "uint32", "int32", "uint64", "int64")
+MAX_NPY_HEADER = 10_000  # bytes, as NumPy has it
+
+
+def _npy_header(file: BinaryIO) -> Header:
+    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    version = np.lib.format.read_magic(file)
+    if version not in readers:
+        raise ValueError(f"expected npy version 1.0 or 2.0, got {version[0]}.{version[1]}")
+    start = file.tell()
+    length = int.from_bytes(file.read(2 * version[0]), "little")
+    if length > MAX_NPY_HEADER:  # before it is read
+        raise ValueError(f"expected an npy header of at most {MAX_NPY_HEADER} bytes, got {length}")
+    file.seek(start)
+    try:
+        shape, fortran_order, dtype = readers[version](file)
+    except Exception as error:  # SyntaxError, TypeError, RecursionError and what else NumPy lets through
+        raise ValueError(f"malformed npy header ({type(error).__name__}: {error})") from error
+    if dtype.hasobject:
+        raise ValueError(f"expected numbers, got dtype {dtype} (pickled objects are never loaded)")
+    if any(length < 1 for length in shape):
+        raise ValueError(f"expected a shape without empty axes, got {shape}")
+    return Header(shape, dtype, fortran_order)
+
+
+def _npy_pixels(file: BinaryIO, header: Header) -> NDArray[Any]:
+    count = int(np.prod(header.shape, dtype=object))  # Python integers: a forged shape must not overflow
+    expected, got = file.tell() + count * header.dtype.itemsize, os.fstat(file.fileno()).st_size
+    if expected != got:  # before anything of that size is allocated
+        raise ValueError(f"expected {expected} bytes for {header.dtype} of shape {header.shape}, got {got}")
+    values: NDArray[Any] = np.fromfile(file, header.dtype, count)
+    return values.reshape(header.shape[::-1]).T if header.fortran_order else values.reshape(header.shape)
+
+
+# (bit depth, colour type) of the PNGs that hold depth or masks -> channels, dtype
+_PNG_PIXELS = {(1, 0): (1, "|u1"), (8, 0): (1, "|u1"), (16, 0): (1, "<u2"), (8, 6): (4, "|u1")}
+# Pillow's mode -> order of the bytes. OpenCV holds colours as BGRA, and who keeps a float in four channels saves and
+# loads through OpenCV: so BGRA, not Pillow's own RGBA, is the order of the float's bytes.
+_PNG_BYTES = {"1": "L", "L": "L", "I;16": "I;16", "RGBA": "BGRA"}
+
+MAX_DEFLATE = 1032  # bytes that one byte of a zlib stream can stand for
+
+
+def _png_header(file: BinaryIO) -> Header:
+    start = file.read(26)
+    if len(start) < 26 or start[:8] != b"\x89PNG\r\n\x1a\n" or start[12:16] != b"IHDR":
+        raise ValueError("expected a PNG signature and header, got other bytes")
+    width, height, depth, colour = struct.unpack(">IIBB", start[16:])
+    if (depth, colour) not in _PNG_PIXELS:
+        raise ValueError(f"expected 8- or 16-bit grey or 8-bit RGBA, got {depth}-bit PNG of colour type {colour}")
+    channels, dtype = _PNG_PIXELS[depth, colour]
+    expected = height * -(-width * channels * depth // 8) // MAX_DEFLATE
+    if (got := os.fstat(file.fileno()).st_size) < expected:  # before Pillow takes memory for the pixels
+        raise ValueError(f"expected a PNG of at least {expected} bytes for {height}×{width} pixels, got {got}")
+    return Header((height, width) if channels == 1 else (height, width, channels), np.dtype(dtype))
+
+
+def _png_pixels(file: BinaryIO, header: Header) -> NDArray[Any]:
+    from PIL import Image
+
+    try:
+        file.seek(0)
+        with Image.open(file, formats=("PNG",)) as image:
+            image.verify()  # checksums: decoding alone lets one flipped bit in 25 through as other depth
+        file.seek(0)
+        with Image.open(file, formats=("PNG",)) as image:
+            values = np.frombuffer(image.tobytes("raw", _PNG_BYTES[image.mode]), header.dtype)
+    except Exception as error:  # whatever Pillow raises on damaged bytes
+        raise ValueError(f"cannot decode PNG ({error})") from error
+    return values.reshape(header.shape)
+
+
+CONTAINERS = {
+    "npy": Container(_npy_header, _npy_pixels, (*_NPY_INTEGERS, "float16", "float32", "float64"), None),
+    "png": Container(_png_header, _png_pixels, ("uint16",), 1000.0),
+}
+
+
+def container_of(path: str | Path) -> str:
+    """Return the container that the suffix of a file or a template names, in capitals too; empty where none does."""
+    name = suffix_of(str(path))[1:].lower()
+    return name if name in CONTAINERS else ""
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)  # a named pipe would wait for who writes it
+
+
+@contextmanager
+def reading(path: str | Path) -> Iterator[BinaryIO]:
+    """Open a file; whatever is wrong with it becomes one line that begins with its path."""
+    try:
+        with open(path, "rb", opener=_open_at_once) as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise ValueError("expected a file, got a pipe or a device")
+            if status.st_size == 0:
+                raise ValueError("the file is empty")
+            yield file
+    except FileNotFoundError:
+        raise SourceError(
+            f"{path}: no such file{spelling_hint(str(path))}; is the data set complete below its root?"
+        ) from None
+    except OSError as error:
+        raise SourceError(f"{path}: cannot be read ({error.strerror or error})") from error
+    except ValueError as error:
+        raise SourceError(f"{path}: {error}; fetch the file again, or correct the description") from error

@@ -1,0 +1,69 @@
+"""What the shards of a run share, and what becomes of each."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from depthvar.datasets.cache.attributes import MAX_STRIDES
+from depthvar.datasets.cache.format import MAX_SHARD_FRAMES
+from depthvar.datasets.scalars import require, whole
+from depthvar.datasets.source.depth_source import DepthSource
+from depthvar.precompute.kernel.api import KernelParams
+
+from .fingerprint import parameters
+
+MAX_STRIDE = 1024
+
+OnError = Literal["fail", "skip"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What all shards of a run share; a few kilobytes when pickled."""
+
+    cache: str = field(repr=False)  # a URL may hold credentials, and Dask logs what it is given
+    source: DepthSource
+    params: KernelParams = field(default_factory=KernelParams)
+    strides: tuple[int, ...] = (1, 2, 3, 4, 6, 8)  # 1 is added, and they are sorted
+    keepbits: int = 8
+    with_depth: bool = False
+    device: str = "cpu"
+    on_error: OnError = "fail"
+    shard_frames: int = MAX_SHARD_FRAMES  # of new groups, at most
+
+    def __post_init__(self) -> None:
+        require("params", self.params, "KernelParams", isinstance(self.params, KernelParams))
+        rule = f"whole numbers from 1 to {MAX_STRIDE}, at most {MAX_STRIDES} of them"
+        require("strides", self.strides, rule, isinstance(self.strides, Iterable))
+        strides = sorted(
+            {1, *(whole("strides", stride, rule, lambda number: 1 <= number <= MAX_STRIDE) for stride in self.strides)}
+        )
+        require("strides", self.strides, rule, len(strides) <= MAX_STRIDES)
+        keepbits = whole("keepbits", self.keepbits, "a whole number from 1 to 23", lambda bits: 1 <= bits <= 23)
+        object.__setattr__(self, "strides", tuple(strides))
+        object.__setattr__(self, "keepbits", keepbits)
+
+    def parameters(self) -> dict[str, Any]:
+        """Return all that decides the stored values (see ``fingerprint``)."""
+        return parameters(self.source, self.params, self.strides, self.keepbits, self.with_depth)
+
+
+@dataclass(frozen=True)
+class TaskResult:
+    """What became of one shard.
+
+    Attributes:
+        group: the group of the shard.
+        start: its first row.
+        computed: frames whose σ was computed and written.
+        checked: frames found unchanged by their content; nothing but ``source_stat`` was written.
+        failed: (key, message) of the frames that could not be read.
+        seconds: wall-clock time of the task.
+    """
+
+    group: str
+    start: int
+    computed: int
+    checked: int
+    failed: tuple[tuple[str, str], ...]
+    seconds: float

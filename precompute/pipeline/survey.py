@@ -1,0 +1,45 @@
+"""A look at every frame of a source, without its depth: what planning needs to know."""
+
+import logging
+from collections.abc import Iterable, Iterator
+
+from depthvar.datasets.cache.bookkeeping import Bookkeeping
+from depthvar.datasets.errors import SourceError
+from depthvar.datasets.source.depth_source import DepthSource
+
+from .plan import SourceFrame
+
+log = logging.getLogger("depthvar")
+
+MANY_FRAMES = 50_000  # from here on people would wonder what takes so long
+
+
+def survey(source: DepthSource, stored: Iterable[Bookkeeping], on_error: str = "fail") -> Iterator[SourceFrame]:
+    """Yield what planning needs of every frame; headers are read only of files that are new or have changed.
+
+    Raises:
+        SourceError: a file cannot be read and ``on_error`` is "fail".
+    """
+    known = {
+        key: ((group.layout.height, group.layout.width), (size, hash63))
+        for group in stored
+        for key, (size, hash63) in zip(group.keys, group.stat.tolist(), strict=True)
+        if key
+    }
+    keys = source.keys()
+    if len(keys) >= MANY_FRAMES:
+        log.info("looking at the files of %d frames (some 10,000 to 25,000 a second)", len(keys))
+    for key in keys:
+        sequence = source.sequence(key)
+        try:
+            stat = source.stat(key)
+            intrinsics = tuple(source.intrinsics(key).tolist())
+            shape, old_stat = known.get(key, (None, None))
+            if shape is None or old_stat != (stat.total_size, stat.hash63):
+                shape = source.shape(key)
+        except SourceError as error:
+            if on_error == "fail":
+                raise
+            yield SourceFrame(key, sequence, None, (0.0, 0.0, 0.0, 0.0), (0, 0), str(error))
+            continue
+        yield SourceFrame(key, sequence, shape, intrinsics, (stat.total_size, stat.hash63))

@@ -1,0 +1,105 @@
+"""The write side of the cache. The order of writes is what makes a cache trustworthy:
+
+the digests of the rows that change are zeroed first, then the maps are written, and the digests last.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from depthvar.datasets.cache import metadata
+from depthvar.datasets.cache.attributes import seal
+from depthvar.datasets.cache.codec import Chunk, encode_rows, pack_shard
+from depthvar.datasets.cache.format import COLUMNS, column_path, encode_keys, folders_of, map_path
+from depthvar.datasets.cache.store import Store
+from depthvar.datasets.errors import CacheError
+
+from .plan import GroupPlan, Task
+
+Encoded = Sequence[Chunk]  # one map of one frame
+
+
+def existing_root(store: Store) -> Any | None:
+    """Return the attributes of a cache's root, unchecked; None where there is nothing yet.
+
+    Raises:
+        CacheError: something else than a cache is there.
+    """
+    root = metadata.read_root(store)
+    if root is None and not store.is_empty():
+        raise CacheError(f"{store.url}: exists and is not a depthvar cache; pass another --out, or remove it by hand")
+    return root
+
+
+def write_root(store: Store, attributes: Mapping[str, Any]) -> None:
+    """Write the root with sealed attributes: it makes a folder a cache."""
+    _put_metadata(store, "", metadata.group_metadata(seal(attributes)))
+
+
+def prepare(store: Store, groups: Sequence[GroupPlan], strides: tuple[int, ...], with_depth: bool) -> None:
+    """Write the metadata of groups that are not there, or have another number of rows than planned.
+
+    A group that is not there in full loses its digests first, and whatever else a dead run left of it: its frames are
+    computed again. In one that grows, the digests' metadata are last, as they decide how many rows there are.
+
+    Raises:
+        DamagedError: no cache has such a group.
+    """
+    folders = {folder for plan in groups for folder in folders_of(plan.name)}
+    for folder in sorted(folders):
+        if metadata.read(store, folder) is None:
+            _put_metadata(store, folder, metadata.group_metadata({}))
+    for plan in groups:
+        if plan.change == "none":
+            continue
+        plan.layout.check(plan.rows, f"{store.url}/{plan.name}")
+        arrays = metadata.array_metadata(plan.layout, plan.rows, strides, with_depth)
+        if plan.change == "new":
+            for name in reversed(arrays):
+                store.delete_folder(f"{plan.name}/{name}")
+            attributes = plan.layout.attributes(plan.sequence)
+            _put_metadata(store, plan.name, metadata.group_metadata(attributes))
+        for name in reversed(arrays) if plan.change == "shrink" else arrays:
+            _put_metadata(store, f"{plan.name}/{name}", arrays[name])
+
+
+def _put_metadata(store: Store, node: str, content: Mapping[str, Any]) -> None:
+    store.put(metadata.metadata_path(node), metadata.to_bytes(content))
+
+
+def put_column(store: Store, task: Task, column: str, values: NDArray[Any]) -> None:
+    """Write one column of the bookkeeping of a shard, (rows of the shard, width)."""
+    data = encode_rows(values.astype(COLUMNS[column], copy=False), task.layout.shard_frames)
+    store.put(column_path(task.group, column, task.start, task.layout), data)
+
+
+def write_shard(
+    store: Store,
+    task: Task,
+    kept: Sequence[bool],
+    maps: Mapping[str, tuple[int, Sequence[Encoded]]],
+    digests: NDArray[np.uint8],
+    intrinsics: NDArray[np.float64],
+    stat: NDArray[np.int64],
+) -> None:
+    """Write a whole shard of every array of a group: maps, then bookkeeping, and the digests last.
+
+    Args:
+        store: of the cache.
+        task: the shard, and the keys of its rows.
+        kept: the rows whose maps and digests are the stored ones: theirs count as done all the time.
+        maps: array name -> its stride, and the encoded map of every row.
+        digests: (rows, 32) uint8.
+        intrinsics: (rows, 4).
+        stat: (rows, 2).
+    """
+    put_column(store, task, "digest", np.where(np.asarray(kept)[:, None], digests, np.uint8(0)))
+    for name, (stride, frames) in maps.items():
+        data = pack_shard(frames, task.layout.maps(stride))
+        store.put(map_path(task.group, name, task.start, task.layout), data)
+    put_column(store, task, "key", encode_keys(task.keys, task.layout.key_bytes))
+    put_column(store, task, "intrinsics", intrinsics)
+    put_column(store, task, "source_stat", stat)
+    put_column(store, task, "digest", digests)
