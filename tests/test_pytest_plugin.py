@@ -81,7 +81,7 @@ def test_check_cache_fails_with_every_finding(data: TinyData, pytester: pytest.P
     result = run(pytester, code)
     result.assert_outcomes(passed=4, failed=2)
     result.stdout.fnmatch_lines(
-        ["*sigma_Z2.zarrx: no cache is there*", "*memory://somewhere/sigma_Z2.zarr: no cache is*"]
+        ["*sigma_Z2.zarrx: no cache is there*", "*memory://somewhere/sigma_Z2.zarr: no cache is there*"]
     )
     for index in range(2):
         data.write("a", f"{index:03}", make_depth(48, 64, index + 7))

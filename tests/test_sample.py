@@ -5,11 +5,12 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from depthvar.datasets.errors import ParameterError
+from depthvar.datasets.frame import WIDEST
 from depthvar.datasets.lookup.levels import LEAST_SHARE, blend_weights
 from depthvar.datasets.lookup.sample import Resize, sample
 
@@ -179,6 +180,10 @@ def lookups(draw: st.DrawFn) -> dict[str, object]:
         draw(st.integers(0, 2 * width)) / 2,
         draw(st.integers(0, 2 * height)) / 2,
     )
+    view = resized(native, scale_x, scale_y, draw(st.integers(-16, 48)) / 4, draw(st.integers(-16, 48)) / 4)
+    size = (draw(st.integers(1, 9)), draw(st.integers(1, 9)))
+    for focal, centre, length in zip(view[:2], view[2:], size[::-1], strict=True):
+        assume(max(abs(centre), abs(length - 1 - centre)) <= WIDEST * focal)  # wider views are refused
     return {
         "levels": random_levels(
             draw(st.integers(0, 2**31)),
@@ -188,9 +193,8 @@ def lookups(draw: st.DrawFn) -> dict[str, object]:
         ),
         "native_intrinsics": native,
         "native_size": (height, width),
-        "intrinsics": resized(native, scale_x, scale_y, draw(st.integers(-16, 48)) / 4, draw(st.integers(-16, 48)) / 4)
-        * np.float32([draw(st.sampled_from([1, 1, -1])), 1, 1, 1]),
-        "size": (draw(st.integers(1, 9)), draw(st.integers(1, 9))),
+        "intrinsics": view * np.float32([draw(st.sampled_from([1, 1, -1])), 1, 1, 1]),
+        "size": size,
         "resize": draw(st.sampled_from(["nearest", "linear"])),
         "flip": draw(st.booleans()),
         "window": draw(st.sampled_from([3, 5, 7])),

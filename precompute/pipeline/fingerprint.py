@@ -78,5 +78,5 @@ def frame_digest(frame: Frame, fingerprint: str) -> bytes:
 
 def provenance() -> dict[str, str]:
     """Return the versions of the software that computes: recorded in the cache, not part of the fingerprint."""
-    packages = ("depthvar", "numpy", "numba", "zarr", "numcodecs")
+    packages = ("depthvar", "numpy", "numba", "numcodecs")
     return {"python": platform.python_version()} | {package: version(package) for package in packages}
