@@ -39,10 +39,18 @@ def executor(request: pytest.FixtureRequest) -> Iterator[execute.Execute]:
 
 @pytest.fixture(scope="session")
 def dask_address() -> Iterator[str]:
-    """The address of a Dask cluster of two processes."""
+    """The address of a Dask cluster of two processes, which take little time while they wait."""
+    import dask
     from distributed import LocalCluster
 
-    with LocalCluster(n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0") as cluster:
+    options = {
+        "n_workers": 2,
+        "threads_per_worker": 1,
+        "memory_limit": 0,
+        "host": "127.0.0.1",
+        "dashboard_address": None,
+    }
+    with dask.config.set({"distributed.worker.profile.enabled": False}), LocalCluster(**options) as cluster:
         yield cluster.scheduler_address
 
 
