@@ -1,11 +1,31 @@
 """``nn.Module`` shells that keep the options of a loss and call its function."""
 
+from typing import Any
+
 from torch import Tensor, nn
 
 from .functional import Normalize, Reduction, Weighting, check_options, inverse_depth_l1, laplace_nll, weighted_l1
 
 
-class WeightedL1(nn.Module):
+class _Loss(nn.Module):
+    """Keeps checked options as attributes, and shows them in ``repr``."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__()
+        check_options(**options)
+        self._names = tuple(options)
+        for name, value in options.items():
+            setattr(self, name, value)
+
+    def _options(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self._names}
+
+    def extra_repr(self) -> str:
+        """Return the options, for ``repr``."""
+        return ", ".join(f"{name}={value!r}" for name, value in self._options().items())
+
+
+class WeightedL1(_Loss):
     """:func:`~depthvar.loss.weighted_l1` as a module; options are checked when it is built."""
 
     def __init__(
@@ -18,21 +38,14 @@ class WeightedL1(nn.Module):
         sigma_min: float = 0.0,
         reduction: Reduction = "mean",
     ) -> None:
-        super().__init__()
-        check_options(
+        super().__init__(
             weighting=weighting,
             relative_sigma=relative_sigma,
             normalize=normalize,
-            reduction=reduction,
             eps=eps,
             sigma_min=sigma_min,
+            reduction=reduction,
         )
-        self.weighting: Weighting = weighting
-        self.relative_sigma = relative_sigma
-        self.normalize: Normalize = normalize
-        self.eps = eps
-        self.sigma_min = sigma_min
-        self.reduction: Reduction = reduction
 
     def forward(
         self,
@@ -44,36 +57,14 @@ class WeightedL1(nn.Module):
         scale: float | Tensor = 1.0,
     ) -> Tensor:
         """Return the loss; arguments, result and errors are those of the function."""
-        return weighted_l1(
-            pred,
-            target,
-            sigma_z2,
-            valid,
-            scale=scale,
-            weighting=self.weighting,
-            relative_sigma=self.relative_sigma,
-            normalize=self.normalize,
-            eps=self.eps,
-            sigma_min=self.sigma_min,
-            reduction=self.reduction,
-        )
-
-    def extra_repr(self) -> str:
-        """Return the options, for ``repr``."""
-        return (
-            f"weighting={self.weighting!r}, relative_sigma={self.relative_sigma}, normalize={self.normalize!r}, "
-            f"eps={self.eps}, sigma_min={self.sigma_min}, reduction={self.reduction!r}"
-        )
+        return weighted_l1(pred, target, sigma_z2, valid, scale=scale, **self._options())
 
 
-class LaplaceNLL(nn.Module):
+class LaplaceNLL(_Loss):
     """:func:`~depthvar.loss.laplace_nll` as a module; options are checked when it is built."""
 
     def __init__(self, *, sigma_min: float = 0.0, reduction: Reduction = "mean") -> None:
-        super().__init__()
-        check_options(reduction=reduction, sigma_min=sigma_min)
-        self.sigma_min = sigma_min
-        self.reduction: Reduction = reduction
+        super().__init__(sigma_min=sigma_min, reduction=reduction)
 
     def forward(
         self,
@@ -85,27 +76,15 @@ class LaplaceNLL(nn.Module):
         scale: float | Tensor = 1.0,
     ) -> Tensor:
         """Return the loss; arguments, result and errors are those of the function."""
-        return laplace_nll(
-            pred, target, sigma_z2, valid, scale=scale, sigma_min=self.sigma_min, reduction=self.reduction
-        )
-
-    def extra_repr(self) -> str:
-        """Return the options, for ``repr``."""
-        return f"sigma_min={self.sigma_min}, reduction={self.reduction!r}"
+        return laplace_nll(pred, target, sigma_z2, valid, scale=scale, **self._options())
 
 
-class InverseDepthL1(nn.Module):
+class InverseDepthL1(_Loss):
     """:func:`~depthvar.loss.inverse_depth_l1` as a module; options are checked when it is built."""
 
     def __init__(self, *, reduction: Reduction = "mean") -> None:
-        super().__init__()
-        check_options(reduction=reduction)
-        self.reduction: Reduction = reduction
+        super().__init__(reduction=reduction)
 
     def forward(self, pred: Tensor, target: Tensor, valid: Tensor | None = None) -> Tensor:
         """Return the loss; arguments, result and errors are those of the function."""
-        return inverse_depth_l1(pred, target, valid, reduction=self.reduction)
-
-    def extra_repr(self) -> str:
-        """Return the options, for ``repr``."""
-        return f"reduction={self.reduction!r}"
+        return inverse_depth_l1(pred, target, valid, **self._options())

@@ -203,7 +203,7 @@ def test_a_stride_that_is_not_stored(cache: SigmaCache) -> None:
 
 
 def test_damaged_and_lost_chunks(cache: SigmaCache) -> None:
-    chunk = Path(cache.path, "b/sigma_Z2/c/0/0/0")
+    chunk = Path(cache.path, "b/sigma_Z2/c.0.0.0")
     content = bytearray(chunk.read_bytes())
     content[100] ^= 1
     chunk.write_bytes(content)

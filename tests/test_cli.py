@@ -85,7 +85,7 @@ def maps(cache: Path) -> dict[str, bytes]:
         for path in sorted(cache.rglob("*"))
         if path.is_file() and re.search(r"/(sigma_Z2(_s\d+)?|digest|key|intrinsics)/", str(path.relative_to(cache)))
     }
-    assert any("/sigma_Z2/c/" in name for name in found)
+    assert any("/sigma_Z2/c." in name for name in found)
     return found
 
 
@@ -163,7 +163,7 @@ def test_validate_names_what_is_wrong_and_clear_with_run_mends_it(tiny: TinyData
     run(tiny)
     cache = tiny.root / "sigma_Z2.zarr"
     before = maps(cache)
-    (cache / "b/sigma_Z2/c/0/0/0").unlink()
+    (cache / "b/sigma_Z2/c.0.0.0").unlink()
     bad = cli("validate", cache)
     assert bad.exit_code == 3
     assert re.search(r"integrity: b/depth/000.npy, sigma_Z2: expected .*, got missing values .*; repair: ", bad.stdout)
@@ -467,7 +467,7 @@ def test_skipped_frames_are_listed_and_computed_when_mended(tiny: TinyData) -> N
 
 
 def finished_shards(cache: Path) -> int:
-    return sum(1 for _ in cache.glob("**/digest/c/0/0"))
+    return sum(1 for _ in cache.glob("**/digest/c.0.0"))
 
 
 @pytest.mark.parametrize(
@@ -829,7 +829,7 @@ def test_no_space_is_one_line_and_a_later_run_finishes(tiny: TinyData, monkeypat
     cache, real = tiny.root / "sigma_Z2.zarr", open
 
     def full(path: object, mode: str = "r", *arguments: Any, **options: Any) -> Any:
-        if "x" in mode and "/b/sigma_Z2_s2/c/" in str(path):
+        if "x" in mode and "/b/sigma_Z2_s2/c." in str(path):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return real(path, mode, *arguments, **options)  # type: ignore[call-overload]
 

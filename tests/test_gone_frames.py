@@ -119,7 +119,7 @@ def test_prune_removes_it_its_bytes_and_every_count_of_it(data: TinyData) -> Non
 
 
 def shard_size(data: TinyData) -> int:
-    return Path(data.job().cache, "a/P0/sigma_Z2/c/1/0/0").stat().st_size
+    return Path(data.job().cache, "a/P0/sigma_Z2/c.1.0.0").stat().st_size
 
 
 def test_a_frame_that_comes_back_gets_its_row_again(data: TinyData) -> None:
@@ -199,7 +199,7 @@ def test_what_is_kept_of_a_damaged_shard_is_what_is_sound(data: TinyData) -> Non
     """--clear takes the frame whose bytes are damaged, and no other of its shard."""
     before = maps_of(data, [GONE])
     (data.root / GONE).unlink()
-    chunk = Path(data.job().cache, "a/P0/sigma_Z2/c/1/0/0")
+    chunk = Path(data.job().cache, "a/P0/sigma_Z2/c.1.0.0")
     content = bytearray(chunk.read_bytes())
     content[20] ^= 1  # of frame 002, the first in the shard
     chunk.write_bytes(content)
@@ -213,7 +213,7 @@ def test_what_is_kept_of_a_damaged_shard_is_what_is_sound(data: TinyData) -> Non
 def test_a_kept_frame_whose_own_bytes_are_damaged_stops_the_run_that_would_carry_them_over(data: TinyData) -> None:
     (data.root / GONE).unlink()
     data.write("a/P0", "002", make_depth(24, 32, 77))
-    chunk = Path(data.job().cache, "a/P0/sigma_Z2/c/1/0/0")
+    chunk = Path(data.job().cache, "a/P0/sigma_Z2/c.1.0.0")
     content = bytearray(chunk.read_bytes())
     content[(len(content) - 36) * 3 // 4] ^= 1  # of the second frame
     chunk.write_bytes(content)

@@ -122,10 +122,10 @@ def test_a_missing_permission_is_told_with_the_file(cache: Path, monkeypatch: py
     real = open
 
     def fail(path: object, *arguments: object) -> object:
-        if str(path).endswith("b/sigma_Z2/c/0/0/0"):
+        if str(path).endswith("b/sigma_Z2/c.0.0.0"):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
         return real(path, *arguments)  # type: ignore[call-overload]
 
     monkeypatch.setattr("builtins.open", fail)
-    with pytest.raises(CacheError, match=r"b/sigma_Z2/c/0/0/0: cannot be read: Permission denied; fix that and try ag"):
+    with pytest.raises(CacheError, match=r"b/sigma_Z2/c.0.0.0: cannot be read: Permission denied; fix that and try ag"):
         SigmaCache(cache).read(KEY)

@@ -248,7 +248,7 @@ def test_a_sequence_in_the_folder_of_another(tiny: TinyData) -> None:
 
 def test_lost_intrinsics_come_back(tiny: TinyData) -> None:
     run(tiny.job())
-    (Path(tiny.job().cache) / "b/intrinsics/c/0/0").unlink()
+    (Path(tiny.job().cache) / "b/intrinsics/c.0.0").unlink()
     _, results = run(tiny.job())
     assert sum(result.computed for result in results) == 0  # their digests tell that the maps are right
     assert validate(tiny.job().cache, tiny.source(), full=True).findings == []

@@ -18,7 +18,7 @@ from depthvar.precompute.pipeline import execute
 from depthvar.precompute.pipeline import run as pipeline
 
 KEY = "b/depth/001.npy"
-MAP = "b/sigma_Z2/c/0/0/0"
+MAP = "b/sigma_Z2/c.0.0.0"
 
 Prepare = Callable[[SigmaCache], object]
 
@@ -56,7 +56,7 @@ def test_too_many_open_files(cache: Path, prepare: Prepare, where: str) -> None:
         reader.read(KEY)
     message = str(caught.value)
     # The digest is looked at again before a fault is believed, and cannot be read either.
-    known = (where, "sigma_Z2.zarr/b/digest/c/0/0")
+    known = (where, "sigma_Z2.zarr/b/digest/c.0.0")
     assert any(message.endswith(f"{w}: cannot be read: Too many open files; fix that and try again") for w in known)
     assert "clear" not in message
     np.testing.assert_array_equal(reader.read(KEY), expected)
@@ -81,7 +81,7 @@ for part in parts:
 
 
 def test_a_part_that_may_not_be_read(cache: Path) -> None:
-    parts = ["zarr.json", "b/zarr.json", "b/digest/zarr.json", "b/digest/c/0/0", "b/key/c/0/0", MAP, "b/sigma_Z2/c"]
+    parts = ["zarr.json", "b/zarr.json", "b/digest/zarr.json", "b/digest/c.0.0", "b/key/c.0.0", MAP, "b/sigma_Z2"]
     command = [sys.executable, "-c", READ_EACH, str(cache), KEY, *parts]
     process = subprocess.run(command, preexec_fn=without_override, capture_output=True, text=True, check=True)
     assert process.stdout.splitlines() == [
@@ -102,7 +102,7 @@ def put_folder(path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("place", "damage"),
-    [(MAP, put_folder), (MAP, Path.unlink), (MAP, Path.touch), ("b/sigma_Z2/c", put_file), ("b/key/c/0/0", put_folder)],
+    [(MAP, put_folder), (MAP, Path.unlink), (MAP, Path.touch), ("b/sigma_Z2", put_file), ("b/key/c.0.0", put_folder)],
 )
 def test_what_is_gone_or_of_another_kind_is_damage(cache: Path, place: str, damage: Callable[[Path], None]) -> None:
     if damage is Path.touch:

@@ -211,7 +211,7 @@ def test_a_group_that_is_removed_while_it_is_opened(tiny: TinyData, monkeypatch:
     real = LocalStore.get
 
     def remove_before_keys(store: LocalStore, path: str, *part: Any) -> bytes | None:
-        if path == "a/key/c/0/0" and (root := metadata.read_root(store)) is not None:
+        if path == "a/key/c.0.0" and (root := metadata.read_root(store)) is not None:
             remove(store, root)
         return real(store, path, *part)
 

@@ -96,7 +96,7 @@ def test_a_cache_is_written_read_grown_pruned_checked_and_overwritten(url: str, 
 def test_a_damaged_chunk_is_found_cleared_and_computed_again(url: str, tiny: TinyData) -> None:
     list(pipeline.run(tiny.job(cache=url), execute.serial))
     fs, root = fsspec.core.url_to_fs(url)
-    path = f"{root}/b/sigma_Z2/c/0/0/0"
+    path = f"{root}/b/sigma_Z2/c.0.0.0"
     content = bytearray(fs.cat_file(path))
     content[20] ^= 1
     fs.pipe_file(path, bytes(content))

@@ -161,7 +161,7 @@ def test_info_says_of_how_many_frames_it_speaks(tmp_path: Path) -> None:
 def test_info_of_a_damaged_cache_says_how_many_it_cannot_read(tiny: TinyData) -> None:
     facts_of("run", "--dataset", tiny.toml)
     cache = tiny.root / "sigma_Z2.zarr"
-    (cache / "b/sigma_Z2/c/0/0/0").unlink()
+    (cache / "b/sigma_Z2/c.0.0.0").unlink()
     facts = facts_of("info", cache)
     assert (facts["sigma"]["frames"], facts["unreadable"]) == (5, 3)
     assert "3 of the frames looked at cannot be read: precompute validate" in text_of("info", cache)
@@ -170,6 +170,6 @@ def test_info_of_a_damaged_cache_says_how_many_it_cannot_read(tiny: TinyData) ->
 def test_info_of_a_cache_without_a_frame(tiny: TinyData) -> None:
     facts_of("run", "--dataset", tiny.toml, "--limit", "1")
     cache = tiny.root / "sigma_Z2.zarr"
-    (cache / "a/P0/digest/c/0/0").unlink()
+    (cache / "a/P0/digest/c.0.0").unlink()
     assert facts_of("info", cache)["sigma"]["frames"] == 0
     assert "values " not in text_of("info", cache)

@@ -235,9 +235,9 @@ def column_width(name: str, layout: GroupLayout) -> int:
 
 def map_path(group: str, array: str, row: int, layout: GroupLayout) -> str:
     """Return where the shard of maps that holds a row is stored."""
-    return f"{group}/{array}/c/{row // layout.shard_frames}/0/0"
+    return f"{group}/{array}/c.{row // layout.shard_frames}.0.0"
 
 
 def column_path(group: str, column: str, row: int, layout: GroupLayout) -> str:
     """Return where the chunk of bookkeeping that holds a row is stored."""
-    return f"{group}/{column}/c/{row // layout.shard_frames}/0"
+    return f"{group}/{column}/c.{row // layout.shard_frames}.0"

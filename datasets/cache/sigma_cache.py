@@ -26,8 +26,9 @@ class SigmaCache:
     """The σ² maps that ``precompute run`` wrote.
 
     Args:
-        path: the cache, a folder or any URL that Zarr opens (``s3://…`` needs ``fsspec`` and its driver).
-        root: the folder of the data; by default the one that holds the cache. Paths that lead below it are keys too.
+        path: the cache, a folder or any URL that fsspec opens (``s3://…`` needs its driver, s3fs).
+        root: the folder of the data. Paths that lead below it are keys too. None: the folder that holds the cache;
+            where that is behind a URL, none.
 
     Safe in DataLoader workers: a pickled or forked copy opens its own handles when first used. The compiled code of
     ``sample`` is loaded here (about a second; some 5 s when a machine compiles it for the first time), so that
@@ -39,7 +40,9 @@ class SigmaCache:
 
     def __init__(self, path: str | os.PathLike[str], root: str | os.PathLike[str] | None = None) -> None:
         self.path = cache_path(path)
-        self.root = Path(root).expanduser() if root is not None else Path(hide_credentials(self.path)).parent
+        self.root: Path | None = None if "://" in self.path else Path(self.path).parent
+        if root is not None:
+            self.root = Path(root).expanduser()
         self._below_root = f"{self.root}/".replace("//", "/")  # what a path below it begins with
         self._opened: OpenCache | None = None
         self._spellings: tuple[OpenCache, dict[str, list[str]]] | None = None
@@ -47,7 +50,7 @@ class SigmaCache:
         _load_lookup()
 
     def __repr__(self) -> str:
-        return f"SigmaCache({hide_credentials(self.path)!r}, root={str(self.root)!r})"
+        return f"SigmaCache({hide_credentials(self.path)!r}, root={self.root and str(self.root)!r})"
 
     def __reduce__(self) -> tuple[Any, ...]:
         return SigmaCache, (self.path, self.root)
@@ -79,7 +82,7 @@ class SigmaCache:
             else:
                 if group.is_current(row):
                     return value
-            self._opened = None  # its root, too: the whole cache may have been computed anew
+            self._opened = None  # its root, too: the whole cache may have been computed again
         raise CacheError(f"{self.path}: {key}: changes while it is read; wait until the run that writes it has ended")
 
     def _find(self, key: str) -> tuple[str, OpenGroup, int]:
@@ -233,7 +236,7 @@ class SigmaCache:
         text = key_text(key)
         if "//" in text or "./" in text or text[-1:] in ("/", "."):
             text = PurePosixPath(text).as_posix()  # slower than finding the frame; ".." stays
-        if text.startswith(self._below_root):
+        if self.root is not None and text.startswith(self._below_root):
             below = text[len(self._below_root) :]
             if not (".." in below or os.path.isabs(text)):
                 return text if self._may_list(text) else below
@@ -241,6 +244,10 @@ class SigmaCache:
                 return below
         if not os.path.isabs(text):
             return text
+        if self.root is None:
+            raise FrameNotFoundError(
+                f"{text}: {hide_credentials(self.path)} has no root; pass root= to SigmaCache, or a relative key"
+            )
         for seen_from_here in (Path.resolve,) if ".." in text else (Path.absolute, Path.resolve):
             path, root = seen_from_here(Path(text)), seen_from_here(self.root)
             if path.is_relative_to(root):

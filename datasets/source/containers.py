@@ -1,10 +1,12 @@
 """The file formats of depth and masks: their headers and pixels, each read only after its claims are checked."""
 
+import io
 import os
 import stat
 import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -37,21 +39,25 @@ class Container(NamedTuple):
 
 
 _NPY_INTEGERS = ("uint16", "int16", "uint32", "int32", "uint64", "int64")
+_NPY_READERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 MAX_NPY_HEADER = 10_000  # bytes, as NumPy has it
 
 
 def _npy_header(file: BinaryIO) -> Header:
-    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
     version = np.lib.format.read_magic(file)
-    if version not in readers:
+    if version not in _NPY_READERS:
         raise ValueError(f"expected npy version 1.0 or 2.0, got {version[0]}.{version[1]}")
-    start = file.tell()
-    length = int.from_bytes(file.read(2 * version[0]), "little")
+    stored_length = file.read(2 * version[0])
+    length = int.from_bytes(stored_length, "little")
     if length > MAX_NPY_HEADER:  # before it is read
         raise ValueError(f"expected an npy header of at most {MAX_NPY_HEADER} bytes, got {length}")
-    file.seek(start)
+    return _parse_npy(version, stored_length + file.read(length))
+
+
+@lru_cache(maxsize=64)  # NumPy takes longer to parse it than the system to open the file, and most frames have the same
+def _parse_npy(version: tuple[int, int], header: bytes) -> Header:
     try:
-        shape, fortran_order, dtype = readers[version](file)
+        shape, fortran_order, dtype = _NPY_READERS[version](io.BytesIO(header))
     except Exception as error:  # SyntaxError, TypeError, RecursionError and what else NumPy lets through
         raise ValueError(f"malformed npy header ({type(error).__name__}: {error})") from error
     if dtype.hasobject:

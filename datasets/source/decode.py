@@ -42,6 +42,7 @@ class DepthRule:
     far: tuple[float, ...] = ()
 
 
+@lru_cache(maxsize=64)
 def _check(header: Header, rule: DepthRule) -> tuple[int, int]:
     """Return (H, W) of a file that holds what the rule says; a last axis of length 1 is dropped."""
     if header.dtype.name not in rule.dtype:

@@ -4,7 +4,7 @@ import hashlib
 import operator
 import os
 from collections.abc import Iterator
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,6 +34,16 @@ class SourceStat(NamedTuple):
     total_size: int
     hash63: int
     newest_mtime_ns: int
+
+
+class _Files(NamedTuple):
+    """Where the files of a frame are, relative to the root; None: the description names no such file."""
+
+    key: str
+    sequence: str
+    intrinsics: str | None
+    mask: str | None
+    image: str | None
 
 
 class DepthSource:
@@ -66,6 +76,7 @@ class DepthSource:
         self.name = name
         self.description = description
         self.root = Path(os.path.abspath(Path(root).expanduser()))
+        self._located = lru_cache(maxsize=16)(self._locate)  # every step of a frame's work asks for them
         self._cameras: dict[str, tuple[tuple[int, int], NDArray[np.float64]]] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -121,20 +132,19 @@ class DepthSource:
 
     def sequence(self, key: str) -> str:
         """Return the path of the folders that hold the frame's sequence; empty where the layout has no sequences."""
-        return self._match(key)["sequence"]
+        return self._files(key).sequence
 
     def shape(self, key: str) -> tuple[int, int]:
         """Return (H, W) of a frame, from the header of its depth file; SourceError as :meth:`read`."""
-        return read_shape(self._path(key), self.description.depth)
+        return read_shape(f"{self.root}/{self._files(key).key}", self.description.depth)
 
     def intrinsics(self, key: str) -> NDArray[np.float64]:
         """Return (4,) float64 fx, fy, cx, cy in pixels; SourceError where its file is missing or impossible."""
-        given = self.description.intrinsics
-        if not isinstance(given, str):
-            self._match(key)
+        given, file = self.description.intrinsics, self._files(key).intrinsics
+        if file is None:
             return np.array(given, dtype=np.float64)
-        path = f"{self.root}/{self._fill(given, key)}"
-        if "{frame}" in given:
+        path = f"{self.root}/{file}"
+        if isinstance(given, str) and "{frame}" in given:
             return read_intrinsics(path)
         status = _status(path)
         state = status.st_size, status.st_mtime_ns
@@ -144,8 +154,8 @@ class DepthSource:
 
     def image_path(self, key: str) -> str | None:
         """Return the path of the frame's image; None where the description names no images."""
-        template = self.description.image_path
-        return None if template is None else f"{self.root}/{self._fill(template, key)}"
+        image = self._files(key).image
+        return None if image is None else f"{self.root}/{image}"
 
     def stat(self, key: str) -> SourceStat:
         """Return size, hash and newest modification time over every file that the frame is read from.
@@ -153,10 +163,9 @@ class DepthSource:
         Raises:
             SourceError: one of them is missing.
         """
-        self._match(key)
-        optional = [self.description.mask_path, self.description.intrinsics]
-        paths = [key_text(key), *(self._fill(template, key) for template in optional if isinstance(template, str))]
-        found = [(path, _status(f"{self.root}/{path}")) for path in paths]
+        files = self._files(key)
+        paths = (files.key, files.mask, files.intrinsics)
+        found = [(path, _status(f"{self.root}/{path}")) for path in paths if path is not None]
         text = "".join(f"{path}\0{status.st_size}\0{status.st_mtime_ns}\n" for path, status in found)
         digest = hashlib.sha256(text.encode()).digest()
         return SourceStat(
@@ -171,38 +180,39 @@ class DepthSource:
         Raises:
             SourceError: a file of the frame is missing, damaged, or not what the description says.
         """
-        intrinsics = self.intrinsics(key)
-        rule = self.description.depth
-        stored = read_stored(self._path(key), rule)
+        files, rule = self._files(key), self.description.depth
+        intrinsics, path = self.intrinsics(key), f"{self.root}/{files.key}"
+        stored = read_stored(path, rule)
         shape = stored.shape[0], stored.shape[1]
-        usable = None
-        if self.description.mask_path is not None:
-            usable = read_mask(f"{self.root}/{self._fill(self.description.mask_path, key)}", shape)
+        usable = None if files.mask is None else read_mask(f"{self.root}/{files.mask}", shape)
         try:
             check_native(intrinsics, shape)
             depth = to_depth(stored, rule, intrinsics, usable)
         except ParameterError as error:
-            raise SourceError(f"{self._path(key)}: {error}") from error
-        return Frame(key_text(key), depth, intrinsics, rule.max_depth)
+            raise SourceError(f"{path}: {error}") from error
+        return Frame(files.key, depth, intrinsics, rule.max_depth)
 
-    def _path(self, key: str) -> str:
-        """Return where the depth file of a key lies."""
-        self._match(key)
-        return f"{self.root}/{key_text(key)}"
+    def _files(self, key: str) -> _Files:
+        return self._located(key_text(key))
 
-    def _match(self, key: str) -> dict[str, str]:
-        match = path_pattern(self.description.depth_path).fullmatch(key_text(key))
+    def _locate(self, key: str) -> _Files:
+        match = path_pattern(self.description.depth_path).fullmatch(key)
         if match is None:
             raise SourceError(
                 f"'{key}': expected the key of a frame of {self.name}, a path like '{self.description.depth_path}' "
                 "relative to its root"
             )
-        return {"sequence": "", **match.groupdict()}
+        parts = {"sequence": "", **match.groupdict()}
 
-    def _fill(self, template: str, key: str) -> str:
-        for name, text in self._match(key).items():
-            template = template.replace(f"{{{name}}}", text)
-        return template
+        def fill(template: object) -> str | None:
+            if not isinstance(template, str):
+                return None
+            for name, part in parts.items():
+                template = template.replace(f"{{{name}}}", part)
+            return template
+
+        given = self.description
+        return _Files(key, parts["sequence"], fill(given.intrinsics), fill(given.mask_path), fill(given.image_path))
 
 
 def open_source(

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from depthvar.datasets.cache.attributes import MAX_STRIDES
 from depthvar.datasets.cache.format import MAX_SHARD_FRAMES
@@ -33,6 +33,8 @@ class Job:
     shard_frames: int = MAX_SHARD_FRAMES  # of new groups, at most
 
     def __post_init__(self) -> None:
+        require("on_error", self.on_error, "'fail' or 'skip'", self.on_error in get_args(OnError))
+        require("device", self.device, "'cpu', 'cuda' or another device of torch", isinstance(self.device, str))
         require("params", self.params, "KernelParams", isinstance(self.params, KernelParams))
         rule = f"whole numbers from 1 to {MAX_STRIDE}, at most {MAX_STRIDES} of them"
         require("strides", self.strides, rule, isinstance(self.strides, Iterable))

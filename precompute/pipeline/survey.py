@@ -2,9 +2,13 @@
 
 import logging
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
+
+import numpy as np
 
 from depthvar.datasets.cache.bookkeeping import Bookkeeping
-from depthvar.datasets.errors import SourceError
+from depthvar.datasets.errors import ParameterError, SourceError
+from depthvar.datasets.frame import check_native
 from depthvar.datasets.source.depth_source import DepthSource
 
 from .plan import SourceFrame
@@ -37,9 +41,21 @@ def survey(source: DepthSource, stored: Iterable[Bookkeeping], on_error: str = "
             shape, old_stat = known.get(key, (None, None))
             if shape is None or old_stat != (stat.total_size, stat.hash63):
                 shape = source.shape(key)
+            if error := _camera_fault(intrinsics, shape):
+                raise SourceError(f"{key}: {error}")
         except SourceError as error:
             if on_error == "fail":
                 raise
             yield SourceFrame(key, sequence, None, (0.0, 0.0, 0.0, 0.0), (0, 0), str(error))
             continue
         yield SourceFrame(key, sequence, shape, intrinsics, (stat.total_size, stat.hash63))
+
+
+@lru_cache(maxsize=1024)
+def _camera_fault(intrinsics: tuple[float, ...], shape: tuple[int, int]) -> str | None:
+    """Return why a camera cannot be that of a frame of (H, W); None: it can."""
+    try:
+        check_native(np.array(intrinsics), shape)
+    except ParameterError as error:
+        return str(error)
+    return None

@@ -142,13 +142,13 @@ def make_cache(root: Path) -> Path:
 def kinds_of_files(whole: Path) -> dict[str, list[Path]]:
     """Return the files of a cache by what they hold, relative to it."""
     files = [path.relative_to(whole) for path in sorted(whole.rglob("*")) if path.is_file()]
-    arrays = [path for path in files if path.name == "zarr.json" and (whole / path).parent.joinpath("c").exists()]
+    arrays = [path for path in files if path.name == "zarr.json" and any((whole / path).parent.glob("c.*"))]
     return {
         "root": [Path("zarr.json")],
         "group": [path for path in files if path.name == "zarr.json" and path not in arrays],
         "array": arrays,
-        "rows": [path for path in files if path.parts[-3:-2] == ("c",)],
-        "shard": [path for path in files if path.parts[-4:-3] == ("c",)],
+        "rows": [path for path in files if path.match("c.*") and path.name.count(".") == 2],
+        "shard": [path for path in files if path.match("c.*") and path.name.count(".") == 3],
     }
 
 

@@ -24,7 +24,7 @@ from depthvar.precompute.validation.validate import validate
 SHARD_FRAMES = 2
 INDEX_BYTES = 16 * SHARD_FRAMES + 4
 BOOKKEEPING = ("key", "digest", "intrinsics", "source_stat")
-GONE = "b/key/c/1/0"  # its second row is of the frame that was removed
+GONE = "b/key/c.1.0"  # its second row is of the frame that was removed
 
 Shard = tuple[str, int]  # group, first row
 
@@ -133,7 +133,7 @@ def kind_of(name: str) -> str:
     """Return the kind of a file: one of KINDS, where "map" stands for "shard index" too."""
     folder, _, last = name.rpartition("/")
     if last != "zarr.json":
-        array = name.partition("/c/")[0].rpartition("/")[2]
+        array = name.partition("/c.")[0].rpartition("/")[2]
         return array if array in BOOKKEEPING else "map"
     if folder in ("", "a"):
         return "zarr.json: folder" if folder else "zarr.json: root"
@@ -147,8 +147,8 @@ def group_of(name: str) -> str | None:
 
 def shard_of(name: str) -> Shard | None:
     """Return the shard that a file belongs to, None for metadata."""
-    array, is_chunk, chunk = name.partition("/c/")
-    return (array.rpartition("/")[0], int(chunk.partition("/")[0]) * SHARD_FRAMES) if is_chunk else None
+    array, is_chunk, chunk = name.partition("/c.")
+    return (array.rpartition("/")[0], int(chunk.partition(".")[0]) * SHARD_FRAMES) if is_chunk else None
 
 
 def read_all(reader: SigmaCache, keys: Iterable[str]) -> dict[tuple[str, int], NDArray[np.float32] | str]:

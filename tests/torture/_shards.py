@@ -13,17 +13,21 @@ Shard = tuple[str, int]  # group, number in it
 def digest_chunks(cache: Path) -> dict[Shard, bytes]:
     """Return the stored digests of every shard that has some."""
     return {
-        (str(path.relative_to(cache)).partition("/digest/")[0], int(path.parent.name)): chunk
-        for path in cache.glob("**/digest/c/*/0")
+        (str(path.relative_to(cache)).partition("/digest/")[0], _number(path)): chunk
+        for path in cache.glob("**/digest/c.*.0")
         if any(chunk := path.read_bytes()[:-4])  # without CRC32C
     }
+
+
+def _number(chunk: Path) -> int:
+    return int(chunk.name.split(".")[1])
 
 
 def half_written(cache: Path) -> set[Shard]:
     """Return the shards that have values but no digest: those in a write, but for one that has only begun."""
     level = {
-        (str(path.relative_to(cache)).partition("/sigma_Z2/")[0], int(path.parents[1].name))
-        for path in cache.glob("**/sigma_Z2/c/*/0/0")
+        (str(path.relative_to(cache)).partition("/sigma_Z2/")[0], _number(path))
+        for path in cache.glob("**/sigma_Z2/c.*.0.0")
     }
     return level - digest_chunks(cache).keys()
 

@@ -50,7 +50,7 @@ def start(data: Data, cache: Path, *options: str) -> subprocess.Popen[str]:
     """Start a run in two worker processes, and return once a first shard is done."""
     command = data.command(cache, "--workers", "2", "--json", *options)
     run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    while not any(cache.glob("*/digest/c/0/0")) and run.poll() is None:
+    while not any(cache.glob("*/digest/c.0.0")) and run.poll() is None:
         time.sleep(0.005)
     return run
 
