@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -43,14 +44,11 @@ def dask_address() -> Iterator[str]:
     import dask
     from distributed import LocalCluster
 
-    options = {
-        "n_workers": 2,
-        "threads_per_worker": 1,
-        "memory_limit": 0,
-        "host": "127.0.0.1",
-        "dashboard_address": None,
-    }
-    with dask.config.set({"distributed.worker.profile.enabled": False}), LocalCluster(**options) as cluster:
+    processes: dict[str, Any] = {"n_workers": 2, "threads_per_worker": 1, "memory_limit": 0, "dashboard_address": None}
+    with (
+        dask.config.set({"distributed.worker.profile.enabled": False}),
+        LocalCluster(host="127.0.0.1", **processes) as cluster,
+    ):
         yield cluster.scheduler_address
 
 
