@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from depthvar.precompute.kernel.api import KernelParams
+from depthvar.precompute import KernelParams
 
 
 @torch.no_grad()

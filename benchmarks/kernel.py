@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch_memory import PeakBytes
 
-from depthvar.precompute.kernel.api import KernelParams, sigma_z2
+from depthvar.precompute import KernelParams, sigma_z2
 from depthvar.precompute.kernel.numba_range import sigma_z2_frame, warm_up
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from depthvar.datasets.source.depth_source import open_source
-from depthvar.precompute.kernel.api import KernelParams
+from depthvar.precompute import KernelParams
 from depthvar.precompute.pipeline import execute, worker
 from depthvar.precompute.pipeline import run as pipeline
 from depthvar.precompute.pipeline.worker import Job

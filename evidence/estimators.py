@@ -10,7 +10,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from depthvar.precompute.kernel.api import KernelParams, sigma_z2
+from depthvar.precompute import Difference, KernelParams, sigma_z2
 
 Float = NDArray[np.float64]
 Estimator = Callable[[Float, Float], Float]
@@ -95,7 +95,7 @@ def planarity_and_slope(depth: Float, intrinsics: Float) -> Float:
 
 def difference(depth: Float, intrinsics: Float) -> Float:
     """Expected spread from the four neighbours: √((Δu² + Δv²)/12), docs/method.md; +inf without a known neighbour."""
-    return np.sqrt(sigma_z2(depth, intrinsics, KernelParams(estimator="difference")), dtype=np.float64)
+    return np.sqrt(sigma_z2(depth, intrinsics, Difference()), dtype=np.float64)
 
 
 ESTIMATORS: dict[str, Estimator] = {

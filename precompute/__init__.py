@@ -5,12 +5,19 @@ Imports nothing: this is what the `precompute` command runs before it can deal w
 
 TYPE_CHECKING = False  # for type checkers it is True
 if TYPE_CHECKING:
-    from .kernel.api import KernelParams, sigma_z2
+    from depthvar.datasets.params import Difference, KernelParams
+
+    from .kernel.api import sigma_z2
     from .loader_check.check import check_loader
 
-_LAZY = {"KernelParams": "kernel.api", "check_loader": "loader_check.check", "sigma_z2": "kernel.api"}
+_LAZY = {
+    "Difference": "depthvar.datasets.params",
+    "KernelParams": "depthvar.datasets.params",
+    "check_loader": ".loader_check.check",
+    "sigma_z2": ".kernel.api",
+}
 
-__all__ = ["KernelParams", "check_loader", "sigma_z2"]
+__all__ = ["Difference", "KernelParams", "check_loader", "sigma_z2"]
 
 
 def __getattr__(name: str) -> object:
@@ -18,4 +25,8 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(f".{_LAZY[name]}", __name__), name)
+    return getattr(import_module(_LAZY[name], __name__), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -17,7 +17,7 @@ from tiny_data import TinyData, make_depth
 from depthvar.datasets.cache.sigma_cache import SigmaCache
 from depthvar.datasets.frame import Frame
 from depthvar.datasets.source.depth_source import DepthSource, open_source
-from depthvar.precompute.kernel.api import KernelParams, sigma_z2
+from depthvar.precompute import Difference, KernelParams, sigma_z2
 from depthvar.precompute.pipeline import execute
 from depthvar.precompute.pipeline import run as pipeline
 from depthvar.precompute.pipeline.plan import Task
@@ -140,7 +140,7 @@ def test_what_is_no_rounding_is_seen() -> None:
 
 def test_the_engines_agree_on_the_difference_of_real_depth() -> None:
     """Each is within 1e-6 of float64 (tests/test_estimator.py): differences of depth itself have nothing to amplify."""
-    params = KernelParams(estimator="difference")
+    params = Difference()
     for source in real_sources():
         for frame in source:
             numba, torch = (sigma_z2(*at_stride(frame, 1), params, engine=engine) for engine in ENGINES)

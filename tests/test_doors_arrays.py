@@ -14,7 +14,7 @@ from tiny_data import TinyData
 
 from depthvar.datasets.cache.sigma_cache import SigmaCache
 from depthvar.datasets.frame import LARGEST_DEPTH, SMALLEST_DEPTH, Frame
-from depthvar.precompute.kernel.api import KernelParams, sigma_z2
+from depthvar.precompute import Difference, KernelParams, sigma_z2
 from depthvar.precompute.pipeline import execute
 from depthvar.precompute.pipeline import run as pipeline
 
@@ -110,7 +110,7 @@ PARAMS = [KernelParams(), KernelParams(lambda_prior=0, alpha_clamp=1e-6, window=
 
 
 @ENGINES
-@pytest.mark.parametrize("params", [*PARAMS, KernelParams(lambda_prior=1e9), KernelParams(estimator="difference")])
+@pytest.mark.parametrize("params", [*PARAMS, KernelParams(lambda_prior=1e9), Difference()])
 @given(hnp.arrays(np.float32, (4, 5), elements=ANY_DEPTH))
 @settings(max_examples=60)
 def test_every_float_is_a_depth_with_a_normal_variance_or_none(

@@ -16,7 +16,7 @@ from tiny_data import TinyData
 from depthvar.datasets.cache.sigma_cache import SigmaCache
 from depthvar.datasets.scalars import as_float
 from depthvar.datasets.source.depth_source import open_source
-from depthvar.precompute.kernel.api import KernelParams, sigma_z2
+from depthvar.precompute import KernelParams, sigma_z2
 from depthvar.precompute.pipeline import execute
 from depthvar.precompute.pipeline import run as pipeline
 from depthvar.precompute.pipeline.fingerprint import differences, fingerprint
@@ -112,4 +112,4 @@ def test_strides_of_a_job_are_sorted_hold_one_and_are_few(tiny: TinyData) -> Non
             lambda strides=strides: tiny.job(strides=strides),
             "strides: expected whole numbers from 1 to 1024, at most 64",
         )
-    refusal(lambda: tiny.job(params={"window": 5}), "params: expected KernelParams, got {'window': 5}")
+    refusal(lambda: tiny.job(params={"window": 5}), "params: expected KernelParams or Difference, got {'window': 5}")

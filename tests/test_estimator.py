@@ -1,7 +1,8 @@
-"""``estimator="difference"``: its laws and oracle on both engines, its parameters, and its caches."""
+"""The estimator ``Difference``: its laws and oracle on both engines, its parameters, and its caches."""
 
 import json
 import math
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +20,17 @@ from torch_memory import PeakBytes
 
 from depthvar.datasets.cache.sigma_cache import SigmaCache
 from depthvar.datasets.errors import CacheError, ParameterError
+from depthvar.datasets.params import ESTIMATORS, Estimator, params_from_json, params_to_json
 from depthvar.loss.pi3 import Pi3LossMipNeRFVariance
+from depthvar.precompute import Difference, KernelParams, sigma_z2
 from depthvar.precompute.cli.main import main
-from depthvar.precompute.kernel.api import KernelParams, sigma_z2
 from depthvar.precompute.kernel.torch_engine import sigma_z2_maps
 from depthvar.precompute.pipeline import execute
 from depthvar.precompute.pipeline import run as pipeline
-from depthvar.precompute.pipeline.fingerprint import fingerprint, kernel_params
+from depthvar.precompute.pipeline.fingerprint import fingerprint
 from depthvar.precompute.validation.validate import validate
 
-DIFFERENCE = KernelParams(estimator="difference")
+DIFFERENCE = Difference()
 K = (50.0, 60.0, 12.0, 9.0)
 ENGINES = pytest.mark.parametrize("engine", ["numba", "torch"])
 laws = settings(max_examples=60, deadline=None)
@@ -216,40 +218,42 @@ def test_torch_keeps_float64_never_waits_compiles_and_holds_few_maps() -> None:
 # ---- parameters ----
 
 
-def test_the_difference_describes_itself_and_the_range_is_the_default() -> None:
-    assert KernelParams().estimator == "range"
-    assert KernelParams(3, 0.0, 1.0, 2, estimator="difference") == DIFFERENCE
-    got = (DIFFERENCE.window, DIFFERENCE.lambda_prior, DIFFERENCE.alpha_clamp, DIFFERENCE.min_valid, DIFFERENCE.compat)
-    assert got == (3, 0.0, 1.0, 2, None)
-
-
 @pytest.mark.parametrize(
-    ("knob", "value"),
-    [("window", 7), ("lambda_prior", 0.7), ("alpha_clamp", 0.1), ("min_valid", 1), ("compat", "pi3")],
+    "params", [KernelParams(), KernelParams(7, 0.2, 1, 49), KernelParams(compat="pi3"), DIFFERENCE]
 )
-def test_a_parameter_that_the_difference_has_not_is_refused(knob: str, value: Any) -> None:
-    rule = f"{knob}: expected nothing with estimator='difference', which has no {knob}, got {value!r}"
-    with pytest.raises(ParameterError) as caught:
-        KernelParams(**{knob: value}, estimator="difference")
-    assert str(caught.value) == rule
+def test_a_cache_records_the_estimator_and_its_parameters(params: Any) -> None:
+    recorded = params_to_json(params)
+    assert recorded["estimator"] == params.estimator
+    assert set(recorded) == {"estimator", *(field.name for field in fields(params))}
+    assert params_from_json(json.loads(json.dumps(recorded | {"strides": [1]}))) == params
+    assert ESTIMATORS[params.estimator] is type(params)
 
 
 @pytest.mark.parametrize("estimator", ["sobel", None, 1, ["range"]])
 def test_an_unknown_estimator(estimator: Any) -> None:
     with pytest.raises(ParameterError, match=r"^estimator: expected 'range' or 'difference', got "):
-        KernelParams(estimator=estimator)
+        params_from_json({"estimator": estimator})
+    with pytest.raises(ParameterError, match=r"^params: expected KernelParams or Difference, got "):
+        sigma_z2(np.ones((3, 3)), K, estimator)
+
+
+def test_a_parameter_that_a_cache_does_not_name() -> None:
+    recorded = params_to_json(KernelParams())
+    del recorded["window"]
+    with pytest.raises(ParameterError, match=r"^window: expected a value, got none$"):
+        params_from_json(recorded)
 
 
 @ENGINES
 def test_there_are_no_components(engine: Any) -> None:
-    with pytest.raises(ParameterError, match=r"^return_components: expected False with estimator='difference', "):
+    with pytest.raises(ParameterError, match=r"^return_components: expected False with Difference, "):
         run(np.ones((3, 3), np.float32), engine, return_components=True)
 
 
 # ---- caches ----
 
 
-def compute(tiny: TinyData, params: KernelParams, **options: Any) -> SigmaCache:
+def compute(tiny: TinyData, params: Estimator, **options: Any) -> SigmaCache:
     job = tiny.job(params=params)
     list(pipeline.run(job, execute.serial, **options))
     return SigmaCache(job.cache)
@@ -257,9 +261,9 @@ def compute(tiny: TinyData, params: KernelParams, **options: Any) -> SigmaCache:
 
 def test_a_cache_holds_the_kernels_values_at_every_stride_and_says_which(tiny: TinyData) -> None:
     cache, key = compute(tiny, DIFFERENCE), "b/depth/001.npy"
-    described = {"estimator": "difference", "window": 3, "lambda_prior": 0.0, "alpha_clamp": 1.0}
-    assert described.items() <= cache.params.items()
-    assert kernel_params(cache.params) == DIFFERENCE
+    assert cache.params["estimator"] == "difference"
+    assert "window" not in cache.params
+    assert params_from_json(cache.params) == DIFFERENCE
     depth = np.load(tiny.root / key)
     for stride in cache.strides:
         np.testing.assert_allclose(cache.read(key, stride), run(depth[::stride, ::stride]), rtol=2**-8)
@@ -283,27 +287,26 @@ def test_a_view_between_strides_is_found_and_annotated(tiny: TinyData) -> None:
     assert np.isfinite(view["sigma_Z2"]).mean() > 0.5
 
 
-def test_caches_of_the_range_are_what_they_were(tiny: TinyData) -> None:
-    """Their parameters, so their fingerprint, are those that this job had before there was another estimator."""
+def test_the_parameters_of_a_range_and_their_fingerprint(tiny: TinyData) -> None:
     parameters = tiny.job().parameters()
     assert parameters == {
-        "kernel_version": 1, "window": 5, "lambda_prior": 0.5, "alpha_clamp": 0.3, "min_valid": 3, "compat": None,
-        "strides": [1, 2, 3], "max_depth": None, "keepbits": 8, "with_depth": False,
+        "kernel_version": 1, "estimator": "range", "window": 5, "lambda_prior": 0.5, "alpha_clamp": 0.3,
+        "min_valid": 3, "compat": None, "strides": [1, 2, 3], "max_depth": None, "keepbits": 8, "with_depth": False,
         "decode_rule": tiny.source().description.decode_rule(),
     }  # fmt: skip
-    assert kernel_params(parameters) == KernelParams()
+    assert params_from_json(parameters) == KernelParams()
     assert fingerprint(tiny.job(params=DIFFERENCE).parameters()) != fingerprint(parameters)
 
 
 @pytest.mark.parametrize("first", ["range", "difference"])
 def test_a_cache_of_one_estimator_is_not_continued_with_the_other(tiny: TinyData, first: Any) -> None:
     other = "difference" if first == "range" else "range"
-    cache = compute(tiny, KernelParams(estimator=first))
+    cache = compute(tiny, ESTIMATORS[first]())
     before = cache.read("b/depth/000.npy")
-    with pytest.raises(CacheError, match=f"estimator is '{first}' in the cache and '{other}' in this run.*--overwrite"):
-        compute(tiny, KernelParams(estimator=other))
+    with pytest.raises(CacheError, match=f"estimator is '{first}' in the cache and '{other}' in this run; pass --over"):
+        compute(tiny, ESTIMATORS[other]())
     np.testing.assert_array_equal(SigmaCache(cache.path).read("b/depth/000.npy"), before)
-    changed = compute(tiny, KernelParams(estimator=other), overwrite=True).read("b/depth/000.npy")
+    changed = compute(tiny, ESTIMATORS[other](), overwrite=True).read("b/depth/000.npy")
     assert (changed != before).any()
 
 
@@ -315,16 +318,15 @@ def test_the_command_line_computes_it_and_info_shows_it(tiny: TinyData) -> None:
     cache = tiny.root / "sigma_Z2.zarr"
     command = ("run", "--dataset", tiny.toml, "--strides", "1,2")
     assert cli(*command, "--estimator", "difference").exit_code == 0
-    assert "parameters   estimator difference, window 3, lambda_prior 0.0, alpha_clamp 1.0" in cli("info", cache).stdout
-    assert json.loads(cli("info", cache, "--json").stdout)["estimator"] == "difference"
+    assert "parameters   estimator difference, max_depth None" in cli("info", cache).stdout
+    assert json.loads(cli("info", cache, "--json").stdout)["parameters"]["estimator"] == "difference"
     assert cli("validate", cache, "--full").exit_code == 0
     refused = cli(*command)
     assert refused.exit_code == 1
     assert "estimator is 'difference' in the cache and 'range' in this run" in refused.stderr
-    assert "window is 3 in the cache and 5" in refused.stderr
     assert cli(*command, "--overwrite").exit_code == 0
     assert "parameters   estimator range, window 5, lambda_prior 0.5, alpha_clamp 0.3" in cli("info", cache).stdout
-    assert json.loads(cli("info", cache, "--json").stdout)["estimator"] == "range"
+    assert json.loads(cli("info", cache, "--json").stdout)["parameters"]["estimator"] == "range"
 
 
 @pytest.mark.parametrize(
@@ -347,4 +349,4 @@ def test_an_option_of_the_range_is_refused_with_the_difference(tiny: TinyData, o
 def test_an_unknown_estimator_on_the_command_line(tiny: TinyData) -> None:
     result = cli("run", "--dataset", tiny.toml, "--estimator", "sobel")
     assert result.exit_code == 2
-    assert result.stderr == "error: estimator: expected 'range' or 'difference', got 'sobel'\n"
+    assert "'sobel' is not one of 'range', 'difference'." in result.stderr

@@ -44,11 +44,10 @@ def test_there_are_golden_frames() -> None:
 
 
 @FRAMES
-@ENGINES
-def test_compatibility_mode_reproduces_every_map(name: str, engine: Any) -> None:
+def test_compatibility_mode_reproduces_every_map(name: str) -> None:
     golden = load(name)
     got: Components = sigma_z2(
-        golden["Z_gt"], golden["intrinsics"], params_of(golden, compat="pi3"), engine=engine, return_components=True
+        golden["Z_gt"], golden["intrinsics"], params_of(golden, compat="pi3"), return_components=True
     )
     assert relative(got.t_mu, golden["t_mu"]).max() <= 2 * 8 * 2.0**-24  # two roots, products and divisions each
     for ours, theirs in NAMES.items():
@@ -85,12 +84,11 @@ def test_oracle_reproduces_the_original() -> None:
     assert relative(want.sigma_z2, golden["sigma_Z2"]).max() < 1e-5
 
 
-@ENGINES
-def test_sanity_check_of_the_original(engine: Any) -> None:
+def test_sanity_check_of_the_original() -> None:
     """A plane at 2 m with a band at 5 m, and the figures that the original prints for it."""
     z = np.full((240, 320), 2, np.float32)
     z[100:140] = 5
-    got = sigma_z2(z, (320, 320, 320, 240), KernelParams(compat="pi3"), engine=engine).astype(np.float64)
+    got = sigma_z2(z, (320, 320, 320, 240), KernelParams(compat="pi3")).astype(np.float64)
     # On a plane an engine is within 6e-4 of float64 (reference.rounding), at the edges of the band within 2e-5.
     assert got.mean() == pytest.approx(0.017414, rel=6e-4)
     assert got.std() == pytest.approx(0.094095, rel=6e-4)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import reference
 
-from depthvar.precompute.kernel.api import KernelParams
+from depthvar.precompute import KernelParams
 
 
 @pytest.mark.parametrize(("t", "delta"), [(1.0, 0.3), (1.0, 1.0), (5.0, 0.4), (2.0, 0.01)])

@@ -18,7 +18,7 @@ from depthvar.datasets.cache.store import LocalStore
 from depthvar.datasets.errors import CacheError, FrameNotFoundError, SourceError
 from depthvar.datasets.frame import Frame
 from depthvar.datasets.source.depth_source import DepthSource
-from depthvar.precompute.kernel.api import KernelParams, sigma_z2
+from depthvar.precompute import KernelParams, sigma_z2
 from depthvar.precompute.pipeline import execute, worker
 from depthvar.precompute.pipeline import run as pipeline
 from depthvar.precompute.pipeline.run import Outlook

@@ -14,7 +14,7 @@ from depthvar.datasets.cache import metadata
 from depthvar.datasets.cache.sigma_cache import SigmaCache
 from depthvar.datasets.cache.store import LocalStore
 from depthvar.datasets.errors import CacheError
-from depthvar.precompute.kernel.api import KernelParams
+from depthvar.precompute import KernelParams
 from depthvar.precompute.pipeline import execute
 from depthvar.precompute.pipeline import run as pipeline
 from depthvar.precompute.pipeline.remove import remove

@@ -16,8 +16,8 @@ from tiny_data import TinyData
 
 from depthvar.datasets.cache.sigma_cache import SigmaCache
 from depthvar.datasets.errors import CacheError, DepthVarError, FrameNotFoundError, SourceError, hide_credentials
+from depthvar.precompute import KernelParams
 from depthvar.precompute.cli.main import main
-from depthvar.precompute.kernel.api import KernelParams
 from depthvar.precompute.pipeline import cluster, execute
 from depthvar.precompute.pipeline import run as pipeline
 

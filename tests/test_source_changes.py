@@ -11,7 +11,7 @@ from tiny_data import TinyData, make_depth
 
 from depthvar.datasets.cache.sigma_cache import SigmaCache
 from depthvar.datasets.errors import CacheError
-from depthvar.precompute.kernel.api import KernelParams
+from depthvar.precompute import KernelParams
 from depthvar.precompute.pipeline import execute
 from depthvar.precompute.pipeline import run as pipeline
 from depthvar.precompute.pipeline.worker import Job

@@ -23,9 +23,9 @@ from depthvar.datasets.cache.attributes import seal
 from depthvar.datasets.cache.format import level_name
 from depthvar.datasets.cache.sigma_cache import SigmaCache
 from depthvar.datasets.errors import CacheError, FrameNotFoundError, SourceError
+from depthvar.precompute import Difference, KernelParams
 from depthvar.precompute.cli.main import main as cli
 from depthvar.precompute.cli.text import validate_facts, validate_text
-from depthvar.precompute.kernel.api import KernelParams
 from depthvar.precompute.pipeline import execute
 from depthvar.precompute.pipeline import run as pipeline
 from depthvar.precompute.pipeline.fingerprint import fingerprint
@@ -344,7 +344,7 @@ def test_values_that_the_stored_depth_rules_out_need_no_source(
         KernelParams(lambda_prior=0, alpha_clamp=1e-5),
         KernelParams(lambda_prior=30, window=3),
         KernelParams(compat="pi3"),
-        KernelParams(estimator="difference"),
+        Difference(),
     ],
 )
 def test_no_clean_cache_is_out_of_limits(data: TinyData, params: KernelParams) -> None:

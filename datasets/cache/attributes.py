@@ -6,7 +6,8 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from depthvar.datasets.errors import CONTROL, CacheError, DamagedError
+from depthvar.datasets.errors import CONTROL, CacheError, DamagedError, ParameterError
+from depthvar.datasets.params import params_from_json
 from depthvar.datasets.source.templates import stays_below
 
 FORMAT = "depthvar-sigma_Z2"
@@ -84,13 +85,8 @@ def _are_strides(value: Any) -> bool:
 
 _PARAMETERS: dict[str, Callable[[Any], bool]] = {
     "strides": _are_strides,
-    "window": lambda value: type(value) is int and value in (3, 5, 7),
-    "lambda_prior": lambda value: _is_number(value, 0, sys.float_info.max),
-    "alpha_clamp": lambda value: _is_number(value, sys.float_info.min, 1),
-    "min_valid": lambda value: type(value) is int and value >= 1,
     "keepbits": lambda value: type(value) is int and 1 <= value <= 23,
     "max_depth": lambda value: value is None or _is_number(value, sys.float_info.min, sys.float_info.max),
-    "compat": lambda value: value is None or _is_line(value),
     "with_depth": lambda value: type(value) is bool,
     "decode_rule": lambda value: isinstance(value, dict),
 }
@@ -115,3 +111,7 @@ def _check_content(attributes: Mapping[str, Any], where: str) -> None:
             if name not in values or not possible(values[name]):
                 got = repr(values.get(name, "missing"))[:200]
                 raise DamagedError(where, f"{name} is {got}, which no run writes")
+    try:
+        params_from_json(attributes["parameters"])
+    except ParameterError as error:
+        raise DamagedError(where, f"{error}, which no run writes") from error

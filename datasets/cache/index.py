@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthvar.datasets.errors import CacheError, DamagedError, FrameNotFoundError
+from depthvar.datasets.params import params_from_json
 from depthvar.datasets.source.templates import path_pattern
 
 from . import metadata
@@ -77,6 +78,7 @@ class OpenCache:
         self._groups: dict[str, OpenGroup] = {}
         self._read_root(parameters)
         self.parameters: dict[str, Any] = self.attributes["parameters"]
+        self.estimator = params_from_json(self.parameters)
         self.strides: tuple[int, ...] = tuple(self.parameters["strides"])
 
     def _read_root(self, parameters: dict[str, Any] | None) -> None:

@@ -109,7 +109,7 @@ class SigmaCache:
 
     @property
     def params(self) -> dict[str, Any]:
-        """All that decided the stored values: window, lambda_prior, alpha_clamp, strides, max_depth and so on."""
+        """All that decided the stored values: estimator, window, lambda_prior, strides, max_depth and so on."""
         return dict(self._open().parameters)
 
     @property
@@ -196,7 +196,7 @@ class SigmaCache:
                 size,
                 resize,
                 flip,
-                opened.parameters["window"],
+                opened.estimator.window,
                 valid,
             )
 
@@ -220,8 +220,8 @@ class SigmaCache:
             raise ParameterError(f"view: expected a dict with 'depthmap' and 'camera_intrinsics', got {got}")
         depth = as_numbers("depthmap", view["depthmap"])
         view["sigma_Z2"] = self.sample(key, view["camera_intrinsics"], depth.shape, resize, flip, depth > 0)
-        params = self._open().parameters
-        view["sigma_Z2_params"] = np.array([params["window"], params["lambda_prior"], params["alpha_clamp"]])
+        params = self._open().estimator
+        view["sigma_Z2_params"] = np.array([params.window, params.lambda_prior, params.alpha_clamp])
 
     def relative_key(self, key: str | os.PathLike[str]) -> str:
         """Return a key as ``keys`` lists it, of a key or of a path that leads below ``root``.

@@ -22,7 +22,7 @@ from measures import PRIMARY, SECONDARY, boundary_f1, measure
 from network import packed
 
 from depthvar.loss import inverse_depth_l1, laplace_nll, weighted_l1
-from depthvar.precompute import KernelParams
+from depthvar.precompute import Difference, KernelParams
 from depthvar.precompute import sigma_z2 as sigma_z2_of
 
 FEW = {"train": 4, "validation": 1, "test": 1}
@@ -147,7 +147,7 @@ def test_normalized_weights_do_not_follow_the_unit_of_depth(name: str, views: di
 def test_arms_of_the_project_are_its_losses(views: dict[str, rooms.Views]) -> None:
     given = ground_truth("all", views["train"])
     target, sigma_z2 = torch.from_numpy(given.depth), torch.from_numpy(given.online)
-    difference = torch.from_numpy(sigma_z2_of(given.depth, rooms.INTRINSICS, KernelParams(estimator="difference")))
+    difference = torch.from_numpy(sigma_z2_of(given.depth, rooms.INTRINSICS, Difference()))
     valid = torch.from_numpy(given.valid)
     known = torch.where(valid, target, 0.0)
     generator = torch.Generator().manual_seed(0)

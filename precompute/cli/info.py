@@ -12,7 +12,6 @@ from depthvar.datasets.cache.format import level_name
 from depthvar.datasets.cache.index import OpenGroup, read_root
 from depthvar.datasets.cache.store import Store, open_store
 from depthvar.datasets.errors import CacheError
-from depthvar.precompute.pipeline.fingerprint import kernel_params
 from depthvar.precompute.pipeline.summary import SigmaSummary
 
 LOOKED_AT = 8  # frames, for the range of σ
@@ -39,7 +38,6 @@ def cache_info(cache: str) -> dict[str, Any]:
     return (
         {"cache": cache}
         | attributes
-        | {"estimator": kernel_params(attributes["parameters"]).estimator}
         | {"groups": groups, "bytes": _disk_bytes(cache)}
         | _per_pixel(groups, attributes, cache)
         | _values(store, books)

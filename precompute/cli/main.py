@@ -53,7 +53,12 @@ def main() -> None:
     "--root", metavar="DIR", type=click.Path(path_type=Path), help="Folder of the data; else $DEPTHVAR_DATA/<dataset>."
 )
 @click.option("--out", help="Cache to write: a folder or a URL; else sigma_Z2.zarr in the root.")
-@click.option("--estimator", metavar="NAME", default="range", help="range, or difference (without the next four).")
+@click.option(
+    "--estimator",
+    type=click.Choice(["range", "difference"]),
+    default="range",
+    help="Of σ: the range of distances in a window, or differences to the neighbours (without the next four).",
+)
 @click.option("--window", type=int, help="Pixels across the local window: 3, 5 or 7.  [default: 5]")
 @click.option("--lambda-prior", type=float, help="Weight of the pixel footprint, 0 or more.  [default: 0.5]")
 @click.option("--alpha-clamp", type=float, help="Cap of δ as a part of the distance, in (0, 1].  [default: 0.3]")

@@ -14,6 +14,7 @@ from .interrupt import clean_up
 from .progress import steps
 
 if TYPE_CHECKING:
+    from depthvar.datasets.params import Estimator
     from depthvar.datasets.source.depth_source import DepthSource
     from depthvar.precompute.pipeline.execute import Execute
     from depthvar.precompute.pipeline.job import Job
@@ -93,11 +94,10 @@ def make_job(options: Mapping[str, Any], *, demo: bool, dry_run: bool) -> "Job":
         DepthVarError: a dry run would have to write the scene first.
     """
     from depthvar.datasets.cache.format import CACHE_NAME
-    from depthvar.precompute.kernel.api import KernelParams
     from depthvar.precompute.pipeline.job import Job
 
     _refuse_empty(options)
-    params = KernelParams(estimator=options["estimator"], **_given(options))
+    params = _params(options)
     strides = _numbers("--strides", options["strides"], int)
     device = _device(options["device"])
     if demo and not dry_run:
@@ -130,14 +130,19 @@ def _refuse_empty(options: Mapping[str, Any]) -> None:
             )
 
 
-def _given(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the kernel's parameters that were typed; the difference has none, not even at their default."""
+def _params(options: Mapping[str, Any]) -> "Estimator":
+    """Return the estimator with the parameters that were typed; the difference has none, not even at their default."""
+    from depthvar.datasets.params import ESTIMATORS, KernelParams
+
     names = ("window", "lambda_prior", "alpha_clamp", "compat")
     given = {name: options[name] for name in names if options[name] is not None}
-    if given and options["estimator"] == "difference":
+    kind = ESTIMATORS[options["estimator"]]
+    if given and kind is not KernelParams:
         flags = ", ".join(f"--{name.replace('_', '-')} {value}" for name, value in given.items())
-        raise ParameterError(f"--estimator difference: expected no parameter of the range, got {flags}; leave it out")
-    return given
+        raise ParameterError(
+            f"--estimator {kind.estimator}: expected no parameter of the range, got {flags}; leave it out"
+        )
+    return kind(**given)
 
 
 def _source(options: Mapping[str, Any]) -> "DepthSource":

@@ -114,16 +114,14 @@ def info_text(facts: Mapping[str, Any]) -> str:
     done = sum(group["done"] for group in groups)
     failed = sum(group["failed"] for group in groups)
     frames = sum(group["frames"] for group in groups)
-    shown = f"estimator {facts['estimator']}, " + ", ".join(
-        f"{name} {parameters[name]}"
-        for name in ("window", "lambda_prior", "alpha_clamp", "min_valid", "max_depth", "keepbits")
-    )
+    names = ("estimator", "window", "lambda_prior", "alpha_clamp", "min_valid", "compat", "max_depth", "keepbits")
+    shown = ", ".join(f"{name} {parameters[name]}" for name in names if name in parameters)
     lines = [
         f"{facts['cache']}: σ_Z² in m² of {facts['dataset']} ({facts['camera_model']} camera), "
         f"format version {facts['format_version']}",
         f"frames       {done} done, {failed} failed, {frames - done - failed} not done, in {len(groups)} groups",
         f"strides      {', '.join(str(stride) for stride in parameters['strides'])}",
-        f"parameters   {shown}" + (f", compat {parameters['compat']}" if parameters["compat"] else ""),
+        f"parameters   {shown}",
         f"fingerprint  {facts['fingerprint'][:16]}",
         f"engine       {facts['engine']}; "
         + ", ".join(f"{name} {version}" for name, version in facts["software"].items()),

@@ -5,15 +5,15 @@ et al., ICCV 2021, eq. 7, https://arxiv.org/abs/2103.13415). Nothing heavy is lo
 """
 
 import sys
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args, overload
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from depthvar.datasets.errors import ParameterError
 from depthvar.datasets.frame import as_array, as_intrinsics, farthest_depth
-from depthvar.datasets.scalars import number, require, whole
+from depthvar.datasets.params import Difference, Estimator, KernelParams
+from depthvar.datasets.scalars import require
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,76 +23,6 @@ KERNEL_VERSION = 1
 
 Engine = Literal["auto", "numba", "torch"]
 _ENGINES = ("auto", "numba", "torch")
-Estimator = Literal["range", "difference"]
-
-
-@dataclass(frozen=True)
-class KernelParams:
-    """The parameters of the kernel, kept as Python's int, float and str: equal ones are equal in every cache.
-
-    NumPy's numbers are accepted too, ``np.float32(0.3)`` as 0.3 (see :func:`~depthvar.datasets.scalars.as_float`).
-
-    Attributes:
-        window: side of the square neighbourhood whose range of distances is taken: 3, 5 or 7 pixels.
-        lambda_prior: weight of the pixel's footprint, 0 to 1e9.
-        alpha_clamp: largest half-width of the distance interval, as a part of the distance: 1e-6 to 1.
-        min_valid: known pixels that a window needs for its range to count, 1 to window².
-        compat: ``"pi3"`` reproduces the original online implementation, faults included (window 5 only).
-        estimator: of the spread of depth. ``"range"``: the range of distances in the window, in a conical frustum.
-            ``"difference"``: the differences of depth to the four neighbours. That has none of the parameters above:
-            left at their defaults, they take the values that describe it (window 3, lambda_prior 0, alpha_clamp 1,
-            min_valid 2, compat None), and any other value is an error.
-
-    Raises:
-        ParameterError: a value is not one of these.
-    """
-
-    window: int = 5
-    lambda_prior: float = 0.5
-    alpha_clamp: float = 0.3
-    min_valid: int = 3
-    compat: Literal["pi3"] | None = None
-    estimator: Estimator = "range"
-
-    def __post_init__(self) -> None:
-        window = whole("window", self.window, "3, 5 or 7", lambda side: side in (3, 5, 7))
-        most = window**2
-        kept = {
-            "window": window,
-            "lambda_prior": number(
-                "lambda_prior", self.lambda_prior, "a number from 0 to 1e9", lambda weight: 0 <= weight <= 1e9
-            ),
-            "alpha_clamp": number(
-                "alpha_clamp", self.alpha_clamp, "a number from 1e-6 to 1", lambda part: 1e-6 <= part <= 1
-            ),
-            "min_valid": whole(
-                "min_valid", self.min_valid, f"a whole number from 1 to window² = {most}", lambda n: 1 <= n <= most
-            ),
-            "compat": _one_of("compat", self.compat, None, "pi3"),
-            "estimator": _one_of("estimator", self.estimator, *get_args(Estimator)),
-        }
-        if kept["compat"] == "pi3":
-            require("window", window, "5 with compat='pi3', the only window the original has", window == 5)
-        if kept["estimator"] == "difference":
-            for field in fields(self):
-                if field.name in _DIFFERENCE:
-                    given, fixed = kept[field.name], _DIFFERENCE[field.name]
-                    rule = f"nothing with estimator='difference', which has no {field.name}"
-                    require(field.name, given, rule, given in (field.default, fixed))
-            kept |= _DIFFERENCE
-        for name, value in kept.items():
-            object.__setattr__(self, name, value)
-
-
-# Three pixels across, no prior, a half-width of at most the depth, and one known neighbour: docs/method.md.
-_DIFFERENCE = {"window": 3, "lambda_prior": 0.0, "alpha_clamp": 1.0, "min_valid": 2, "compat": None}
-
-
-def _one_of(name: str, value: object, *known: str | None) -> str | None:
-    """Return the one of the known values that a value is equal to; ParameterError where there is none."""
-    text = str(value) if isinstance(value, str) else None
-    require(name, value, " or ".join(map(repr, known)), (text is not None or value is None) and text in known)
-    return text
 
 
 class Components(NamedTuple):
@@ -116,23 +46,23 @@ _DEFAULT = KernelParams()
 
 @overload
 def sigma_z2(
-    depth: "Tensor", intrinsics: Any, params: KernelParams = ..., valid: Any = None, max_depth: float | None = None,
+    depth: "Tensor", intrinsics: Any, params: Estimator = ..., valid: Any = None, max_depth: float | None = None,
     *, return_components: Literal[False] = ..., engine: Engine = ...,
 ) -> "Tensor": ...  # fmt: skip
 @overload
 def sigma_z2(
-    depth: NDArray[Any], intrinsics: ArrayLike, params: KernelParams = ..., valid: NDArray[np.bool_] | None = None,
+    depth: NDArray[Any], intrinsics: ArrayLike, params: Estimator = ..., valid: NDArray[np.bool_] | None = None,
     max_depth: float | None = None, *, return_components: Literal[False] = ..., engine: Engine = ...,
 ) -> NDArray[np.float32]: ...  # fmt: skip
 @overload
 def sigma_z2(
-    depth: Any, intrinsics: Any, params: KernelParams = ..., valid: Any = None, max_depth: float | None = None,
+    depth: Any, intrinsics: Any, params: Estimator = ..., valid: Any = None, max_depth: float | None = None,
     *, return_components: Literal[True], engine: Engine = ...,
 ) -> Components: ...  # fmt: skip
 def sigma_z2(
     depth: Any,
     intrinsics: Any,
-    params: KernelParams = _DEFAULT,
+    params: Estimator = _DEFAULT,
     valid: Any = None,
     max_depth: float | None = None,
     *,
@@ -147,19 +77,19 @@ def sigma_z2(
         intrinsics: (..., 3, 3) or (..., 4) as fx, fy, cx, cy, in pixels with integer pixel centres; its leading
             dimensions broadcast against those of the depth. Those of a tensor on a device are not checked: that
             would wait for it.
-        params: the parameters of the kernel.
+        params: the estimator and its parameters.
         valid: bool, broadcast against the depth; False: unknown. None: known wherever the depth is.
         max_depth: metres, above 0; deeper pixels are far: they take part in the windows of their neighbours, only
             their own variance is ``+inf``. With ``compat="pi3"`` they enter as 0, as in the original's loader. None,
             or inf: 2^50 m (1e15), whose square float32 holds with room to spare.
-        return_components: return :class:`Components` in place of sigma_Z² alone; ``estimator="range"`` only.
-        engine: ``"auto"``: Numba for NumPy, torch for torch. ``"numba"`` takes tensors on the CPU, ``"torch"`` also
-            NumPy arrays.
+        return_components: return :class:`Components` in place of sigma_Z² alone; not of :class:`Difference`.
+        engine: ``"auto"``: Numba for NumPy, torch for torch and for ``compat="pi3"``. ``"numba"`` takes tensors on the
+            CPU, ``"torch"`` also NumPy arrays.
 
     Returns:
         (..., H, W) in m²: float32 NumPy for NumPy; for a tensor, a tensor on its device (float64 if the depth is
         float64 and the engine torch, else float32). Finite and above 0 where the depth is valid, ``+inf`` where it
-        is unknown or far; with ``compat="pi3"`` the original's value there. With ``estimator="difference"`` also
+        is unknown or far; with ``compat="pi3"`` the original's value there. With :class:`Difference` also
         ``+inf`` where none of the four neighbours is known.
 
     Raises:
@@ -169,16 +99,17 @@ def sigma_z2(
     maps: tuple[Any, ...]
     if not isinstance(engine, str) or engine not in _ENGINES:
         raise ParameterError(f"engine: expected one of {', '.join(_ENGINES)}; got {engine!r}")
-    if not isinstance(params, KernelParams):
-        raise ParameterError(f"params: expected KernelParams, got {params!r}")
+    require("params", params, "KernelParams or Difference", isinstance(params, Estimator))
     farthest = farthest_depth(max_depth)
-    if return_components and params.estimator == "difference":
+    if return_components and isinstance(params, Difference):
         raise ParameterError(
-            "return_components: expected False with estimator='difference', which has no map along the ray, got True"
+            "return_components: expected False with Difference, which has no map along the ray, got True"
         )
+    if engine == "numba" and params.compat is not None:
+        raise ParameterError("engine: expected 'auto' or 'torch' with compat='pi3', got 'numba'")
     torch = sys.modules.get("torch")  # a tensor exists only where torch is loaded already
     is_tensor = torch is not None and isinstance(depth, torch.Tensor)
-    if engine == "torch" or (engine == "auto" and is_tensor):
+    if engine == "torch" or (engine == "auto" and is_tensor) or params.compat is not None:
         from .torch_engine import sigma_z2_maps
 
         maps = sigma_z2_maps(depth, intrinsics, params, valid, farthest, components=return_components)
@@ -194,7 +125,7 @@ def sigma_z2(
 
 
 def _numba_maps(
-    depth: Any, intrinsics: Any, params: KernelParams, valid: Any, farthest: float, *, components: bool
+    depth: Any, intrinsics: Any, params: Estimator, valid: Any, farthest: float, *, components: bool
 ) -> tuple[NDArray[np.float32], ...]:
     from .numba_range import sigma_z2_frame
 

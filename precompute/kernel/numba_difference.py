@@ -1,19 +1,31 @@
-"""The CPU engine of ``estimator="difference"``: one sweep over the rows, each pair of neighbours taken once.
+"""The CPU engine of the difference: one sweep over the rows, each pair of neighbours read once.
 
-Unknown pixels have depth 0 (``_load``, shared with the range), and a pair that holds one has the difference -1, which
-loses to any known one. Ratios to the depth are squared, not depths, so that a step to any depth stays finite and
-scaling by a power of two is exact. No fastmath, as in ``numba_range``.
+Unknown pixels have depth 0, and a pair that holds one has the difference -1, which loses to any known one. Ratios to
+the depth are squared, not depths, so that a step to any depth stays finite and scaling by a power of two is exact. No
+fastmath, as in ``numba_range``.
 """
+
+from typing import Any
 
 import numpy as np
 
 from depthvar.datasets.compiled import njit
+from depthvar.datasets.frame import SMALLEST_DEPTH
 
-# Numba's cache on disk does not see an edit of what is taken from there: save this file too.
-from .numba_range import _FLOOR, _INF, _JIT, _ONE, _THIRD, _ZERO, _load, _max, _min
+# No code is shared with numba_range: Numba's cache on disk sees edits of this file only.
+_JIT: dict[str, Any] = {"nogil": True, "error_model": "numpy", "cache": True}
+_INF, _ZERO, _ONE = np.float32(np.inf), np.float32(0), np.float32(1)
+_UNKNOWN, _QUARTER, _THIRD = np.float32(-1), np.float32(0.25), np.float32(1 / 3)
+_FLOOR = np.float32(1e-8)  # (1e-4)²: method, step 5
+_SMALLEST = np.float32(SMALLEST_DEPTH)
 
-_UNKNOWN = np.float32(-1)
-_QUARTER = np.float32(0.25)
+
+@njit(**_JIT)
+def _known(depth, valid, v, z, i):  # type: ignore[no-untyped-def]
+    """Copy row v of the depth into row i of the ring, with 0 where it is unknown."""
+    for u in range(z.shape[1]):
+        known = depth[v, u] >= _SMALLEST and (valid.size == 0 or valid[v, u])
+        z[i, u] = depth[v, u] if known else _ZERO
 
 
 @njit(inline="always")
@@ -41,10 +53,10 @@ def _variances(z, i, across, down, max_depth, out, v):  # type: ignore[no-untype
     """σ² = Z² x / 3 with x = (Δu² + Δv²) / (4 Z²) within bounds; +inf where unknown, far or without a neighbour."""
     for u in range(z.shape[1]):
         zu = z[i, u]
-        du, dv = _max(across[u], across[u + 1]), _max(down[0, u], down[1, u])
-        ru, rv = _max(du, _ZERO) / zu, _max(dv, _ZERO) / zu
-        x = _min(_max(_QUARTER * (ru * ru + rv * rv), _FLOOR), _ONE)
-        usable = zu > _ZERO and zu < _INF and zu <= max_depth and _max(du, dv) >= _ZERO
+        du, dv = max(across[u], across[u + 1]), max(down[0, u], down[1, u])
+        ru, rv = max(du, _ZERO) / zu, max(dv, _ZERO) / zu
+        x = min(max(_QUARTER * (ru * ru + rv * rv), _FLOOR), _ONE)
+        usable = zu > _ZERO and zu < _INF and zu <= max_depth and max(du, dv) >= _ZERO
         out[v, u] = zu * zu * x * _THIRD if usable else _INF
 
 
@@ -57,7 +69,7 @@ def sweep(depth, valid, max_depth, out):  # type: ignore[no-untyped-def]
     for v in range(height + 1):
         i = v % 2
         if v < height:
-            _load(depth, valid, v, _INF, z, i)
+            _known(depth, valid, v, z, i)
             _down(z, i, down)  # of the first row unknown, as the ring begins with zeros
         else:
             down[i] = _UNKNOWN

@@ -20,8 +20,7 @@ from numpy.typing import NDArray
 
 from depthvar.datasets.compiled import announced, njit
 from depthvar.datasets.frame import SMALLEST_DEPTH
-
-from .api import Estimator, KernelParams
+from depthvar.datasets.params import Difference, Estimator
 
 _COMPILE_SECONDS = {"range": 10, "difference": 2}  # cold, on a machine of 2023; only for the message
 _JIT: dict[str, Any] = {"nogil": True, "error_model": "numpy", "cache": True}
@@ -40,7 +39,6 @@ _THIRTY = np.float32(30)
 _THIRD = np.float32(1 / 3)
 _FOUR_15TH = np.float32(4 / 15)
 _FLOOR = np.float32(1e-8)  # (1e-4)²: method, step 5
-_EPS = np.float32(1e-6)  # the absolute epsilon of compat="pi3"
 _SMALLEST = np.float32(SMALLEST_DEPTH)  # metres; below, σ² would underflow
 
 
@@ -71,16 +69,14 @@ def _merge3(a0, a1, a2, b0, b1, b2):  # type: ignore[no-untyped-def]
 
 
 @njit(**_JIT)
-def _load(depth, valid, v, farthest, z, i):  # type: ignore[no-untyped-def]
-    """Copy row v of the depth, with 0 where it is unknown (or beyond ``farthest``)."""
+def _load(depth, valid, v, z, i):  # type: ignore[no-untyped-def]
+    """Copy row v of the depth, with 0 where it is unknown."""
     if valid.size > 0:
         for u in range(z.shape[1]):
-            usable = valid[v, u] and depth[v, u] >= _SMALLEST and depth[v, u] <= farthest
-            z[i, u] = depth[v, u] if usable else _ZERO
+            z[i, u] = depth[v, u] if valid[v, u] and depth[v, u] >= _SMALLEST else _ZERO
     else:
         for u in range(z.shape[1]):
-            usable = depth[v, u] >= _SMALLEST and depth[v, u] <= farthest
-            z[i, u] = depth[v, u] if usable else _ZERO
+            z[i, u] = depth[v, u] if depth[v, u] >= _SMALLEST else _ZERO
 
 
 @njit(**_JIT)
@@ -92,16 +88,6 @@ def _rays(z, i, a2, b2, t, neg_t, known):  # type: ignore[no-untyped-def]
         t[u] = distance if usable else _INF
         neg_t[u] = -distance if usable else _INF
         known[u] = usable
-
-
-@njit(**_JIT)
-def _rays_pi3(z, i, a2, b2, t, neg_t, known):  # type: ignore[no-untyped-def]
-    for u in range(a2.size):
-        d_z = _ONE / math.sqrt(a2[u] + b2 + _ONE)
-        distance = _max(z[i, u], _EPS) / (d_z + _EPS)
-        t[u] = distance
-        neg_t[u] = -distance
-        known[u] = True
 
 
 @njit(**_JIT)
@@ -220,44 +206,14 @@ def _components(z, i, t, edge, prior2, cap2, max_depth, out, v):  # type: ignore
         out[3, v, u] = tu * math.sqrt(x)
 
 
-@njit(inline="always")
-def _delta_pi3(edge, t, prior2, cap2):  # type: ignore[no-untyped-def]
-    return math.sqrt(_min(edge * edge + prior2 * t * t + 1e-6, cap2 * t * t))
-
-
-@njit(inline="always")
-def _sigma_t2_pi3(t, delta):  # type: ignore[no-untyped-def]
-    t2, d2 = _max(t, 1e-6) ** 2, _max(delta, 1e-6) ** 2
-    return d2 / 3 - 4 * d2 * d2 * (12 * t2 - d2) / (15 * (3 * t2 + d2) ** 2 + 1e-6)
-
-
-@njit(**_JIT)
-def _variances_pi3(t, a2, b2, edge, prior2, cap2, out, v):  # type: ignore[no-untyped-def]
-    """The original's steps 4 to 7, in float64: in float32 its differences cancel."""
-    for u in range(edge.size):
-        tu = np.float64(t[u])
-        sigma_t2 = _sigma_t2_pi3(tu, _delta_pi3(np.float64(edge[u]), tu, prior2, cap2))
-        out[0, v, u] = sigma_t2 / (np.float64(a2[u]) + np.float64(b2) + 1.0)
-
-
-@njit(**_JIT)
-def _components_pi3(t, edge, prior2, cap2, out, v):  # type: ignore[no-untyped-def]
-    for u in range(edge.size):
-        tu = np.float64(t[u])
-        delta = _delta_pi3(np.float64(edge[u]), tu, prior2, cap2)
-        out[1, v, u], out[2, v, u], out[3, v, u] = _sigma_t2_pi3(tu, delta), tu, delta
-
-
 def _sweep(  # type: ignore[no-untyped-def]
-    depth, valid, fx, fy, cx, cy, window, lambda_prior, alpha_clamp, min_valid, max_depth, pi3, out
+    depth, valid, fx, fy, cx, cy, window, lambda_prior, alpha_clamp, min_valid, max_depth, out
 ):
     """Fill ``out``, (1, H, W) or with components (4, H, W), row by row."""
     height, width = depth.shape
     reach, k = window // 2, (window - 1) // 2
-    eps = 1e-6 if pi3 else 0.0
-    tan2 = (0.5 / (fx + eps)) ** 2 + (0.5 / (fy + eps)) ** 2
-    prior2, cap2 = lambda_prior * lambda_prior * tan2, alpha_clamp * alpha_clamp
-    farthest = min(max_depth, _LARGEST) if pi3 else _INF
+    tan2 = (0.5 / fx) ** 2 + (0.5 / fy) ** 2
+    prior2, cap2 = np.float32(lambda_prior * lambda_prior * tan2), np.float32(alpha_clamp * alpha_clamp)
     a2 = np.empty(width, np.float32)
     for u in range(width):
         a = np.float32((u - cx) / fx)  # divided in float64, so that a crop has the same bits
@@ -266,27 +222,23 @@ def _sweep(  # type: ignore[no-untyped-def]
     for v in range(height):
         b = np.float32((v - cy) / fy)
         b2[v] = b * b
-    outside = _ZERO if pi3 else _INF  # what lies beyond the image: distances of 0, or nothing
     padded = width + 2 * reach
     inner = slice(reach, reach + width)
     z = np.zeros((window, width), np.float32)
-    t = np.full((window, padded), outside, np.float32)
-    neg_t = np.full((1, padded), outside, np.float32)
-    known = np.full(padded, 1 if pi3 else 0, np.uint8)
+    t = np.full((window, padded), _INF, np.float32)
+    neg_t = np.full((1, padded), _INF, np.float32)
+    known = np.zeros(padded, np.uint8)
     beyond = known.copy()
-    small = np.full((window, k, width), outside, np.float32)
-    neg = np.full((window, k, width), outside, np.float32)
-    row_count = np.full((window, width), window if pi3 else 0, np.uint8)
-    count = np.full(width, window * window if pi3 else 0, np.uint8)
+    small = np.full((window, k, width), _INF, np.float32)
+    neg = np.full((window, k, width), _INF, np.float32)
+    row_count = np.zeros((window, width), np.uint8)
+    count = np.zeros(width, np.uint8)
     edge = np.empty(width, np.float32)
     for v in range(height + reach):
         i = v % window
         if v < height:
-            _load(depth, valid, v, farthest, z, i)
-            if pi3:
-                _rays_pi3(z, i, a2, b2[v], t[i, inner], neg_t[0, inner], known[inner])
-            else:
-                _rays(z, i, a2, b2[v], t[i, inner], neg_t[0, inner], known[inner])
+            _load(depth, valid, v, z, i)
+            _rays(z, i, a2, b2[v], t[i, inner], neg_t[0, inner], known[inner])
             _count(known, window, row_count, i, count)
             if window == 3:
                 _smallest_3(t, i, small, i)
@@ -298,7 +250,7 @@ def _sweep(  # type: ignore[no-untyped-def]
                 _smallest_7(t, i, small, i)
                 _smallest_7(neg_t, 0, neg, i)
         else:
-            small[i], neg[i] = outside, outside
+            small[i], neg[i] = _INF, _INF
             _count(beyond, window, row_count, i, count)
         if v < reach:
             continue
@@ -310,14 +262,9 @@ def _sweep(  # type: ignore[no-untyped-def]
             _edges_7(small, neg, count, min_valid, edge)
         c = v - reach  # the row at the centre of the ring
         i = c % window
-        if pi3:
-            _variances_pi3(t[i, inner], a2, b2[c], edge, prior2, cap2, out, c)
-            if out.shape[0] > 1:
-                _components_pi3(t[i, inner], edge, prior2, cap2, out, c)
-        else:
-            _variances(z, i, t[i, inner], edge, np.float32(prior2), np.float32(cap2), max_depth, out, c)
-            if out.shape[0] > 1:
-                _components(z, i, t[i, inner], edge, np.float32(prior2), np.float32(cap2), max_depth, out, c)
+        _variances(z, i, t[i, inner], edge, prior2, cap2, max_depth, out, c)
+        if out.shape[0] > 1:
+            _components(z, i, t[i, inner], edge, prior2, cap2, max_depth, out, c)
 
 
 def _image(dtype: Any) -> Any:
@@ -326,7 +273,7 @@ def _image(dtype: Any) -> Any:
 
 
 @functools.cache
-def _compiled(estimator: Estimator) -> Callable[..., None]:
+def _compiled(estimator: str) -> Callable[..., None]:
     """Compile the sweep for this machine, or load it from Numba's cache."""
     sweep: Callable[..., None] = _sweep
     frame, real, single = (_image(types.float32), _image(types.bool_)), types.float64, types.float32
@@ -336,14 +283,14 @@ def _compiled(estimator: Estimator) -> Callable[..., None]:
         signature = types.void(*frame, single, single[:, ::1])
     else:
         signature = types.void(
-            *frame, real, real, real, real, types.intp, real, real, single, single, types.bool_, single[:, :, ::1]
+            *frame, real, real, real, real, types.intp, real, real, single, single, single[:, :, ::1]
         )
     with announced("the CPU kernel", _COMPILE_SECONDS[estimator]):
         compiled: Callable[..., None] = njit(signature, **_JIT)(sweep)
     return compiled
 
 
-def warm_up(estimator: Estimator = "range") -> None:
+def warm_up(estimator: str = "range") -> None:
     """Compile an estimator for this machine, or load it from the cache on disk: what a first call would do.
 
     Logs one line (logger ``depthvar``, INFO) if it compiles.
@@ -354,7 +301,7 @@ def warm_up(estimator: Estimator = "range") -> None:
 def sigma_z2_frame(
     depth: NDArray[np.float32],
     intrinsics: NDArray[np.float64],
-    params: KernelParams,
+    params: Estimator,
     max_depth: float | None = None,
     valid: NDArray[np.bool_] | None = None,
     out: NDArray[np.float32] | None = None,
@@ -364,7 +311,7 @@ def sigma_z2_frame(
     Args:
         depth: (H, W) float32 metres, of any strides; below ``SMALLEST_DEPTH`` or NaN is unknown, ``+inf`` far.
         intrinsics: (4,) fx, fy, cx, cy in pixels.
-        params: the parameters of the kernel.
+        params: the estimator, without ``compat``.
         max_depth: metres; deeper pixels are far. None: no maximum.
         valid: (H, W) bool, False where depth is unknown. None: known wherever it is above 0.
         out: (H, W) float32, C contiguous, filled and returned; or (4, H, W) for sigma_z2, sigma_t2, t_mu, t_delta.
@@ -379,12 +326,12 @@ def sigma_z2_frame(
     valid = _NO_MASK if valid is None else np.ascontiguousarray(valid)
     farthest = np.inf if max_depth is None else max_depth
     sweep = _compiled(params.estimator)
-    if params.estimator == "difference":
+    if isinstance(params, Difference):
         sweep(depth, valid, farthest, out if out.ndim == 2 else out[0])
         return out
     fx, fy, cx, cy = intrinsics
     sweep(
         depth, valid, fx, fy, cx, cy, params.window, params.lambda_prior, params.alpha_clamp, params.min_valid,
-        farthest, params.compat == "pi3", out if out.ndim == 3 else out[None],
+        farthest, out if out.ndim == 3 else out[None],
     )  # fmt: skip
     return out

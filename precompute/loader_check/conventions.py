@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from depthvar.datasets.cache.sigma_cache import SigmaCache
 from depthvar.datasets.errors import ParameterError
 from depthvar.datasets.lookup.sample import Resize
+from depthvar.datasets.params import params_from_json
 from depthvar.precompute.kernel.api import sigma_z2
-from depthvar.precompute.pipeline.fingerprint import kernel_params
 
 Map = NDArray[np.float32]
 
@@ -86,7 +86,7 @@ class LoaderView:
         if self.intrinsics[0, 0] == self.intrinsics[1, 1] == 0:  # a portrait view that was turned
             self.depth, self.sigma_z2, valid = self.depth.T, self.sigma_z2.T, valid.T
             self.intrinsics = self.intrinsics[[1, 0, 2]]
-        params = kernel_params(cache.params)
+        params = params_from_json(cache.params)
         upright = np.where(np.eye(3) == 1, np.abs(self.intrinsics), self.intrinsics)  # a flip by a negative fx
         # Without a maximum depth, which is in metres while the loader's depth may not be: it only hides pixels.
         self.online = sigma_z2(np.where(valid, self.depth, np.float32(0)), upright, params)

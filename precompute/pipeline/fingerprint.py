@@ -3,34 +3,25 @@
 import hashlib
 import platform
 from collections.abc import Mapping
-from dataclasses import asdict, fields
 from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 
 from depthvar.datasets.cache.attributes import canonical_json
-from depthvar.datasets.errors import CacheError, ParameterError
 from depthvar.datasets.frame import Frame
+from depthvar.datasets.params import Estimator, params_to_json
 from depthvar.datasets.source.depth_source import DepthSource
-from depthvar.precompute.kernel.api import KERNEL_VERSION, KernelParams
-
-_UNNAMED = "range"  # the estimator of parameters that name none
+from depthvar.precompute.kernel.api import KERNEL_VERSION
 
 
 def parameters(
-    source: DepthSource, params: KernelParams, strides: tuple[int, ...], keepbits: int, with_depth: bool
+    source: DepthSource, params: Estimator, strides: tuple[int, ...], keepbits: int, with_depth: bool
 ) -> dict[str, Any]:
-    """Return all that decides the stored values, JSON-ready. Path, workers, device and shard size do not.
-
-    The estimator "range" has no entry: caches without one were written before there was another.
-    """
-    recorded = asdict(params)
-    if params.estimator == _UNNAMED:
-        del recorded["estimator"]
+    """Return all that decides the stored values, JSON-ready. Path, workers, device and shard size do not."""
     return {
         "kernel_version": KERNEL_VERSION,
-        **recorded,
+        **params_to_json(params),
         "strides": list(strides),
         "max_depth": source.max_depth,
         "keepbits": keepbits,
@@ -39,26 +30,22 @@ def parameters(
     }
 
 
-def kernel_params(parameters: Mapping[str, Any]) -> KernelParams:
-    """Return the kernel's parameters among those of a cache: the inverse of ``parameters``."""
-    names = (field.name for field in fields(KernelParams))
-    try:
-        return KernelParams(**{name: parameters[name] for name in names if name in parameters})
-    except ParameterError as error:
-        raise CacheError(f"the parameters of the cache are not ones of this depthvar: {error}") from error
-
-
 def fingerprint(parameters: Mapping[str, Any]) -> str:
     """Return the SHA-256 of the parameters' canonical JSON, in hexadecimal."""
     return hashlib.sha256(canonical_json(parameters)).hexdigest()
 
 
 def differences(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
-    """Return one phrase per parameter that differs, naming both values; none only where the fingerprints are equal."""
-    stored, wanted = ({"estimator": _UNNAMED} | dict(values) for values in (stored, wanted))
+    """Return one phrase per parameter that differs, naming both values; none only where the fingerprints are equal.
+
+    Parameters that only one of two estimators has are left out: that the estimators differ is enough.
+    """
+    names = dict.fromkeys((*stored, *wanted))
+    if stored.get("estimator") != wanted.get("estimator"):
+        names = dict.fromkeys(name for name in names if name in stored and name in wanted)
     return [
         f"{name} is {stored.get(name)!r} in the cache and {wanted.get(name)!r} in this run"
-        for name in dict.fromkeys((*stored, *wanted))
+        for name in names
         if canonical_json(stored.get(name)) != canonical_json(wanted.get(name))
     ]
 

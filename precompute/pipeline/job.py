@@ -6,9 +6,9 @@ from typing import Any, Literal, get_args
 
 from depthvar.datasets.cache.attributes import MAX_STRIDES
 from depthvar.datasets.cache.format import MAX_SHARD_FRAMES
+from depthvar.datasets.params import Estimator, KernelParams
 from depthvar.datasets.scalars import require, whole
 from depthvar.datasets.source.depth_source import DepthSource
-from depthvar.precompute.kernel.api import KernelParams
 
 from .fingerprint import parameters
 from .summary import DepthSummary, SigmaSummary
@@ -24,7 +24,7 @@ class Job:
 
     cache: str = field(repr=False)  # a URL may hold credentials, and Dask logs what it is given
     source: DepthSource
-    params: KernelParams = field(default_factory=KernelParams)
+    params: Estimator = field(default_factory=KernelParams)
     strides: tuple[int, ...] = (1, 2, 3, 4, 6, 8)  # 1 is added, and they are sorted
     keepbits: int = 8
     with_depth: bool = False
@@ -35,7 +35,7 @@ class Job:
     def __post_init__(self) -> None:
         require("on_error", self.on_error, "'fail' or 'skip'", self.on_error in get_args(OnError))
         require("device", self.device, "'cpu', 'cuda' or another device of torch", isinstance(self.device, str))
-        require("params", self.params, "KernelParams", isinstance(self.params, KernelParams))
+        require("params", self.params, "KernelParams or Difference", isinstance(self.params, Estimator))
         rule = f"whole numbers from 1 to {MAX_STRIDE}, at most {MAX_STRIDES} of them"
         require("strides", self.strides, rule, isinstance(self.strides, Iterable))
         strides = sorted(
@@ -45,6 +45,11 @@ class Job:
         keepbits = whole("keepbits", self.keepbits, "a whole number from 1 to 23", lambda bits: 1 <= bits <= 23)
         object.__setattr__(self, "strides", tuple(strides))
         object.__setattr__(self, "keepbits", keepbits)
+
+    @property
+    def engine(self) -> str:
+        """Name of the kernel's engine, as the cache records it."""
+        return "numba" if self.device == "cpu" and self.params.compat is None else f"torch-{self.device}"
 
     def parameters(self) -> dict[str, Any]:
         """Return all that decides the stored values (see ``fingerprint``)."""

@@ -153,7 +153,7 @@ def run(
         if part is None:
             remove.remove_partial(store)
         tasks = choose(plan, part, limit)
-        if job.device == "cpu" and any(task.action in ("compute", "check") for task in tasks):
+        if job.engine == "numba" and any(task.action in ("compute", "check") for task in tasks):
             warm_up(job.params.estimator)  # once here, not in every thread, and before anyone draws a progress bar
         yield make_outlook(plan, tasks, job, part)
         yield from execute(job, tasks)
@@ -196,16 +196,11 @@ def _check_parameters(job: Job, store: Store, attributes: dict[str, Any]) -> Non
             f"{store.url}: computed with other parameters: {'; '.join(differences(attributes['parameters'], wanted))}; "
             "pass --overwrite to compute it again, or --out for a second cache"
         )
-    if attributes["engine"] != engine(job):
+    if attributes["engine"] != job.engine:
         log.warning(
             "%s was begun with the %s engine; this run goes on with %s, which differs in the last digits",
-            store.url, attributes["engine"], engine(job),
+            store.url, attributes["engine"], job.engine,
         )  # fmt: skip
-
-
-def engine(job: Job) -> str:
-    """Return the name of the kernel's engine that a job uses, as the cache records it."""
-    return "numba" if job.device == "cpu" else f"torch-{job.device}"
 
 
 def _describe(job: Job, plan: Plan, store: Store) -> None:
@@ -233,7 +228,7 @@ def _describe(job: Job, plan: Plan, store: Store) -> None:
             "units": {"sigma_Z2": "m2", "depth": "m", "intrinsics": "px"},
             "parameters": wanted,
             "fingerprint": fingerprint(wanted),
-            "engine": engine(job),
+            "engine": job.engine,
             "source": source,
             "software": provenance(),
             "groups": groups,

@@ -37,7 +37,7 @@ def frame_levels(frame: Frame, job: Job, out: dict[int, NDArray[np.float32]]) ->
     for stride, level in out.items():
         depth = np.ascontiguousarray(frame.depth[::stride, ::stride])
         intrinsics = frame.intrinsics / stride  # exact: pixel centres are integers
-        if job.device == "cpu":
+        if job.engine == "numba":
             sigma_z2_frame(depth, intrinsics, job.params, frame.max_depth, out=level)
         else:
             level[...] = _on_device(depth, intrinsics, job, frame.max_depth)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthvar.datasets.frame import Frame
-from depthvar.precompute.pipeline.fingerprint import kernel_params
+from depthvar.datasets.params import Difference, params_from_json
 
 FLOOR2 = 1e-8  # (δ/t)² of the floor: docs/method.md, step 5
 EXPECTED = "σ² ≥ 0 in the limits of the parameters, finite exactly where the depth is valid"
@@ -24,9 +24,9 @@ def ratio_limits(parameters: Mapping[str, Any], intrinsics: NDArray[np.float64],
     prior, and alpha_clamp². The difference has the limits of docs/method.md; compat "pi3" has no lower one, and never
     more than δ²/3.
     """
-    params = kernel_params(parameters)
+    params = params_from_json(parameters)
     cap = params.alpha_clamp**2
-    if params.compat == "pi3" or params.estimator == "difference":
+    if isinstance(params, Difference) or params.compat == "pi3":
         return (0.0 if params.compat else FLOOR2 / 3), cap / 3
     prior = params.lambda_prior * stride * math.hypot(0.5 / intrinsics[0], 0.5 / intrinsics[1])
     return _frustum(min(max(FLOOR2, prior**2), cap)), _frustum(cap)
@@ -71,14 +71,14 @@ def unlike_depth(
     """
     valid = Frame("", depth, intrinsics, parameters["max_depth"]).valid[::stride, ::stride]
     finite = np.isfinite(values)
-    lonely = parameters.get("estimator") == "difference"  # +inf also where no neighbour is known
+    lonely = parameters["estimator"] == "difference"  # +inf also where no neighbour is known
     wrong = finite & ~valid if lonely else finite != valid
     if wrong.any():
         y, x = np.argwhere(wrong)[0]
         return f"{values[y, x]:.6g} m² at row {y}, column {x}, where the depth is {'' if valid[y, x] else 'not '}valid"
     low, high = ratio_limits(parameters, intrinsics, stride)
     depth2 = depth[::stride, ::stride][finite].astype(np.float64) ** 2
-    step, absolute = _step(parameters), 1e-12 if parameters["compat"] else 0.0  # compat "pi3" keeps δ above 1 µm
+    step, absolute = _step(parameters), 1e-12 if parameters.get("compat") else 0.0  # compat "pi3" keeps δ above 1 µm
     below, above = low * depth2 * (1 - step), high * depth2 * (1 + step) + absolute
     outside = (values[finite] < below) | (values[finite] > above)
     if outside.any():

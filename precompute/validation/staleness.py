@@ -8,8 +8,9 @@ import numpy as np
 
 from depthvar.datasets.cache.bookkeeping import Bookkeeping
 from depthvar.datasets.errors import CacheError, DepthVarError
+from depthvar.datasets.params import params_from_json
 from depthvar.datasets.source.depth_source import DepthSource
-from depthvar.precompute.pipeline.fingerprint import fingerprint, frame_digest, kernel_params
+from depthvar.precompute.pipeline.fingerprint import fingerprint, frame_digest
 from depthvar.precompute.pipeline.job import Job
 
 from . import recomputation
@@ -32,7 +33,7 @@ def check(subject: Subject) -> Iterator[Finding]:
 def _job(subject: Subject, source: DepthSource) -> Job:
     """Return the job that computes what the cache's parameters describe; CacheError: this depthvar cannot."""
     given = subject.parameters
-    params, strides = kernel_params(given), tuple(given["strides"])
+    params, strides = params_from_json(given), tuple(given["strides"])
     job = Job(subject.url, source, params, strides, given["keepbits"], given["with_depth"])
     if fingerprint(job.parameters()) != fingerprint(given):
         raise CacheError(

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, NDArray
 
-from depthvar.precompute.kernel.api import KernelParams
+from depthvar.precompute import KernelParams
 
 
 class Reference(NamedTuple):
@@ -139,7 +139,7 @@ def _pi3(z: NDArray[np.float64], intrinsics: ArrayLike, params: KernelParams, ma
 
 
 def difference(depth: ArrayLike, valid: ArrayLike | None = None, max_depth: float = math.inf) -> NDArray[np.float64]:
-    """Return σ² (H, W) of ``estimator="difference"``: the section of that name in docs/method.md."""
+    """Return σ² (H, W) of the estimator ``Difference``: the section of that name in docs/method.md."""
     z = np.array(depth, dtype=np.float64)
     usable = np.ones(z.shape, bool) if valid is None else np.asarray(valid)
     z[~(usable & (z > 0))] = 0

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from depthvar.precompute.kernel.api import KernelParams
+from depthvar.precompute import KernelParams
 
 
 class Scene(NamedTuple):

@@ -19,8 +19,9 @@ from tiny_data import TinyData, make_depth
 from depthvar.datasets.cache.attributes import check_root
 from depthvar.datasets.cache.format import NOT_DONE, decode_keys, level_name
 from depthvar.datasets.frame import Frame
-from depthvar.precompute.kernel.api import KernelParams
-from depthvar.precompute.pipeline.fingerprint import frame_digest, kernel_params
+from depthvar.datasets.params import params_from_json
+from depthvar.precompute import KernelParams
+from depthvar.precompute.pipeline.fingerprint import frame_digest
 
 SHAPES = ((24, 32), (32, 24), (16, 20))  # the first two have files of equal size
 USUAL = 0.9  # part of the edits and new frames that have the first shape
@@ -178,7 +179,7 @@ class ChangingData(TinyData):
             if row.intrinsics != (focal, focal, shape[1] / 2, shape[0] / 2):
                 wrong.append(f"{where}: stored intrinsics {row.intrinsics}, σ is of {focal}")
             for stride, stored in row.levels.items():
-                want = _oracle(seed, shape, focal, stride, kernel_params(attributes["parameters"]))
+                want = _oracle(seed, shape, focal, stride, params_from_json(attributes["parameters"]))
                 if not _equal(stored, want):
                     wrong.append(f"{where}: stride {stride} is not what its digest names")
         return wrong

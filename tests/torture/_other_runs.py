@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from _laboratory import Laboratory, group_of, kind_of, shard_of
 
-from depthvar.precompute.kernel.api import KernelParams
+from depthvar.precompute import KernelParams
 from depthvar.precompute.validation.finding import OVERWRITE
 
 

@@ -18,7 +18,7 @@ from _mutants import Mutant
 
 from depthvar.datasets.errors import DepthVarError
 from depthvar.datasets.source.depth_source import DepthSource
-from depthvar.precompute.kernel.api import KernelParams
+from depthvar.precompute import KernelParams
 from depthvar.precompute.pipeline import execute
 from depthvar.precompute.pipeline import run as pipeline
 from depthvar.precompute.pipeline.worker import TaskResult

@@ -15,7 +15,7 @@ from _mutants import Mutant
 from _runs import FORKED, SLOW_READ, WORKERS, being_read, command_run, computed, forked_run, kill, start, wait
 from _shards import Shard, contents, digest_chunks, half_written, shard_keys
 
-from depthvar.precompute.kernel.api import KernelParams
+from depthvar.precompute import KernelParams
 
 OTHER = {"overwrite": True, "params": KernelParams(window=3)}
 AGAIN = 0.25  # of the resumed runs are killed too

@@ -1,0 +1,42 @@
+"""``compat="pi3"``: the original's online kernel, its faults included. For parity, and for runs that began with it.
+
+Its steps are in its order, with its absolute epsilons: its golden outputs fix the last digits. What lies beyond the
+image, or has no depth, counts as a distance of 0.
+"""
+
+import torch
+from torch import Tensor
+
+from depthvar.datasets.params import KernelParams
+
+from .torch_windows import half_range, slant, tan2
+
+_INF = float("inf")
+
+
+def pi3_maps(
+    z: Tensor, known: Tensor, cameras: Tensor, params: KernelParams, max_depth: float, components: bool
+) -> tuple[Tensor, ...]:
+    """Return (sigma_z2,), or with ``components`` (sigma_z2, sigma_t2, t_mu, t_delta); nowhere ``+inf``.
+
+    Args:
+        z: (..., H, W) depth in metres.
+        known: (..., H, W) bool.
+        cameras: (..., 4) fx, fy, cx, cy in pixels, float64.
+        params: with ``compat="pi3"``.
+        max_depth: metres; depth beyond it enters as 0, as in the original's loader.
+        components: return all four maps.
+    """
+    eps = 1e-6
+    z = torch.where(known & (z < _INF) & (z <= max_depth), z, 0.0).clamp_(min=eps)
+    cameras = cameras.to(z.dtype)  # the original divides in float32
+    d_z = 1 / slant(cameras, z)
+    t = z / (d_z + eps)
+    del z
+    edge = half_range(t, None, params)
+    prior = params.lambda_prior * tan2(cameras, eps).sqrt() * t
+    delta = torch.minimum((edge.square_() + prior.square_() + eps).sqrt_(), params.alpha_clamp * t)
+    t2, d2 = t.clamp(min=eps).square(), delta.clamp(min=eps).square()
+    sigma_t2 = d2 / 3 - 4 * d2.square() * (12 * t2 - d2) / (15 * (3 * t2 + d2).square() + eps)
+    sigma_z2 = d_z.square() * sigma_t2
+    return (sigma_z2, sigma_t2, t, delta) if components else (sigma_z2,)
