@@ -80,7 +80,7 @@ class GroupPlan:
 
 
 @dataclass(frozen=True)
-class Plan:
+class ShardPlan:
     """Everything that a run does. ``tasks`` holds every shard, those to skip too."""
 
     groups: tuple[GroupPlan, ...]
@@ -127,14 +127,14 @@ def shard_action(rows: Sequence[RowAction]) -> Action:
     return next((action for action in actions if action in rows), "skip")
 
 
-def make_plan(
+def make_shard_plan(
     frames: Iterable[SourceFrame],
     stored: Iterable[Bookkeeping],
     strides: Sequence[int],
     on_error: str = "fail",
     most_shard_frames: int = MAX_SHARD_FRAMES,
     prune: bool = False,
-) -> Plan:
+) -> ShardPlan:
     """Lay the source's frames out over groups, rows and shards, and decide which shards need work.
 
     A row keeps its key for ever: frames are found again by key, and new ones go to rows never used. So two runs of one
@@ -186,7 +186,7 @@ def make_plan(
             for key, action in zip(keys, rows, strict=True)
         ]
         tasks += _shards(name, layout, keys, rows)
-    return Plan(tuple(groups), tuple(tasks), tuple(unplaced))
+    return ShardPlan(tuple(groups), tuple(tasks), tuple(unplaced))
 
 
 def _new_layout(shape: tuple[int, int], keys: Sequence[str], strides: Sequence[int], most: int) -> GroupLayout:
