@@ -1,5 +1,6 @@
-"""Fixtures: small data sets on disk, and the three ways to run a plan."""
+"""The suite on all CPUs; fixtures: small data sets on disk, and the three ways to run a plan."""
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,17 @@ from depthvar.precompute.pipeline.worker import Job, TaskResult
 pytest.register_assert_rewrite("ten_shards")  # a helper that asserts
 hypothesis.settings.register_profile("depthvar", deadline=None)  # machines are shared: time is benchmarks' business
 hypothesis.settings.load_profile("depthvar")
+# Before torch is imported, here and in every process that a test starts: threads of threads wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Share the whole suite out to the CPUs, file by file, where nobody said -n, --pdb or which tests."""
+    whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS and not hasattr(config, "workerinput")
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if whole and cpus > 1 and not config.option.usepdb and getattr(config.option, "numprocesses", 0) is None:
+        config.option.numprocesses, config.option.dist = cpus, "loadfile"
 
 
 @pytest.fixture
