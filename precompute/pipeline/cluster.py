@@ -141,7 +141,7 @@ class Dispatcher:
             self._let_end()
 
     def _let_end(self) -> None:
-        """After an error or Ctrl-C, let running tasks end their shard: no worker may still write when the lock is released.
+        """After an error or Ctrl-C, let running tasks end: no worker may still write when the lock is released.
 
         A second Ctrl-C ends the wait.
         """
