@@ -56,10 +56,10 @@ def dask_address() -> Iterator[str]:
     import dask
     from distributed import LocalCluster
 
-    processes: dict[str, Any] = {"n_workers": 2, "threads_per_worker": 1, "memory_limit": 0, "dashboard_address": None}
+    processes: dict[str, Any] = {"n_workers": 2, "threads_per_worker": 1, "memory_limit": 0}
     with (
         dask.config.set({"distributed.worker.profile.enabled": False}),
-        LocalCluster(host="127.0.0.1", **processes) as cluster,
+        LocalCluster(host="127.0.0.1", dashboard_address="127.0.0.1:0", **processes) as cluster,
     ):
         yield cluster.scheduler_address
 
