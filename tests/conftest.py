@@ -1,4 +1,4 @@
-"""The suite on all CPUs; fixtures: small data sets on disk, and the three ways to run a plan."""
+"""The suite on several CPUs; fixtures: small data sets on disk, and the three ways to run a plan."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -22,11 +22,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> None:
-    """Share the whole suite out to the CPUs, file by file, where nobody said -n, --pdb or which tests."""
+    """Share the whole suite out to four CPUs at most, by files, where nobody said -n, --pdb or which tests."""
     whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS and not hasattr(config, "workerinput")
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if whole and cpus > 1 and not config.option.usepdb and getattr(config.option, "numprocesses", 0) is None:
-        config.option.numprocesses, config.option.dist = cpus, "loadfile"
+        config.option.numprocesses, config.option.dist = min(cpus, 4), "loadfile"
 
 
 @pytest.fixture
