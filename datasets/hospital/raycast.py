@@ -159,7 +159,7 @@ def _first_hits(  # type: ignore[no-untyped-def]
             for j in range(3):
                 p[k] += to_local[hit, k, j] * (o[j] + best * d[j] - centre[hit, j])
         largest = max(abs(p[0]), abs(p[1]), abs(p[2]))
-        cap = p[2] * p[2] > p[0] * p[0] + p[1] * p[1]
+        cap = p[2] * p[2] > p[0] * p[0] + p[1] * p[1]  # of a cylinder, else its side
         for k in range(3):  # the gradient of the unit shape; normals go by the inverse transpose
             if shape[hit] == ELLIPSOID or (abs(p[k]) == largest if shape[hit] == BOX else cap == (k == 2)):
                 for j in range(3):

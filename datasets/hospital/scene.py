@@ -31,7 +31,7 @@ def _parts(models: Models, name: str, frame: Floats) -> Iterator[tuple[int, Floa
         (kind, *words), *frames = (words.split() for words in text.split("@"))
         within = frame
         for numbers in reversed(frames):
-            within = within @ _frame(*map(float, numbers))
+            within = within @ _at(*map(float, numbers))
         if kind in models:
             yield from _parts(models, kind, within)
         else:
@@ -47,10 +47,10 @@ def _one_by_one(line: str) -> Iterator[str]:
         return [str(x) for x in np.linspace(float(first), float(rest[0]), int(rest[1])).tolist()] if rest else [entry]
 
     def value(item: str, k: int) -> str:
-        first, *rest = item.split("~")
-        return (
-            str(float(first) + (float(rest[0]) - float(first)) * ((k * GOLDEN + float(rest[1])) % 1)) if rest else item
-        )
+        if "~" not in item:
+            return item
+        low, high, start = map(float, item.split("~"))
+        return str(low + (high - low) * ((k * GOLDEN + start) % 1))
 
     columns = [[item for entry in word.split("|") for item in items(entry)] for word in line.split()]
     for k in range(max(map(len, columns))):
@@ -58,9 +58,8 @@ def _one_by_one(line: str) -> Iterator[str]:
         yield from dict.fromkeys((one.replace("±", ""), one.replace("±", "-")))
 
 
-def _frame(
-    x: float, y: float, z: float = 0, yaw: float = 0, tilt: float = 0, size: float = 1, flip: float = 1
-) -> Floats:
+def _at(x: float, y: float, z: float = 0, yaw: float = 0, tilt: float = 0, size: float = 1, flip: float = 1) -> Floats:
+    """Return a frame, a (4, 4) matrix."""
     (c, ct), (s, st) = np.cos(np.deg2rad((yaw, tilt))), np.sin(np.deg2rad((yaw, tilt)))
     frame = np.eye(4)
     frame[:3, :3] = np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]]) @ np.array([[ct, 0, -st], [0, 1, 0], [st, 0, ct]])

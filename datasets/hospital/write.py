@@ -69,9 +69,9 @@ def write_sample(
     intrinsics: tuple[float, float, float, float] = SAMPLE_INTRINSICS,
     threads: int | None = None,
 ) -> None:
-    """Write the sample scene in TartanAir V1's layout, as its README.txt tells: depth, pictures and poses.
+    """Write the sample scene in TartanAir V1's layout, the same bytes on every call, unless it is there already.
 
-    The bytes are the same on every call. A finished sample is left as it is, also one of other frames.
+    What an interrupted call leaves is never taken for a sample; a finished one may be of other frames.
 
     Args:
         root: the folder to make; it may exist if it is empty or holds this version of the sample.
@@ -123,10 +123,8 @@ def _is_finished(root: Path) -> bool:
 def _finished_at_once(root: Path) -> Iterator[Path]:
     """Give a folder to fill, renamed to ``root`` at the end: so what an interrupted call leaves is no sample."""
     if root.exists() and not (root.is_dir() and not any(root.iterdir())):
-        raise SourceError(
-            f"hospital sample: {root}: expected no folder, an empty one or one with this version of the sample, "
-            "got other content; remove it or name another folder"
-        )
+        expected = "expected no folder, an empty one or one with this version of the sample"
+        raise SourceError(f"hospital sample: {root}: {expected}, got other content; remove it or name another folder")
     try:
         root.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{root.name}-", dir=root.parent) as beside:
