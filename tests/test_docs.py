@@ -55,7 +55,6 @@ def timeless(text: str) -> str:
     return re.sub(r"[\d.]+( s|/s| frames/s)\b", r"…\1", text)
 
 
-@pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")  # on machines with fewer cores
 def test_the_python_of_the_readme_runs(sample_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import numpy as np
 
