@@ -36,6 +36,13 @@ class SigmaCache:
 
     Raises:
         CacheError: at first use, where the path is no cache, is damaged, or of an unknown format version.
+
+    Example:
+        >>> from depthvar.datasets import SigmaCache
+        >>> cache = SigmaCache("data/hospital-sample/sigma_Z2.zarr")
+        >>> key = cache.keys()[0]
+        >>> cache.read(key, stride=2).shape == cache.read(key)[::2, ::2].shape
+        True
     """
 
     def __init__(self, path: str | os.PathLike[str], root: str | os.PathLike[str] | None = None) -> None:

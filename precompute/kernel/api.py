@@ -95,6 +95,15 @@ def sigma_z2(
     Raises:
         ParameterError: a shape, dtype, device, engine or maximum depth is not one of these, or the intrinsics are not
             in pixels of this view.
+
+    Example:
+        >>> import numpy as np
+        >>> from depthvar.precompute import sigma_z2
+        >>> depth = np.full((480, 640), 2.0, np.float32)  # a wall at 2 m
+        >>> depth[:, 320:] = 5.0  # and what is behind it
+        >>> sigma = np.sqrt(sigma_z2(depth, [525, 525, 319.5, 239.5]))
+        >>> bool(sigma[240, 319] > 10 * sigma[240, 100])  # at its edge, and away from it
+        True
     """
     maps: tuple[Any, ...]
     if not isinstance(engine, str) or engine not in _ENGINES:

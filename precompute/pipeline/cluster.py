@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from depthvar.datasets.errors import DepthVarError
 
 from .job import Job, TaskResult
-from .plan import READ, Task
+from .shards import READ, Task
 from .worker import run_task
 
 log = logging.getLogger("depthvar")

@@ -26,7 +26,7 @@ def check(subject: Subject) -> Iterator[Finding]:
         for rows in book.shards():
             yield from _check_shard(subject, book, rows, names)
             if subject.chunks:
-                subject.progress("maps decoded", subject.chunks, maps)
+                subject.progress("maps decoded", subject.chunks, maps, 0)
 
 
 def _check_bookkeeping(book: Bookkeeping) -> Iterator[Finding]:
