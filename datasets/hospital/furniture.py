@@ -40,12 +40,12 @@ COLOURS = {
 MATERIALS = tuple(COLOURS)
 OUTDOORS = ("bark", "facade", "brick", "grass", "hill")
 THIN = ("rail", "steel", "frame")
-"""Materials of hand rails, drip stands, bed rails, mullions: what is a few centimetres wide."""
+"""Materials of objects that are a few centimetres wide: hand rails, drip stands, bed rails, mullions."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """A growing list of primitives, and the frame that the next ones are given in (turned about the vertical)."""
+    """A list of primitives, and the coordinate frame of the next ones (rotated about the vertical axis)."""
 
     parts: list[tuple[int, NDArray[np.float64], NDArray[np.float64], str]] = field(default_factory=list)
     origin: Point = (0.0, 0.0, 0.0)

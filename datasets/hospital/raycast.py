@@ -20,7 +20,7 @@ _LEAF = 2  # primitives in a leaf, at most
 
 @dataclass(frozen=True)
 class Scene:
-    """Primitives, and the hierarchy over them; made by :func:`build_scene`.
+    """Primitives and the bounding volume hierarchy over them; :func:`build_scene` makes one.
 
     Attributes:
         shape: (N,) int64, ``BOX``, ``CYLINDER`` (along its local z, with caps) or ``ELLIPSOID``.
@@ -45,7 +45,7 @@ class Scene:
 
 
 def build_scene(shape: ArrayLike, centre: ArrayLike, axes: ArrayLike, material: ArrayLike) -> Scene:
-    """Return a scene that can be cast.
+    """Return a scene for :func:`cast`.
 
     Args:
         shape: (N,) of ``BOX``, ``CYLINDER``, ``ELLIPSOID``, with N >= 1.
@@ -89,16 +89,16 @@ def cast(
 ) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64]]:
     """Return the first hit of each ray ``origin + t · direction`` with ``t > 0``.
 
-    The surfaces are hollow: a ray that starts inside a primitive hits it where it leaves. The calculation releases the
-    GIL and is safe in threads.
+    Primitives are hollow: a ray that starts inside one hits it where it leaves. The computation releases the GIL and is
+    safe in threads.
 
     Args:
         scene: what to hit.
         origin: (..., 3) metres, broadcast against ``directions``.
         directions: (..., 3), finite, not zero, of any length; ``t`` counts in lengths of the direction, so a direction
             whose component along the optical axis is 1 gives planar depth.
-        limit: hits from this ``t`` on count as misses; 1 asks what stands between the origin and the point
-            ``origin + direction``.
+        limit: hits with ``t`` of at least this count as misses; with 1, only objects between the origin and
+            ``origin + direction`` are hit.
 
     Returns:
         ``t`` (...) float64, +inf for a miss; the primitive's index (...) int64, -1 for a miss; the unit normal that

@@ -1,4 +1,4 @@
-"""What stands in the sample's hospital: a corridor with rooms, furniture and windows, and the town outside.
+"""The sample's hospital: a corridor with rooms, furniture and windows, and the town outside.
 
 Modelled in ``(x, y, height)`` in metres, x along the corridor, y to the right, the floor at height 0.
 """
@@ -74,7 +74,7 @@ def _building(p: Place) -> None:
             p.box("wall", (at - 0.06, at + 0.06), along, (0, CEILING))
     for left, right in galleries:
         _window(p.at(left, HALF + 0.06), (0, right - left), (0.75, 2.5), panes=6, depth=0.08)
-    for x in (12.08, 19.92, 32.08):  # the outside of the rooms beside a gallery
+    for x in (12.08, 19.92, 32.08):  # the outside of the rooms next to a gallery
         p.box("facade", (x - 0.02, x + 0.02), (HALF + 0.13, OUTER + 0.21), (-0.3, CEILING + 0.3))
     p.box("facade", (-2, END), (-OUTER - 0.1, HALF + 0.1), (GROUND, -0.31))
     for low, high in ((0.0, 12.0), (20.0, 32.0)):

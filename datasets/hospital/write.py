@@ -87,19 +87,19 @@ def write_sample(
 ) -> None:
     """Write the sample scene in TartanAir V1's layout: by default 48 frames of depth and pictures, and their poses.
 
-    Each of ``Easy/P000`` and ``Hard/P001`` gets ``depth_left/######_left_depth.npy`` (H, W) float32 planar metres
-    with ``SKY_DEPTH`` for the sky, ``image_left/######_left.png``, and ``pose_left.txt`` with a line
-    ``tx ty tz qx qy qz qw`` a frame: the camera body (x forward, y right, z down) in the NED world, metres. The bytes
-    are the same on every call. All is written next to ``root`` and renamed at the end, so what an interrupted call
-    leaves is never taken for a sample; a finished sample is left as it is, also one of other frames.
+    Each of ``Easy/P000`` and ``Hard/P001`` gets ``depth_left/######_left_depth.npy`` (H, W) float32 planar metres with
+    ``SKY_DEPTH`` for the sky, ``image_left/######_left.png``, and ``pose_left.txt`` with a line ``tx ty tz qx qy qz
+    qw`` a frame: the camera body (x forward, y right, z down) in the NED world, metres. The bytes are the same on every
+    call. Everything is written next to ``root`` and renamed at the end, so files of an interrupted call never count as
+    a sample. A finished sample is not changed, even if it has another number of frames.
 
     Args:
-        root: the folder to make; it may exist if it is empty or holds this version of the sample.
+        root: the folder to create; it may exist if it is empty or holds this version of the sample.
         progress: called with frames done and frames in total, before the first frame and after each.
         frames: how many of the 24 of each sequence, the first ones.
         size: (H, W) of a frame in pixels.
         intrinsics: fx, fy, cx, cy of the camera in pixels, for that size.
-        threads: that render; None: as many as ThreadPoolExecutor starts.
+        threads: number of threads that render; None: the default of ThreadPoolExecutor.
 
     Raises:
         SourceError: ``root`` holds something else, or cannot be written.

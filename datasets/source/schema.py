@@ -29,7 +29,7 @@ def read_fields(table: Mapping[str, Any], section: str, where: str) -> dict[str,
         where: the file's name, for error messages.
 
     Returns:
-        field name -> value, with tuples for lists and floats for numbers; fields that are left out stay out.
+        field name -> value, with tuples for lists and floats for numbers; missing fields are not added.
 
     Raises:
         DescriptionError: a field is unknown, or required and missing, or its value is not possible.
@@ -45,7 +45,7 @@ def read_fields(table: Mapping[str, Any], section: str, where: str) -> dict[str,
             fields[name] = known[name](value)
         except (ValueError, ParameterError) as error:
             raise DescriptionError(f"{where}: {_label(section, name)}: {error}; got {repr(value)[:200]}") from error
-    # Who names no container gets that of the suffix, with its dtype and units.
+    # Without a container, the one of the suffix is used, with its dtype and units.
     for name, example in REQUIRED.get(section, {}).items():
         if name not in fields and (section != "depth" or "container" in fields):
             raise DescriptionError(f"{where}: missing field {_label(section, name)}: add {example}")
