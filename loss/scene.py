@@ -109,6 +109,6 @@ def _stack(gt_raw: Sequence[View], key: str, shape: tuple[int, ...], like: Tenso
                 "collate the views into tensors first"
             )
         if tuple(each.shape) != shape:
-            turned = "; a view that is turned after annotate has to turn its map along" if key == "sigma_Z2" else ""
+            turned = "; rotate the map with the view if you rotate it after annotate" if key == "sigma_Z2" else ""
             raise ValueError(f"gt_raw[{index}][{key!r}]: expected shape {shape}, got {tuple(each.shape)}{turned}")
     return torch.stack([each.to(like.device, non_blocking=True) for each in maps], dim=1)

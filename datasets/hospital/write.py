@@ -88,10 +88,10 @@ def write_sample(
     """Write the sample scene in TartanAir V1's layout: by default 48 frames of depth and pictures, and their poses.
 
     Each of ``Easy/P000`` and ``Hard/P001`` gets ``depth_left/######_left_depth.npy`` (H, W) float32 planar metres with
-    ``SKY_DEPTH`` for the sky, ``image_left/######_left.png``, and ``pose_left.txt`` with a line ``tx ty tz qx qy qz
-    qw`` a frame: the camera body (x forward, y right, z down) in the NED world, metres. The bytes are the same on every
-    call. Everything is written next to ``root`` and renamed at the end, so files of an interrupted call never count as
-    a sample. A finished sample is not changed, even if it has another number of frames.
+    ``SKY_DEPTH`` for the sky, ``image_left/######_left.png``, and ``pose_left.txt``. The last has one line per frame,
+    ``tx ty tz qx qy qz qw``: the camera body (x forward, y right, z down) in the NED world, in metres. The bytes are
+    the same on every call. Everything is written next to ``root`` and renamed at the end, so files of an interrupted
+    call never count as a sample. A finished sample is not changed, even if it has another number of frames.
 
     Args:
         root: the folder to create; it may exist if it is empty or holds this version of the sample.

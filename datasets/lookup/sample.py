@@ -69,7 +69,7 @@ def sample(
         (h, w) float32 in m², +inf outside the native frame and where there is no information.
 
     Raises:
-        ParameterError: the output is turned, skewed or flipped top to bottom; its intrinsics are not finite,
+        ParameterError: the output is rotated, skewed or flipped vertically; its intrinsics are not finite,
             or no plausible zoom (1/16 to 64 native pixels per output pixel, x and y within a factor of 2);
             ``size``, ``resize`` or dtype or shape of ``valid`` is not one of those allowed.
     """
@@ -151,8 +151,8 @@ def _output_intrinsics(intrinsics: ArrayLike, size: tuple[int, int]) -> tuple[li
     fy = given[1, 1] if square else given[1]
     if fy < 0 or (square and (given[0, 0] == 0 or fy == 0 or not is_pinhole([*given[:2].flat, 0.0, 0.0, 1.0]))):
         raise ParameterError(
-            f"intrinsics: expected no turn, no skew and no flip top to bottom, got {given.tolist()}; "
-            "call sample before that step and turn or flip the map along, or compute sigma_z2 in the loader"
+            f"intrinsics: expected no rotation, no skew and no vertical flip, got {given.tolist()}; "
+            "call sample before that step and apply it to σ² too, or compute sigma_z2 in the loader"
         )
     mirrored = bool(given.flat[0] < 0)
     given.flat[0] = abs(given.flat[0])

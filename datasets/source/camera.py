@@ -71,7 +71,7 @@ def _numbers(content: bytes) -> list[float]:
         return [float(word) for word in words]
     except ValueError:
         word = next(word for word in words if not _is_float(word))
-        raise ValueError(f"expected 4, 9 or 16 numbers, got {word[:40]!r}; put a # before what is no number") from None
+        raise ValueError(f"expected 4, 9 or 16 numbers, got {word[:40]!r}; put a # before text") from None
 
 
 def _is_float(word: str) -> bool:

@@ -49,7 +49,7 @@ def _check(header: Header, rule: DepthRule) -> tuple[int, int]:
         no_unit = header.dtype.kind in "iu" and not any(np.dtype(name).kind in "iu" for name in rule.dtype)
         raise ValueError(
             f"expected dtype {' or '.join(rule.dtype)}, got {header.dtype.name}"
-            + ", which has no unit of its own: give --units-per-metre ([depth] units_per_metre; 1000 for mm)" * no_unit
+            + ", which has no unit: give --units-per-metre ([depth] units_per_metre; 1000 for mm)" * no_unit
         )
     shape = header.shape
     if rule.view is not None:
@@ -181,6 +181,6 @@ def _check_largest(depth: NDArray[Any], explained: list[NDArray[np.bool_]], usab
         row, column = np.argwhere(beyond)[0]
         raise ParameterError(
             f"expected depth of at most {LARGEST_DEPTH:.1g} m, got {depth[row, column]:g} m at row {row}, column "
-            f"{column} ({beyond.sum()} such pixels); if that is the sky, pass --max-depth; if it is no depth, name it "
-            "in [depth] unknown; else correct dtype, view or units_per_metre"
+            f"{column} ({beyond.sum()} such pixels); if that is the sky, pass --max-depth; if it is not a depth, list "
+            "it in [depth] unknown; else correct dtype, view or units_per_metre"
         )

@@ -132,7 +132,7 @@ def _default_unit(fields: dict[str, Any], container: Container, where: str) -> N
         fields |= {"units_per_metre": 1.0, "dtype": floats}
     else:
         raise DescriptionError(
-            f"{where}: missing field [depth] units_per_metre: {' or '.join(values)} has no unit of its own: add "
+            f"{where}: missing field [depth] units_per_metre: {' or '.join(values)} has no unit: add "
             "units_per_metre = 1000.0 for millimetres (--units-per-metre)"
         )
 
