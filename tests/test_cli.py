@@ -628,6 +628,14 @@ def test_another_data_set_without_a_root_is_an_error(sample: list[Path]) -> None
     assert sample == []
 
 
+def test_demo_writes_no_local_folder_for_a_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = cli("demo", "s3://bucket/scene")
+    assert result.exit_code == 2
+    assert "expected a folder, got a URL" in result.stderr
+    assert not list(tmp_path.iterdir())
+
+
 def test_demo_writes_where_it_is_told(sample: list[Path]) -> None:
     result = cli("demo", "scene")
     assert (result.exit_code, result.stdout, sample) == (0, "scene\n", [Path("scene")])

@@ -75,7 +75,7 @@ class SigmaCache:
 
         Raises:
             FrameNotFoundError: the cache has no σ² of the frame.
-            CacheError: the cache is gone, damaged, of other parameters by now, or changes again and again.
+            CacheError: the cache was removed, is damaged, of other parameters by now, or changes again and again.
             ParameterError: by ``take``.
         """
         asked = self.relative_key(key)
@@ -153,7 +153,7 @@ class SigmaCache:
 
         Raises:
             FrameNotFoundError: the cache does not list the frame, or has not computed it, or failed to.
-            CacheError: the stored bytes are damaged, lost or cannot be read; or the cache has been computed anew with
+            CacheError: the stored bytes are damaged, lost or cannot be read; or the cache has been computed again with
                 other parameters since this reader first read it.
             ParameterError: the stride is not stored.
         """

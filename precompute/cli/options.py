@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from depthvar.datasets.errors import DepthVarError, ParameterError
-from depthvar.datasets.paths import cache_path
+from depthvar.datasets.paths import cache_path, is_url
 
 from .interrupt import clean_up
 from .progress import steps
@@ -44,6 +44,8 @@ def write_demo(folder: Path, threads: int | None = None) -> None:
     from depthvar.datasets.hospital.write import write_sample
     from depthvar.precompute.pipeline.execute import cpus
 
+    if is_url(folder):
+        raise ParameterError(f"{folder}: expected a folder, got a URL: the scene is written to a folder only")
     threads = threads or cpus()
     clean_up()
     with steps() as report:

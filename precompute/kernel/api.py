@@ -15,6 +15,8 @@ from depthvar.datasets.frame import as_array, as_intrinsics, farthest_depth
 from depthvar.datasets.params import Difference, Estimator, KernelParams
 from depthvar.datasets.scalars import require
 
+from .shapes import check_input
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -137,7 +139,7 @@ def sigma_z2(
 def _numba_maps(
     depth: Any, intrinsics: Any, params: Estimator, valid: Any, farthest: float, *, components: bool
 ) -> tuple[NDArray[np.float32], ...]:
-    from .numba_range import sigma_z2_frame
+    from .numba_engine import sigma_z2_frame
 
     depth = as_array("depth", depth)
     valid = None if valid is None else as_array("valid", valid)
@@ -156,42 +158,3 @@ def _numba_maps(
     for i in np.ndindex(*batch):
         sigma_z2_frame(depth[i], cameras[i], params, farthest, None if valid is None else valid[i], out[i])
     return tuple(np.moveaxis(out, -3, 0))
-
-
-def check_input(depth: Any, cameras: tuple[int, ...], valid: Any) -> None:
-    """Check shapes and dtypes, without reading a value (a tensor may be on a GPU).
-
-    Args:
-        depth: array or tensor that should be (..., H, W).
-        cameras: the leading dimensions of the intrinsics.
-        valid: array, tensor or None.
-
-    Raises:
-        ParameterError: a shape or dtype does not fit.
-    """
-    shape = tuple(depth.shape)
-    rule = "floating-point metres of at most 64 bits; convert the dtype and the unit first"
-    require("depth", str(depth.dtype), rule, _is_float(depth.dtype))
-    require("depth", shape, "shape (..., H, W) of at least one pixel", len(shape) >= 2 and 0 not in shape[-2:])
-    require(
-        "intrinsics", cameras, f"leading dimensions that broadcast to those of the depth, {shape[:-2]}",
-        _broadcasts(cameras, shape[:-2]),
-    )  # fmt: skip
-    if valid is not None:
-        require("valid", str(valid.dtype), "dtype bool", str(valid.dtype) in ("bool", "torch.bool"))
-        require(
-            "valid", tuple(valid.shape), f"a shape that broadcasts to the depth's, {shape}",
-            _broadcasts(tuple(valid.shape), shape),
-        )  # fmt: skip
-
-
-def _is_float(dtype: Any) -> bool:
-    """Return whether a dtype of NumPy or torch is one of real numbers that the engines accept."""
-    if isinstance(dtype, np.dtype):
-        return dtype.kind == "f" and dtype.itemsize <= 8
-    return bool(dtype.is_floating_point and dtype.itemsize >= 2)  # the 8-bit floats have no common type with float32
-
-
-def _broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
-    trailing = to[len(to) - len(shape) :]
-    return len(shape) <= len(to) and all(a in (1, b) for a, b in zip(shape, trailing, strict=True))

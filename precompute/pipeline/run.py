@@ -6,10 +6,10 @@ from dataclasses import replace
 from typing import Any
 
 from depthvar.datasets.cache.attributes import FORMAT, FORMAT_VERSION, check_root, unseal
-from depthvar.datasets.cache.bookkeeping import Bookkeeping, read_group
+from depthvar.datasets.cache.bookkeeping import Bookkeeping, RowState, read_group
 from depthvar.datasets.cache.store import Store, open_store
 from depthvar.datasets.errors import CacheError, ParameterError
-from depthvar.precompute.kernel.numba_range import warm_up
+from depthvar.precompute.kernel.numba_engine import warm_up
 
 from . import remove, write
 from .execute import Execute
@@ -39,7 +39,8 @@ def plan_run(
     """
     store = open_store(job.cache)
     root = write.existing_root(store)
-    shards = _plan(job, store, None if overwrite else root, prune)
+    fresh = overwrite or (root is not None and part is None and _is_unused(job, store, root))
+    shards = _plan(job, store, None if fresh else root, prune)
     return make_plan(job, shards, choose(shards, part, limit), part)
 
 
@@ -76,7 +77,7 @@ def run(
     with writer_lock(job.cache, part) as claim:
         with creating(job.cache, part):
             root = write.existing_root(store)
-        if overwrite and root is not None:
+        if root is not None and (overwrite or (part is None and _is_unused(job, store, root))):
             remove.remove(store, root)
             root = None
         shards = _plan(job, store, root, prune)
@@ -91,6 +92,14 @@ def run(
             warm_up(job.params.estimator)  # once here, not in every thread, and before anyone draws a progress bar
         yield make_plan(job, shards, tasks, part)
         yield from execute(job, tasks)
+
+
+def _is_unused(job: Job, store: Store, root: object) -> bool:
+    """Return whether a cache of other parameters holds no frame: its first run failed, its options were corrected."""
+    attributes = check_root(root, store.url)
+    if attributes["fingerprint"] == fingerprint(job.parameters()):
+        return False
+    return not any(group.count(RowState.DONE) for group in _stored_groups(store, attributes))
 
 
 def _plan(job: Job, store: Store, root: object | None, prune: bool) -> ShardPlan:

@@ -207,7 +207,7 @@ def _assign_rows(stored: Sequence[str], keys: Sequence[str], layout: GroupLayout
         if len(key.encode()) > layout.key_bytes:
             raise CacheError(
                 f"group {group}: the key {key!r} has {len(key.encode())} bytes and the group holds keys of at most "
-                f"{layout.key_bytes}; compute the cache anew with --overwrite"
+                f"{layout.key_bytes}; compute the cache again with --overwrite"
             )
         row = next(free, None)
         if row is None:
