@@ -35,13 +35,6 @@ def weight_error(given: Map, online: Map) -> float:
     return float(np.abs(_weights(given[used]) - _weights(online[used])).mean())
 
 
-def chance_error(given: Map, online: Map) -> float:
-    """Return what the weight error would be if the same values stood at places drawn by chance."""
-    used = np.isfinite(online)
-    shuffled = np.random.default_rng(0).permutation(given[used])
-    return float(np.abs(_weights(shuffled) - _weights(online[used])).mean())
-
-
 def correlation(one: Map, other: Map) -> float:
     """Return Pearson's correlation; 0 where one is constant, or the second lacks most of the first's values."""
     both = np.isfinite(one) & np.isfinite(other)

@@ -15,6 +15,7 @@ from .view import LoaderView
 NEAR, FAR = 2, 128  # other frames to either side in the cache's list that are tried
 PATIENCE = 2  # views whose σ is looked for everywhere in vain
 POWERS = {0.5: "σ", -0.5: "1/σ", -1.0: "1/σ²"}
+UNEXPLAINED, UNITS, DISPLACED = "unexplained", "other units", "displaced"
 TURN = "turn sigma_Z2 where the loader turns depth"
 FLIP = "depth and sigma_Z2 are mirrored to each other; pass flip=True to annotate where depth is mirrored"
 NO_VALUES = (
@@ -96,18 +97,19 @@ def _causes(one: Judged, sigma: Origin | None, depth: Origin | None) -> list[Cau
     if not found and sigma and depth and sigma.flip != depth.flip:
         found.append(Cause("flip", FLIP, depth))
     if found:
-        return found
+        left = depth.error if depth else one.best
+        return [each._replace(origin=each.origin._replace(error=left)) for each in found if each.origin]
     if depth is None:
-        return [Cause("unexplained", NO_DEPTH)]
+        return [Cause(UNEXPLAINED, NO_DEPTH)]
     if one.scaled and one.given.weight_error <= one.limit:
-        noise_may_do_it = 0.1 < one.ratio < 10 and one.best > one.chance / 4
-        return [Cause("other units", "", depth._replace(rest=depth.correlation if noise_may_do_it else 0.0))]
+        noise_may_do_it = 0.1 < one.ratio < 10 and one.best > one.elsewhere / 4
+        return [Cause(UNITS, "", depth._replace(rest=depth.correlation if noise_may_do_it else 0.0))]
     if sigma is None:
-        return [Cause("unexplained", NO_SIGMA)]
+        return [Cause(UNEXPLAINED, NO_SIGMA)]
     moved = displacement(one, sigma, depth)
     if moved.matters and sigma.error > one.given.weight_error / 2:
-        return [Cause("displaced", "", depth, moved)]
-    return [Cause("unexplained", ONE_PLACE)]
+        return [Cause(DISPLACED, "", depth, moved)]
+    return [Cause(UNEXPLAINED, ONE_PLACE)]
 
 
 def _of_sigma(own: str, sigma: Origin | None) -> Iterator[Cause]:
@@ -146,4 +148,4 @@ def small_shift(judged: Sequence[Judged]) -> list[tuple[Judged, Cause]]:
     if not moved or not half_pixel(moved, SEEN):
         return []
     origins = (Origin(one.view.key, one.flip, error=one.best, rest=1.0) for one in judged)
-    return [(one.judged, Cause("displaced", "", origin, one)) for one, origin in zip(moved, origins, strict=True)]
+    return [(one.judged, Cause(DISPLACED, "", origin, one)) for one, origin in zip(moved, origins, strict=True)]

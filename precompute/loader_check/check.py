@@ -31,7 +31,7 @@ class LoaderCheck:
         agreement: of the samples' σ with the kernel's.
         best: weight error of the best lookup that was found for the same views.
         limit: weight error up to which they are right.
-        chance: weight error of the same σ at places drawn by chance.
+        elsewhere: weight error of lookups an eighth of the view from there.
         pixels: compared, over all views.
     """
 
@@ -39,7 +39,7 @@ class LoaderCheck:
     agreement: Agreement
     best: float
     limit: float
-    chance: float
+    elsewhere: float
     pixels: int
 
     @property
@@ -53,7 +53,7 @@ class LoaderCheck:
             return "\n".join(map(str, self.findings))
         return (
             f"right: σ agrees with the kernel on the loader's depth at {self.pixels} pixels: weight error "
-            f"{self.agreement.weight_error:.3f} (limit {self.limit:.3f}, by chance {self.chance:.3f}), "
+            f"{self.agreement.weight_error:.3f} (limit {self.limit:.3f}, elsewhere {self.elsewhere:.3f}), "
             f"rank correlation {self.agreement.rank:.3f}"
         )
 
@@ -76,7 +76,7 @@ def check_loader(views: Iterable[Mapping[str, Any]], cache: SigmaCache, key: Key
     wrong = wrong_views(judged)
     found: list[tuple[LoaderView | Judged, Cause]] = [(samples[index], cause) for index, cause in plain.items()]
     found += causes(wrong, cache) if wrong else small_shift(judged)
-    figures = [(*one.given, one.best, min(one.limit, one.chance / 2), one.chance) for one in judged]
-    error, rank, ratio, best, limit, chance = np.mean(figures or [(np.nan,) * 6], axis=0).tolist()
+    figures = [(*one.given, one.best, min(one.limit, one.elsewhere / 2), one.elsewhere) for one in judged]
+    error, rank, ratio, best, limit, elsewhere = np.mean(figures or [(np.nan,) * 6], axis=0).tolist()
     agreement, pixels = Agreement(error, rank, ratio), sum(one.view.pixels for one in judged)
-    return LoaderCheck(findings(found, len(samples)), agreement, best, limit, chance, pixels)
+    return LoaderCheck(findings(found, len(samples)), agreement, best, limit, elsewhere, pixels)

@@ -10,6 +10,7 @@ from .origin import Origin
 from .register import AS_TOLD
 from .verdict import Judged
 
+ABOUT = 0.3  # pixels from half a pixel that are taken for it: it is 0.5 − 0.5 / s, and more where sizes are odd
 PIXEL = 1.0  # of the view: a rounded size stretches it by no more, another resize shifts it by half of that
 SEEN = 4.0  # native pixels per pixel from which half a pixel is told from the bias of a sensor's depth
 NOT_SCALED = "camera_intrinsics were scaled without it: use cx' = (cx + 0.5) / s − 0.5, and the same for cy"
@@ -72,9 +73,9 @@ def describe(moved: Sequence[Displacement]) -> tuple[str, str, bool]:
         return "half pixel", text, False
     said = []
     if stretched and np.abs(scale[0] - scale[1]) * size.mean() < 2 * PIXEL:
-        said.append(f"focal length {scale.mean():.3g} times what fits the depth")
+        said.append(f"focal length {scale.mean():.4g} times what fits the depth")
     elif stretched:
-        said.append(f"focal lengths {scale[0]:.3g} (x) and {scale[1]:.3g} (y) times what fits the depth")
+        said.append(f"focal lengths {scale[0]:.4g} (x) and {scale[1]:.4g} (y) times what fits the depth")
     if not said or (np.abs(shift) / per_pixel.mean(0) > PIXEL / 2).any():
         said.append(f"principal point off by ({shift[0]:+.1f}, {shift[1]:+.1f}) native pixels")
     if not alike:
@@ -95,7 +96,8 @@ def _like(moved: Sequence[Displacement]) -> str:
         " (as if the cache had those of another resolution)": "corner",
     }
     shifts = {text: np.median([getattr(one, name) for one in moved], axis=0) for text, name in fixed.items()}
-    return "".join(text for text, shift in shifts.items() if (np.abs(shift) < 2 * PIXEL).all())
+    found = [text for text, shift in shifts.items() if (np.abs(shift) < 2 * PIXEL).all()]
+    return "".join(found) if len(found) < len(fixed) else ""
 
 
 def half_pixel(moved: Sequence[Displacement], least: float = 0.0) -> str:
@@ -111,8 +113,7 @@ def half_pixel(moved: Sequence[Displacement], least: float = 0.0) -> str:
     smaller = np.where(np.abs(first) < np.abs(last), first, last)
     shift = np.where(first * last > 0, smaller, 0).mean(0)
     per_pixel = np.mean([one.judged.view.scale for one in moved], axis=0)
-    expected = 0.5 - 0.5 / np.maximum(per_pixel, 2)
-    if per_pixel.min() < least or shift[0] * shift[1] <= 0 or (np.abs(np.abs(shift) - expected) > expected / 2).any():
+    if per_pixel.min() < least or shift[0] * shift[1] <= 0 or (np.abs(np.abs(shift) - 0.5) > ABOUT).any():
         return ""
     nearest = all(one.judged.resize == "nearest" for one in moved)
     where = f"depth lies ({shift[0]:+.2f}, {shift[1]:+.2f}) pixels from sigma_Z2"

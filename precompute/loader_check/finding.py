@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .cause import Cause
+from .cause import UNEXPLAINED, UNITS, Cause
 from .displacement import describe
 from .verdict import Judged, is_same
 from .view import LoaderView
@@ -32,7 +32,8 @@ class Finding:
 
     def __str__(self) -> str:
         """Return one line."""
-        return f"{self.kind}: {self.text} ({'certain' if self.sure else 'likely'}; {self.evidence})"
+        sure = "" if self.kind == UNEXPLAINED else "certain; " if self.sure else "likely; "
+        return f"{self.kind}: {self.text} ({sure}{self.evidence})"
 
 
 def findings(wrong: Iterable[tuple[LoaderView | Judged, Cause]], of: int) -> tuple[Finding, ...]:
@@ -48,13 +49,13 @@ def _finding(views: Sequence[LoaderView | Judged], causes: Sequence[Cause], of: 
     judged = [one for one in views if isinstance(one, Judged)]
     origins = [cause.origin for cause in causes if cause.origin]
     kind, texts = causes[0].kind, list(dict.fromkeys(cause.text for cause in causes))
-    text, sure = "; ".join(texts[:2]), all(origin.sure for origin in origins)
+    text, sure = "; ".join(texts[:2]), kind != UNEXPLAINED and all(origin.sure for origin in origins)
     if len(texts) > 2:
         text += f"; and {len(texts) - 2} more"
     if moved := [cause.moved for cause in causes if cause.moved]:
         kind, text, alike = describe(moved)
         sure = sure and alike
-    elif kind == "other units":
+    elif kind == UNITS:
         text = _units([1 / one.ratio for one in judged], sure)
     evidence = f"in {len(views)} of {of} views"
     if judged:
@@ -75,4 +76,6 @@ def _units(ratios: Sequence[float], sure: bool) -> str:
         text += ", or has noise added"
     if not is_same(high / low):
         return f"{text}, {low:.4g} to {high:.4g} by view; pass as scale what each view's depth was divided by"
-    return f"{text}; pass scale={1 / ratio:.4g} to the loss, or keep depth in metres"
+    decimal = 10.0 ** round(np.log10(ratio))
+    divided_by = 1 / (decimal if is_same(ratio / decimal) and decimal != 1 else ratio)
+    return f"{text}; pass scale={divided_by:.4g} to the loss, or keep depth in metres"

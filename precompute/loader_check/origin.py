@@ -15,7 +15,6 @@ from .register import AS_TOLD, WELL, Place
 from .verdict import EXACT, MODES, Judged, is_same
 from .view import LoaderView
 
-ALIKE = 0.97  # correlation of log σ above which a map is taken for the cache's at another place
 CLEARLY = 0.5  # of what is left of an error, or of a correlation to 1: what leaves no more than that is believed
 SAME = 0.02  # mean difference of log σ² that rounding to half precision leaves
 FORMS: dict[str, Callable[[NDArray[np.float64]], Any]] = {  # in which a loader may hold depth; and back from it
@@ -79,7 +78,7 @@ def origin_of_sigma(judged: Judged, near: Iterable[str], far: Iterable[str], tho
         return found
     for one in (flip, not flip):
         place, likeness = view.register(view.sigma, one, resize)
-        if likeness > ALIKE:
+        if likeness > WELL:
             error = weight_error(view.look_up(one, resize, place), view.online)
             return Origin(view.key, one, place, likeness, abs(judged.likeness), error)
     return _of_frame(view, far)
@@ -139,7 +138,8 @@ def origin_of_depth(judged: Judged, near: Iterable[str]) -> Origin | None:
         error, _, ratio = agreement(stored, online)
         return Origin(key, flip, place, correlation(online, stored), error=error, ratio=ratio, form=form)
 
-    plain = at(view.online, flip, judged.place.place)
+    place = judged.place.place
+    plain = at(view.by_kernel(view.depth, place=place), flip, place)
     others = []
     if plain.correlation < WELL:
         others = [at(view.online, not flip, view.register(view.online, not flip, resize).place)]
@@ -148,12 +148,13 @@ def origin_of_depth(judged: Judged, near: Iterable[str]) -> Origin | None:
     with np.errstate(all="ignore"):
         maps = {form: view.by_kernel(to_depth(values)) for form, to_depth in FORMS.items()}
     others += [at(online, flip, form=form) for form, online in maps.items()]
-    best, second = sorted(others, key=lambda one: -one.correlation)[:2]
-    clear = 1 - best.correlation < CLEARLY * (1 - plain.correlation)
-    right_units = best.form and judged.scaled and is_same(best.ratio) and best.correlation > plain.correlation
-    if (clear or right_units) and best.error < plain.error:
-        return best._replace(rest=max(second.correlation, plain.correlation))
-    if not judged.found:
-        return None
-    as_told = 0.0 if plain.place == AS_TOLD else at(view.online, flip).correlation
-    return plain._replace(rest=as_told)
+
+    def believed(one: Origin) -> bool:
+        clear = 1 - one.correlation < CLEARLY * (1 - plain.correlation)
+        better = one.correlation > plain.correlation and one.error < min(plain.error, judged.elsewhere / 2)
+        return better and (clear or not one.form or (judged.scaled and is_same(one.ratio)))
+
+    as_told = [] if plain.place == AS_TOLD else [at(view.online, flip)]
+    best = max([plain, *filter(believed, others)], key=lambda one: one.correlation)
+    rest = max(one.correlation for one in (plain, *others, *as_told) if one is not best)
+    return best._replace(rest=rest) if best.error <= judged.elsewhere / 2 else None

@@ -8,7 +8,7 @@ import numpy as np
 
 from depthvar.datasets.lookup.sample import Resize
 
-from .agreement import Agreement, agreement, chance_error, correlation, weight_error
+from .agreement import Agreement, agreement, correlation, weight_error
 from .register import AS_TOLD, Place, Registered
 from .view import LoaderView
 
@@ -30,7 +30,7 @@ class Judged(NamedTuple):
         given: how its σ agrees with the kernel.
         best: error of a lookup there: what strides, resize and noise cost.
         limit: of the worst of four lookups half a pixel from there in x and in y: as far as a resize displaces.
-        chance: of the same σ at places drawn by chance.
+        elsewhere: the mean over four lookups an eighth of the view from there, where other things are.
     """
 
     view: LoaderView
@@ -41,12 +41,7 @@ class Judged(NamedTuple):
     given: Agreement
     best: float
     limit: float
-    chance: float
-
-    @property
-    def found(self) -> bool:
-        """Whether its depth was found on the frame: the cache's σ there is nearer to the kernel's than to chance."""
-        return self.best <= self.chance / 2
+    elsewhere: float
 
     @property
     def ratio(self) -> float:
@@ -78,27 +73,35 @@ def judge(view: LoaderView) -> Judged:
     def error(flip: bool, place: Place) -> float:
         return weight_error(view.look_up(flip, resize, place), view.online)
 
-    given, chance = agreement(view.sigma, view.online), chance_error(view.sigma, view.online)
+    def error_elsewhere(flip: bool, place: Place) -> float:
+        far = max(view.online.shape) / 8
+        moved = (place.moved(x, y) for x, y in ((-far, 0), (far, 0), (0, -far), (0, far)))
+        maps = [view.look_up(flip, resize, one) for one in moved]
+        inside = (np.where(np.isnan(one), np.nan, view.online) for one in maps)
+        return float(np.mean([weight_error(one, online) for one, online in zip(maps, inside, strict=True)]))
+
     tried: list[tuple[float, bool, Registered]] = []
     for one in (flip, not flip):
         as_told = Registered(AS_TOLD, correlation(view.online, view.look_up(one, resize)))
         registered = view.register(view.online, one, resize)
         tried += [(error(one, place.place), one, place) for place in (as_told, registered)]
         best, flip, place = min(tried, key=lambda one: one[0])
-        if abs(likeness) > EXACT or best <= chance / 2:  # else its flip, too, is open
+        elsewhere = error_elsewhere(flip, place.place)
+        if abs(likeness) > EXACT or best <= elsewhere / 2:  # else its flip, too, is open
             break
     half = (error(flip, place.place.moved(x, y)) for x, y in product((-0.5, 0.5), repeat=2))
-    return Judged(view, flip, resize, likeness, place, given, best, max(ROUNDING, *half), chance)
+    given = agreement(view.sigma, view.online)
+    return Judged(view, flip, resize, likeness, place, given, best, max(ROUNDING, *half), elsewhere)
 
 
 def wrong_views(judged: Sequence[Judged]) -> list[Judged]:
     """Return the views that are wrong.
 
-    Those in other units; and those over their limit, or half way to chance: by half as much again, or by anything if
-    the mean over all views is over the mean limit.
+    Those in other units; and those over their limit, or over half of their error elsewhere: by half as much again, or
+    by anything where the mean over all views is over it.
     """
     errors = np.array([one.given.weight_error for one in judged])
     wrong = np.array([one.scaled for one in judged], dtype=np.bool_)
-    for limits in (np.array([one.limit for one in judged]), np.array([one.chance / 2 for one in judged])):
+    for limits in (np.array([one.limit for one in judged]), np.array([one.elsewhere / 2 for one in judged])):
         wrong |= errors > (1.0 if errors.sum() > limits.sum() else ALONE) * limits
     return [one for one, is_wrong in zip(judged, wrong, strict=True) if is_wrong]

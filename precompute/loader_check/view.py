@@ -110,23 +110,28 @@ class LoaderView:
         x = Axis(float(centre[0] - self.scale[0] * own), self.scale[0], width)
         return x, Axis(float(centre[1] - self.scale[1] * self.matrix[1, 2]), self.scale[1], height)
 
-    def by_kernel(self, depth: Map, params: KernelParams | None = None) -> Map:
-        """Return log σ² of (h, w) depth, where a whole window is known.
-
-        Without a maximum depth, which is in metres while the loader's depth may not be: it only hides pixels.
-        """
-        known = self.valid & (depth > 0) & (depth < np.finfo(np.float32).max)
-        found = _log(sigma_z2(np.where(known, depth, 0).astype(np.float32), self.matrix, params or self.params))
-        return np.where(_whole_windows(known, self.params.window), found, np.float32(np.nan))
-
-    def look_up(self, flip: bool, resize: Resize, place: Place = AS_TOLD, key: str | None = None) -> Map:
-        """Return log σ² (h, w) of the view's frame, or of another, at a place; nowhere any where none can be there."""
-        key, moved = key or self.key, self.matrix.copy()
+    def intrinsics_at(self, place: Place) -> NDArray[np.float64]:
+        """Return the (3, 3) intrinsics that the view would have at a place."""
+        moved = self.matrix.copy()
         for axis, (first, last) in enumerate((place[:2], place[2:])):
             length = self.depth.shape[1 - axis] - 1
             stretch = max(1 + (last - first) / length, 1e-3)
             moved[axis, 2] = (moved[axis, 2] - first) / stretch
             moved[axis, axis] /= stretch
+        return moved
+
+    def by_kernel(self, depth: Map, params: KernelParams | None = None, place: Place = AS_TOLD) -> Map:
+        """Return log σ² of (h, w) depth, where a whole window is known.
+
+        Without a maximum depth, which is in metres while the loader's depth may not be: it only hides pixels.
+        """
+        known, matrix = self.valid & (depth > 0) & (depth < np.finfo(np.float32).max), self.intrinsics_at(place)
+        found = _log(sigma_z2(np.where(known, depth, 0).astype(np.float32), matrix, params or self.params))
+        return np.where(_whole_windows(known, self.params.window), found, np.float32(np.nan))
+
+    def look_up(self, flip: bool, resize: Resize, place: Place = AS_TOLD, key: str | None = None) -> Map:
+        """Return log σ² (h, w) of the view's frame, or of another, at a place; nowhere any where none can be there."""
+        key, moved = key or self.key, self.intrinsics_at(place)
         moved[:2] *= self.every
         try:
             found = sample(
