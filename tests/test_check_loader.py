@@ -33,13 +33,13 @@ from check_loader import RIGHT, WRONG, Loader, Spoil, View, annotate, draw, in_s
 
 Data = tuple[DepthSource, SigmaCache]
 
-PLAIN = Loader(size=(112, 112), zoom=(0.8, 1.0))
+PLAIN = Loader(size=(96, 96), zoom=(0.8, 1.0))
 LOADERS = [
     PLAIN,
     PLAIN._replace(resize="linear", rounded=True),
     PLAIN._replace(size=(60, 80), flips=True),
     PLAIN._replace(size=(96, 128), resize="linear", zoom=(0.4, 0.6), rounded=True, flips=True),
-    PLAIN._replace(size=(112, 160), zoom=(0.3, 0.5), random_crop=False),  # finer than the frame
+    PLAIN._replace(size=(96, 144), zoom=(0.3, 0.5), random_crop=False),  # finer than the frame
 ]
 
 
@@ -78,7 +78,7 @@ def kinect(name: str, units_per_metre: float, tmp_path_factory: pytest.TempPathF
     return cached(open_source("folder", root, intrinsics=camera, units_per_metre=units_per_metre))
 
 
-def made(data: Data, spoil: Spoil = right, loader: Loader = PLAIN, count: int = 4, seed: int = 0) -> list[View]:
+def made(data: Data, spoil: Spoil = right, loader: Loader = PLAIN, count: int = 3, seed: int = 0) -> list[View]:
     """Return views of a loader, spoiled."""
     views = make_views(data[0], loader, seed, count)
     for index, view in enumerate(views):
@@ -86,7 +86,7 @@ def made(data: Data, spoil: Spoil = right, loader: Loader = PLAIN, count: int = 
     return views
 
 
-def check(data: Data, spoil: Spoil = right, loader: Loader = PLAIN, count: int = 4) -> LoaderCheck:
+def check(data: Data, spoil: Spoil = right, loader: Loader = PLAIN, count: int = 3) -> LoaderCheck:
     return check_loader(made(data, spoil, loader, count), data[1])
 
 
@@ -131,13 +131,13 @@ def test_samples_of_the_own_data_set_are_right(rendered: Data, augment: bool) ->
     source, cache = rendered
     samples = CachedDepthDataset(source, cache, size=(96, 128), augment=augment)
     assert set(samples[0]) == {"depth", "sigma_Z2", "valid", "intrinsics", "key"}
-    assert check_loader((samples[index] for index in range(4)), cache).findings == ()
+    assert check_loader((samples[index] for index in range(3)), cache).findings == ()
 
 
 def test_what_the_loader_calls_invalid_is_left_out(rendered: Data) -> None:
     before, views = check(rendered), made(rendered)
     for view in views:
-        view["valid_mask"] = np.broadcast_to(np.arange(112) >= 40, (112, 112))
+        view["valid_mask"] = np.broadcast_to(np.arange(96) >= 40, (96, 96))
         view["depthmap"] = torch.from_numpy(np.where(view["valid_mask"], view["depthmap"], np.float32(3)))
     masked = check_loader(views, rendered[1])
     assert masked.findings == ()
@@ -146,8 +146,8 @@ def test_what_the_loader_calls_invalid_is_left_out(rendered: Data) -> None:
 
 def test_a_view_of_what_lies_beyond_the_maximum_depth_is_legitimate(rendered: Data) -> None:
     views = made(rendered)
-    views[1]["depthmap"] = np.full((112, 112), np.float32(100))
-    views[1]["sigma_Z2"] = np.full((112, 112), np.float32(np.inf))
+    views[1]["depthmap"] = np.full((96, 96), np.float32(100))
+    views[1]["sigma_Z2"] = np.full((96, 96), np.float32(np.inf))
     report = check_loader(views, rendered[1])
     assert report.findings == ()
     assert report.pixels < check(rendered).pixels
@@ -156,10 +156,8 @@ def test_a_view_of_what_lies_beyond_the_maximum_depth_is_legitimate(rendered: Da
 # ---- wrong
 
 SLICE = [
-    *("focal 0.5", "focal 0.9", "focal 1.05", "focal 2", "focal 1.4, 1", "principal point (-12, 6)"),
-    *("another crop in each view", "flip", "flip in some", "transposed", "looked up elsewhere", "next frame"),
-    *("millimetres", "normalised", "log depth", "disparity", "σ", "1/σ", "1/σ²", "constant", "no values"),
-    *("window 3", "difference", "σ² clamped at its median", "σ² with noise"),
+    *("focal 0.5", "focal 0.95", "focal 2", "another crop in each view", "flip", "transposed", "looked up elsewhere"),
+    *("next frame", "log(1 + depth)", "window 7", "λ 2", "difference", "σ² clamped at its median", "σ² with noise"),
 ]
 
 
@@ -187,13 +185,13 @@ def numbers(report: LoaderCheck, pattern: str) -> list[float]:
 
 
 @pytest.mark.parametrize("loader", [PLAIN, PLAIN._replace(resize="linear", flips=True)])
-@pytest.mark.parametrize("factor", [0.67, 0.95, 1.1, 1.5])
+@pytest.mark.parametrize("factor", [0.67, 1.1, 1.5])
 def test_the_factor_of_a_focal_length_is_estimated(rendered: Data, factor: float, loader: Loader) -> None:
     report = check(rendered, WRONG[f"focal {factor}"][0], loader)
     assert numbers(report, r"^focal length (\S+) times what fits")[0] == pytest.approx(factor, rel=0.02)
     assert report.findings[0].kind == "camera_intrinsics"
     assert report.findings[0].sure
-    assert "correct them before annotate (certain; in 4 of 4 views; weight error " in str(report)
+    assert "correct them before annotate (certain; in 3 of 3 views; weight error " in str(report)
 
 
 def test_the_focal_lengths_of_x_and_y_are_estimated_apart(rendered: Data) -> None:
@@ -203,7 +201,7 @@ def test_the_focal_lengths_of_x_and_y_are_estimated_apart(rendered: Data) -> Non
 
 
 @pytest.mark.parametrize("loader", [PLAIN, PLAIN._replace(resize="linear", flips=True)])
-@pytest.mark.parametrize("shift", [(7.5, -2), (-12, 6), (60, 10)])
+@pytest.mark.parametrize("shift", [(7.5, -2), (60, 10)])
 def test_the_shift_of_a_principal_point_is_estimated(
     rendered: Data, shift: tuple[float, float], loader: Loader
 ) -> None:
@@ -230,7 +228,7 @@ def test_a_flip_missing_in_some_views_and_one_wrong_key_are_found_in_those(rende
     views = made(rendered, WRONG["flip in some"][0])
     (finding,) = check_loader(views, rendered[1]).findings
     assert (finding.kind, finding.views) == ("flip", (views[2]["key"],))
-    assert "in 1 of 4 views" in str(finding)
+    assert "in 1 of 3 views" in str(finding)
     views = made(rendered, WRONG["next frame in one"][0])
     (finding,) = check_loader(views, rendered[1]).findings
     assert finding.views == (views[2]["key"],)
@@ -249,9 +247,10 @@ def test_the_frame_is_named_also_where_it_is_some_rows_off(rendered: Data) -> No
 
 
 def test_depth_of_another_frame_is_told_from_its_sigma(rendered: Data) -> None:
-    (finding,) = check(rendered, WRONG["depth of another frame"][0]).findings
-    assert finding.kind == "another frame's depth"
+    report = check(rendered, WRONG["depth of another frame"][0])
+    (finding,) = (finding for finding in report.findings if finding.kind == "another frame's depth")
     assert "key must name the frame of the depth" in finding.text
+    assert "another frame's σ" not in str(report)
 
 
 def divided(view: View, cache: SigmaCache, index: int) -> None:
@@ -297,13 +296,13 @@ def test_other_parameters_are_told(rendered: Data) -> None:
 
 def shuffled(view: View, cache: SigmaCache, index: int) -> None:
     annotate(view, cache)
-    view["sigma_Z2"] = np.random.default_rng(index).permutation(view["sigma_Z2"].ravel()).reshape(112, 112)
+    view["sigma_Z2"] = np.random.default_rng(index).permutation(view["sigma_Z2"].ravel()).reshape(96, 96)
 
 
 def halved(view: View, cache: SigmaCache, index: int) -> None:
     """The upper half is weighted ten times as much."""
     annotate(view, cache)
-    view["sigma_Z2"][:56] /= 100
+    view["sigma_Z2"][:48] /= 100
 
 
 def blurred(view: View, cache: SigmaCache, index: int) -> None:
@@ -314,7 +313,7 @@ def blurred(view: View, cache: SigmaCache, index: int) -> None:
 
 def other_scene(view: View, cache: SigmaCache, index: int) -> None:
     annotate(view, cache)
-    view["depthmap"] = np.random.default_rng(index).uniform(1, 9, (112, 112)).astype(np.float32)
+    view["depthmap"] = np.random.default_rng(index).uniform(1, 9, (96, 96)).astype(np.float32)
 
 
 @pytest.mark.parametrize("spoil", [shuffled, halved, blurred, other_scene, in_some(shuffled, 99)])
@@ -340,7 +339,7 @@ def test_sigma_of_one_value_or_none_is_a_finding_of_its_own(rendered: Data, valu
         view["sigma_Z2"] = np.full_like(view["depthmap"], value)
     report = check_loader(views, rendered[1])
     assert str(report).startswith(expected)
-    assert str(report).endswith("(certain; in 3 of 4 views)")
+    assert str(report).endswith("(certain; in 2 of 3 views)")
     assert check_loader(views[1:], rendered[1]).findings[0].kind == report.findings[0].kind
 
 
@@ -379,7 +378,7 @@ def without(name: str) -> Callable[[View], View]:
         (without("sigma_Z2"), r'view: expected "sigma_Z2", got \[.*\]; add cache\.annotate\(view, key\)'),
         (
             lambda view: view | {"depthmap": view["depthmap"][None]},
-            r'"depthmap" of 2 dimensions, got shape \(1, 112, 11',
+            r'"depthmap" of 2 dimensions, got shape \(1, 96, 96',
         ),
         (
             lambda view: view | {"depthmap": view["depthmap"] * 0},
@@ -409,7 +408,7 @@ def test_no_view_and_sparse_depth_are_refused(rendered: Data) -> None:
     higher=st.floats(-15, 15),
     flip=st.booleans(),
 )
-@settings(max_examples=12, derandomize=True)
+@settings(max_examples=10, derandomize=True)
 def test_a_place_is_found_again(
     rendered: Data, left: float, top: float, wider: float, higher: float, flip: bool
 ) -> None:

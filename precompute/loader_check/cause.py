@@ -9,11 +9,12 @@ from depthvar.datasets.cache.sigma_cache import SigmaCache
 
 from .displacement import SEEN, Displacement, displacement, half_pixel
 from .origin import Origin, origin_of_depth, origin_of_sigma
+from .register import AS_TOLD
 from .verdict import Judged
 from .view import LoaderView
 
 NEAR, FAR = 2, 128  # other frames to either side in the cache's list that are tried
-PATIENCE = 2  # views whose σ is looked for everywhere in vain
+PATIENCE = 2  # views for which the far ones are tried in vain
 POWERS = {0.5: "σ", -0.5: "1/σ", -1.0: "1/σ²"}
 UNEXPLAINED, UNITS, DISPLACED = "unexplained", "other units", "displaced"
 TURN = "turn sigma_Z2 where the loader turns depth"
@@ -75,11 +76,12 @@ def plain_cause(view: LoaderView) -> Cause | None:
 
 def causes(wrong: Sequence[Judged], cache: SigmaCache) -> Iterator[tuple[Judged, Cause]]:
     """Yield what is wrong with each of some wrong views, at least one cause for each."""
-    listed, keys, failures = cache.keys(), [one.view.key for one in wrong[:8]], 0
+    listed, keys, in_vain = cache.keys(), [one.view.key for one in wrong[:8]], 0
     for one in wrong:
-        near, far = list(_others(one.view.key, listed, keys, NEAR)), _others(one.view.key, listed, [], FAR)
-        sigma = origin_of_sigma(one, near, far, thorough=failures < PATIENCE)
-        failures += sigma is None
+        near = list(_others(one.view.key, listed, keys, NEAR))
+        far = _others(one.view.key, listed, [], FAR if in_vain < PATIENCE else 0)
+        sigma = origin_of_sigma(one, near, far)
+        in_vain += sigma is None or sigma.place != AS_TOLD
         for cause in _causes(one, sigma, origin_of_depth(one, near)):
             yield one, cause
 

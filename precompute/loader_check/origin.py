@@ -60,28 +60,21 @@ class Origin(NamedTuple):
         return 1 - self.correlation <= CLEARLY * (1 - self.rest)
 
 
-def origin_of_sigma(judged: Judged, near: Iterable[str], far: Iterable[str], thorough: bool) -> Origin | None:
+def origin_of_sigma(judged: Judged, near: Iterable[str], far: Iterable[str]) -> Origin | None:
     """Return what a view's σ is; None: nothing that was tried.
 
     Args:
         judged: the view.
         near: keys of other frames to try early.
-        far: and of those to try last.
-        thorough: whether to try these, and other places on its own frame.
+        far: and of those to try late.
     """
     view, flip, resize = judged.view, judged.flip, judged.resize
     if abs(judged.likeness) > EXACT:
         stored = view.look_up(flip, resize)
         return Origin(view.key, flip, error=judged.given.weight_error, power=_power(view.sigma, stored))
-    found = _by_kernel(judged) or _transposed(view) or _of_frame(view, near)
-    if found or not thorough:
-        return found
-    for one in (flip, not flip):
-        place, likeness = view.register(view.sigma, one, resize)
-        if likeness > WELL:
-            error = weight_error(view.look_up(one, resize, place), view.online)
-            return Origin(view.key, one, place, likeness, abs(judged.likeness), error)
-    return _of_frame(view, far)
+    return (
+        _by_kernel(judged) or _transposed(view) or _of_frame(view, near) or _of_frame(view, far) or _elsewhere(judged)
+    )
 
 
 def _power(sigma: Map, stored: Map) -> float:
@@ -119,6 +112,17 @@ def _of_frame(view: LoaderView, keys: Iterable[str]) -> Origin | None:
     for key, (flip, resize) in product(keys, MODES):
         if correlation(view.sigma, view.look_up(flip, resize, key=key)) > EXACT:
             return Origin(key, flip)
+    return None
+
+
+def _elsewhere(judged: Judged) -> Origin | None:
+    """Return the origin of σ that lies elsewhere on its frame than told."""
+    view, resize = judged.view, judged.resize
+    for flip in (judged.flip, not judged.flip):
+        place, likeness = view.register(view.sigma, flip, resize)
+        if likeness > WELL:
+            error = weight_error(view.look_up(flip, resize, place), view.online)
+            return Origin(view.key, flip, place, likeness, abs(judged.likeness), error)
     return None
 
 
