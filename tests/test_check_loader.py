@@ -141,6 +141,7 @@ def test_what_the_loader_calls_invalid_is_left_out(rendered: Data) -> None:
         view["depthmap"] = torch.from_numpy(np.where(view["valid_mask"], view["depthmap"], np.float32(3)))
     masked = check_loader(views, rendered[1])
     assert masked.findings == ()
+    assert masked.views == 3
     assert 0 < masked.pixels < before.pixels
 
 
@@ -269,6 +270,17 @@ def test_the_form_of_sigma_and_of_depth_is_told(rendered: Data) -> None:
         assert text in str(check(rendered, WRONG[kind][0]))
     for kind, text in (("log depth", "holds log(depth) in place"), ("disparity", "holds 1 / depth (a disparity) in")):
         assert text in str(check(rendered, WRONG[kind][0]))
+
+
+def test_negative_depth_that_the_mask_calls_valid_is_no_depth(rendered: Data) -> None:
+    views = made(rendered)
+    views[1]["valid_mask"] = views[1]["depthmap"] > 0
+    views[1]["depthmap"] = np.where(views[1]["valid_mask"], views[1]["depthmap"] - 10, 0)
+    (finding,) = check_loader(views, rendered[1]).findings
+    assert finding.views == (views[1]["key"],)
+    assert re.match(
+        r"no depth: depth is below 0 at \d+ valid pixels, as log\(depth\) is; pass depth along", str(finding)
+    )
 
 
 def by_other_cache(view: View, cache: SigmaCache, index: int) -> None:

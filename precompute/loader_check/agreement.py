@@ -30,8 +30,10 @@ def agreement(given: Map, online: Map) -> Agreement:
 
 
 def weight_error(given: Map, online: Map) -> float:
-    """Return mean |w₁ − w₂| of mean-normalised weights where the second map has values."""
+    """Return mean |w₁ − w₂| of mean-normalised weights where the second map has values; 2, the most, for nowhere."""
     used = np.isfinite(online)
+    if not used.any():
+        return 2.0
     return float(np.abs(_weights(given[used]) - _weights(online[used])).mean())
 
 

@@ -14,9 +14,11 @@ from .verdict import Judged
 from .view import LoaderView
 
 NEAR, FAR = 2, 128  # other frames to either side in the cache's list that are tried
+MOST = 0.75  # of the weight error, which σ of another place must have too, if that is the cause
 PATIENCE = 2  # views for which the far ones are tried in vain
 POWERS = {0.5: "σ", -0.5: "1/σ", -1.0: "1/σ²"}
 UNEXPLAINED, UNITS, DISPLACED = "unexplained", "other units", "displaced"
+CONVERT = "pass depth along the optical axis"
 TURN = "turn sigma_Z2 where the loader turns depth"
 FLIP = "depth and sigma_Z2 are mirrored to each other; pass flip=True to annotate where depth is mirrored"
 NO_VALUES = (
@@ -60,17 +62,16 @@ def plain_cause(view: LoaderView) -> Cause | None:
     own = [view.params.window, view.params.lambda_prior, view.params.alpha_clamp]
     if view.stated_params is not None and not np.allclose(view.stated_params, own, rtol=1e-6):
         stated = [float(f"{value:.6g}") for value in view.stated_params]
-        return Cause(
-            "other parameters", f"sigma_Z2_params is {stated}, the cache has {own}; pass the cache that annotates"
-        )
+        text = f"sigma_Z2_params is {stated}, the cache has {own}; pass the cache that annotates"
+        return Cause("other parameters", text)
+    if view.negative:
+        return Cause("no depth", f"depth is below 0 at {view.negative} valid pixels, as log(depth) is; {CONVERT}")
     values = view.sigma[np.isfinite(view.online) & np.isfinite(view.sigma)]
     if view.pixels and not values.size:
         return Cause("no values", NO_VALUES)
     if values.size and values.min() == values.max():
-        value = f"{np.exp(float(values[0])):.4g} at every pixel compared, so it weights nothing"
-        return Cause(
-            "constant", f"sigma_Z2 is {value}; call cache.annotate, or leave this check out where that is meant"
-        )
+        text = f"sigma_Z2 is {np.exp(float(values[0])):.4g} at every pixel compared, so it weights nothing; "
+        return Cause("constant", text + "call cache.annotate, or leave this check out where that is meant")
     return None
 
 
@@ -109,7 +110,7 @@ def _causes(one: Judged, sigma: Origin | None, depth: Origin | None) -> list[Cau
     if sigma is None:
         return [Cause(UNEXPLAINED, NO_SIGMA)]
     moved = displacement(one, sigma, depth)
-    if moved.matters and sigma.error > one.given.weight_error / 2:
+    if moved.matters and sigma.error > MOST * one.given.weight_error:
         return [Cause(DISPLACED, "", depth, moved)]
     return [Cause(UNEXPLAINED, ONE_PLACE)]
 
@@ -137,7 +138,7 @@ def _of_depth(own: str, depth: Origin | None) -> Iterator[Cause]:
         text = f"the view of {own} holds that of {depth.key}; key must name the frame of the depth"
         yield Cause("another frame's depth", text, depth)
     if depth and depth.form:
-        text = f"the view holds {depth.form} in place of depth along the optical axis; convert it"
+        text = f"the view holds {depth.form} in place of depth; {CONVERT}"
         yield Cause("no depth", text, depth)
 
 

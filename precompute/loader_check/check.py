@@ -33,6 +33,7 @@ class LoaderCheck:
         limit: weight error up to which they are right.
         elsewhere: weight error of lookups an eighth of the view from there.
         pixels: compared, over all views.
+        views: compared: those with enough pixels.
     """
 
     findings: tuple[Finding, ...]
@@ -41,6 +42,7 @@ class LoaderCheck:
     limit: float
     elsewhere: float
     pixels: int
+    views: int
 
     @property
     def right(self) -> bool:
@@ -52,8 +54,8 @@ class LoaderCheck:
         if self.findings:
             return "\n".join(map(str, self.findings))
         return (
-            f"right: σ agrees with the kernel on the loader's depth at {self.pixels} pixels: weight error "
-            f"{self.agreement.weight_error:.3f} (limit {self.limit:.3f}, elsewhere {self.elsewhere:.3f}), "
+            f"right: σ agrees with the kernel on the loader's depth at {self.pixels} pixels of {self.views} views: "
+            f"weight error {self.agreement.weight_error:.3f} (limit {self.limit:.3f}, elsewhere {self.elsewhere:.3f}), "
             f"rank correlation {self.agreement.rank:.3f}"
         )
 
@@ -76,7 +78,9 @@ def check_loader(views: Iterable[Mapping[str, Any]], cache: SigmaCache, key: Key
     wrong = wrong_views(judged)
     found: list[tuple[LoaderView | Judged, Cause]] = [(samples[index], cause) for index, cause in plain.items()]
     found += causes(wrong, cache) if wrong else small_shift(judged)
-    figures = [(*one.given, one.best, min(one.limit, one.elsewhere / 2), one.elsewhere) for one in judged]
-    error, rank, ratio, best, limit, elsewhere = np.mean(figures or [(np.nan,) * 6], axis=0).tolist()
-    agreement, pixels = Agreement(error, rank, ratio), sum(one.view.pixels for one in judged)
-    return LoaderCheck(findings(found, len(samples)), agreement, best, limit, elsewhere, pixels)
+    figures = [(*one.given, one.best, one.limit, one.elsewhere) for one in judged] or [(np.nan,) * 6]
+    error, rank, ratio, best, limit, elsewhere = np.mean(figures, axis=0).tolist()
+    return LoaderCheck(
+        findings(found, len(samples)), Agreement(error, rank, ratio), best, min(limit, elsewhere / 2), elsewhere,
+        pixels=sum(one.view.pixels for one in judged), views=len(judged),
+    )  # fmt: skip

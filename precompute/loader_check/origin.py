@@ -15,9 +15,9 @@ from .register import AS_TOLD, WELL, Place
 from .verdict import EXACT, MODES, Judged, is_same
 from .view import LoaderView
 
-CLEARLY = 0.5  # of what is left of an error, or of a correlation to 1: what leaves no more than that is believed
+CLEARLY = 0.5  # of an error, or of what a correlation leaves to 1: an explanation that leaves no more is believed
 SAME = 0.02  # mean difference of log σ² that rounding to half precision leaves
-FORMS: dict[str, Callable[[NDArray[np.float64]], Any]] = {  # in which a loader may hold depth; and back from it
+FORMS: dict[str, Callable[[NDArray[np.float64]], Any]] = {  # in which a loader may hold depth, and the way back
     "log(depth)": np.exp,
     "log10(depth)": lambda values: 10.0**values,
     "log(1 + depth)": np.expm1,
@@ -78,10 +78,10 @@ def origin_of_sigma(judged: Judged, near: Iterable[str], far: Iterable[str]) -> 
 
 
 def _power(sigma: Map, stored: Map) -> float:
-    """Return the power of stored σ² that a map is, to two decimals."""
+    """Return the power of stored σ² that a map is, to two decimals; 1 where it is about that."""
     both = np.isfinite(sigma) & np.isfinite(stored)
     slope = np.polyfit(stored[both].astype(np.float64), sigma[both].astype(np.float64), 1)[0]
-    return round(float(slope), 2)
+    return 1.0 if abs(slope - 1) < 0.1 else round(float(slope), 2)
 
 
 def _by_kernel(judged: Judged) -> Origin | None:

@@ -33,7 +33,7 @@ class Place(NamedTuple):
         return self._replace(left=-self.right, right=-self.left)
 
 
-AS_TOLD = Place()
+AS_TOLD = Place()  # where the intrinsics say
 
 
 class Registered(NamedTuple):
@@ -100,8 +100,8 @@ def coarse_places(target: Map, level: Callable[[float], tuple[int, Map]], x: Axi
 
 def _borders(start: float, factor: float, axis: Axis) -> tuple[float, float]:
     """Return how far both borders lie from the axis, in pixels, if pixel 0 lies at native ``start``."""
-    first = (start - axis.start) / axis.scale
-    return first, first + (factor - 1) * (axis.length - 1)
+    first = float((start - axis.start) / axis.scale)
+    return first, first + float(factor - 1) * (axis.length - 1)
 
 
 def _refined(target: Map, look_up: Callable[[Place], Map], place: Place, block: int) -> Registered:

@@ -52,6 +52,7 @@ class LoaderView:
         key: as the cache lists it.
         shapes: of depth and of ``sigma_Z2``, as they were given.
         stated_params: ``sigma_Z2_params`` where the view has it.
+        negative: at how many pixels depth is below 0 though the view's mask calls them valid.
         depth: (h, w) float64.
         sigma: (h, w) log σ² of the sample.
         online: (h, w) log σ² by the kernel on its depth, where a whole window is known: there the two are compared.
@@ -66,9 +67,10 @@ class LoaderView:
         self.frames, self.key, self.params = frames, frames.cache.relative_key(key), frames.params
         self.stated_params = _read(view, PARAMS, dimensions=1) if PARAMS in view else None
         depth, matrix, sigma = _read(view, *DEPTH), _read(view, *INTRINSICS), _read(view, SIGMA)
-        valid = np.isfinite(depth)
+        valid, self.negative = np.isfinite(depth), 0
         if any(name in view for name in VALID):
             valid &= _read(view, *VALID) != 0
+            self.negative = int((valid & (depth < 0)).sum())
         if matrix[0, 0] == matrix[1, 1] == 0:  # a portrait view that was turned, as DUSt3R's are
             depth, sigma, valid, matrix = depth.T, sigma.T, valid.T, matrix[[1, 0, 2]]
         self.shapes = depth.shape, sigma.shape
