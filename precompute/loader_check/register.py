@@ -1,0 +1,189 @@
+"""Where on its native frame a map of log σ² lies: scale and shift, from coarse to fine."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .agreement import Map, correlation
+
+CELLS = 32  # across a view in the coarse search
+FACTORS = 2.0 ** (np.arange(-6, 7) / 6)  # of scale in it: neighbours move a border by 2 cells
+SCALES = [(f, f) for f in FACTORS], [pair for f in FACTORS for pair in ((f, 1.0), (1.0, f))]  # both axes, then one
+BLOCKS = 28  # across a view in the first fine steps, which find what lies within some 2 blocks
+STEPS = 10  # of Gauss-Newton at each size of block
+WELL = 0.95  # a correlation of blocks with which no other place is looked for
+
+
+class Place(NamedTuple):
+    """How far a map lies beside where intrinsics say, in pixels of the view, right and down, at each border."""
+
+    left: float = 0.0
+    right: float = 0.0
+    top: float = 0.0
+    bottom: float = 0.0
+
+    def moved(self, x: float, y: float) -> "Place":
+        """Return the place x pixels further right and y further down."""
+        return Place(self.left + x, self.right + x, self.top + y, self.bottom + y)
+
+    def mirrored(self) -> "Place":
+        """Return it as it is in the view mirrored left to right."""
+        return self._replace(left=-self.right, right=-self.left)
+
+
+AS_TOLD = Place()  # where the intrinsics say
+
+
+class Registered(NamedTuple):
+    """A place, and the correlation of the map with what the cache has there."""
+
+    place: Place
+    correlation: float
+
+
+class Axis(NamedTuple):
+    """By the intrinsics, pixel ``i`` of ``length`` lies at native ``start + scale · i``."""
+
+    start: float
+    scale: float
+    length: int
+
+
+def register(target: Map, look_up: Callable[[Place], Map], coarse: Callable[[int], Sequence[Place]]) -> Registered:
+    """Return the place where the cache fits a map best.
+
+    Args:
+        target: (h, w) log σ².
+        look_up: gives the cache's log σ² (h, w) at a place.
+        coarse: gives first guesses, by each of ``SCALES``; asked where the place as told does not fit well.
+    """
+    block = max(1, max(target.shape) // BLOCKS)
+    found = Registered(AS_TOLD, correlation(_blocks(target, block), _blocks(look_up(AS_TOLD), block)))
+    if found.correlation < WELL:
+        found = _refined(target, look_up, found.place, block)
+        for scales in range(len(SCALES)):
+            tried = [_refined(target, look_up, place, block) for place in coarse(scales)]
+            found = max(found, *tried, key=lambda one: one.correlation)
+            if found.correlation > WELL:
+                break
+    while block > 1:
+        found = _refined(target, look_up, found.place, block)
+        block //= 3
+    return _refined(target, look_up, found.place, 1)
+
+
+def coarse_places(target: Map, level: Callable[[float], tuple[int, Map]], x: Axis, y: Axis, scales: int) -> list[Place]:
+    """Return the two likeliest places on the whole frame, by correlation on a coarse grid.
+
+    Args:
+        target: (h, w) log σ².
+        level: gives, for native pixels per pixel, the stride of a level and its log σ² (H, W).
+        x, y: of the target.
+        scales: which of ``SCALES`` to try.
+    """
+    smallest = max(x.scale * x.length, y.scale * y.length) / CELLS
+    grids: dict[int, tuple[float, Map]] = {}
+    found = []
+    for along_x, along_y in SCALES[scales]:
+        stride, native = level(x.scale * along_x)
+        if stride not in grids:
+            cell = max(smallest, 2.0 * stride)  # in native pixels; smaller ones would have holes
+            grids[stride] = cell, _cells(native, *(np.arange(length) * stride / cell for length in native.shape))
+        cell, grid = grids[stride]
+        columns, rows = (np.arange(axis.length) * (axis.scale * f / cell) for axis, f in ((x, along_x), (y, along_y)))
+        score, top, left = _best_match(grid, _cells(target, rows, columns))
+        found.append((score, Place(*_borders(left * cell, along_x, x), *_borders(top * cell, along_y, y))))
+    return [place for _, place in sorted(found, reverse=True)[:2]]
+
+
+def _borders(start: float, factor: float, axis: Axis) -> tuple[float, float]:
+    """Return how far both borders lie from the axis, in pixels, if pixel 0 lies at native ``start``."""
+    first = float((start - axis.start) / axis.scale)
+    return first, first + float(factor - 1) * (axis.length - 1)
+
+
+def _refined(target: Map, look_up: Callable[[Place], Map], place: Place, block: int) -> Registered:
+    """Return the best place near one, by Gauss-Newton steps on means over blocks of pixels."""
+    blocks, best = _blocks(target, block), Registered(place, -np.inf)
+    for _ in range(STEPS):
+        here = _blocks(look_up(place), block)
+        found = Registered(place, correlation(blocks, here))
+        if found.correlation <= best.correlation:
+            break
+        best = found
+        if (move := _step(blocks, here, block)) is None:
+            break
+        place = Place(*(a + float(b) for a, b in zip(place, move, strict=True)))
+    return best
+
+
+def _step(blocks: Map, here: Map, block: int) -> NDArray[np.float64] | None:
+    """Return by how many pixels each border moves, at most 3 blocks; None: hardly, or it cannot be told."""
+    if min(here.shape) < 2:
+        return None
+    down, right = np.gradient(here, block)
+    y, x = (np.linspace(0, 1, length) for length in here.shape)
+    slopes = right * (1 - x), right * x, down * (1 - y)[:, None], down * y[:, None]
+    terms = np.stack([np.ones_like(here), here, *slopes])
+    used = np.isfinite(terms).all(0) & np.isfinite(blocks)
+    terms, wanted = terms[:, used].astype(np.float64), blocks[used].astype(np.float64)
+    if wanted.size < 2 * len(terms):
+        return None
+    _, gain, *move = np.linalg.lstsq(terms @ terms.T, terms @ wanted, rcond=1e-10)[0]
+    if gain == 0 or np.abs(move).max() < 0.02 * block * abs(gain):
+        return None
+    step: NDArray[np.float64] = np.clip(np.array(move) / gain, -3 * block, 3 * block)
+    return step
+
+
+def _blocks(values: Map, block: int) -> Map:
+    """Return means over blocks of pixels, NaN where less than a third is known."""
+    if block == 1:
+        return values
+    height, width = (length // block for length in values.shape)
+    tiled = values[: height * block, : width * block].reshape(height, block, -1)
+    known = np.isfinite(tiled)
+    maps = np.where(known, tiled, 0), known.astype(np.float32)
+    total, count = (each.sum(1).reshape(height, width, block).sum(2) for each in maps)
+    with np.errstate(invalid="ignore"):
+        return np.where(3 * count >= block**2, total / count, np.nan)
+
+
+def _cells(values: Map, rows: Map, columns: Map) -> Map:
+    """Return means over the cells of a grid, given where on the grid the rows and columns lie; NaN as ``_blocks``."""
+    row, column = rows.astype(np.intp), columns.astype(np.intp)
+    height, width = int(row[-1]) + 1, int(column[-1]) + 1
+    cell, known = (row[:, None] * width + column).ravel(), np.isfinite(values).ravel()
+    pixels, count, total = (
+        np.bincount(cell, weights, height * width) for weights in (None, known, np.where(known, values.ravel(), 0))
+    )
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where((3 * count >= pixels) & (count > 0), total / count, np.nan).reshape(height, width)
+
+
+def _best_match(image: Map, template: Map) -> tuple[float, int, int]:
+    """Return the highest correlation of a template with an image where three quarters overlap, and its row and column.
+
+    Masked correlation by Fourier transforms: Padfield, Masked object registration in the Fourier domain, IEEE
+    Transactions on Image Processing 21 (2012).
+    """
+    shape = [1 << int(a + b - 2).bit_length() for a, b in zip(image.shape, template.shape, strict=True)]
+    (n1, a1, aa1), (n2, a2, aa2) = _spectra(image, shape), np.conj(_spectra(template, shape))
+    n, a, b, aa, bb, ab = np.fft.irfft2(np.stack([n1 * n2, a1 * n2, n1 * a2, aa1 * n2, n1 * aa2, a1 * a2]), shape)
+    enough = n > 0.75 * np.isfinite(template).sum()
+    n = np.maximum(n, 1)
+    spread = (aa - a * a / n) * (bb - b * b / n)
+    enough &= spread > 1e-6 * spread.max()  # the rest is rounding
+    score = np.where(enough, (ab - a * b / n) / np.sqrt(np.where(enough, spread, 1)), -1)
+    at = np.unravel_index(int(score.argmax()), score.shape)
+    top, left = (int(i) - (size if i >= full else 0) for i, size, full in zip(at, shape, image.shape, strict=True))
+    return float(score.max()), top, left
+
+
+def _spectra(values: Map, shape: Sequence[int]) -> NDArray[np.complex128]:
+    """Return the spectra of the mask, the values less their mean, and their squares."""
+    known = np.isfinite(values)
+    centred = np.where(known, values - (values[known].mean() if known.any() else 0), 0)
+    return np.fft.rfft2(np.stack([known.astype(np.float64), centred, centred**2]), shape)
