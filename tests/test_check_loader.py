@@ -24,7 +24,7 @@ from depthvar.precompute import KernelParams, check_loader, sigma_z2
 from depthvar.precompute.loader_check.agreement import agreement
 from depthvar.precompute.loader_check.check import LoaderCheck
 from depthvar.precompute.loader_check.register import Place
-from depthvar.precompute.loader_check.view import Frames, LoaderView
+from depthvar.precompute.loader_check.view import Frames, LoaderView, Lookup
 from depthvar.precompute.pipeline import execute
 from depthvar.precompute.pipeline import run as pipeline
 from depthvar.precompute.pipeline.worker import Job
@@ -355,7 +355,7 @@ def test_sigma_of_one_value_or_none_is_a_finding_of_its_own(rendered: Data, valu
 
 def test_sigma_of_another_shape_is_a_finding(rendered: Data) -> None:
     views = made(rendered, WRONG["transposed"][0], PLAIN._replace(size=(60, 80)))
-    expected = "transposed: sigma_Z2 is (80, 60) where depth is (60, 80); turn sigma_Z2 where the loader turns depth"
+    expected = "transposed: sigma_Z2 is (80, 60) where depth is (60, 80); transpose sigma_Z2 where the loader"
     assert str(check_loader(views, rendered[1])).startswith(expected)
     views[0]["sigma_Z2"] = np.ones((7, 7))
     assert str(check_loader(views[:1], rendered[1])).startswith(
@@ -425,7 +425,8 @@ def test_a_place_is_found_again(
     view = made(rendered, count=1)[0]
     sample = LoaderView(view, Frames(rendered[1]), view["key"])
     place = Place(left, left + wider, top, top + higher)
-    found = sample.register(sample.look_up(flip, "linear", place), flip, "linear")
+    lookup = Lookup(view["key"], flip, "linear", place)
+    found, _ = sample.register(sample.look_up(lookup), lookup._replace(place=Place()))
     assert found.place == pytest.approx(place, abs=0.5)
 
 

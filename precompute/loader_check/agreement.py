@@ -55,7 +55,7 @@ def _weights(log_sigma_z2: Map) -> NDArray[np.float64]:
 
 
 def _ranks(values: Map) -> NDArray[np.float64]:
-    """Return average ranks: stored σ has 8 bits of mantissa, so ties are the rule."""
+    """Return average ranks: stored σ has 8 bits of mantissa, so many values are equal."""
     _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
     ranks: NDArray[np.float64] = (counts.cumsum() - (counts - 1) / 2)[place]
     return ranks

@@ -12,9 +12,8 @@ from depthvar.datasets.errors import ParameterError
 from depthvar.datasets.frame import view_key
 
 from .agreement import Agreement
-from .cause import Cause, causes, plain_cause, small_shift
-from .finding import Finding, findings
-from .verdict import Judged, judge, wrong_views
+from .findings import Finding, Wrong, causes, findings, plain_cause, small_shift
+from .verdict import judge, wrong_views
 from .view import Frames, LoaderView
 
 Key = Callable[[Mapping[str, Any]], str | PathLike[str]]
@@ -29,7 +28,6 @@ class LoaderCheck:
     Attributes:
         findings: what is wrong, one line each as ``str``; empty: the samples are right.
         agreement: of the samples' σ with the kernel's.
-        best: weight error of the best lookup that was found for the same views.
         limit: weight error up to which they are right.
         elsewhere: weight error of lookups an eighth of the view from there.
         pixels: compared, over all views.
@@ -38,7 +36,6 @@ class LoaderCheck:
 
     findings: tuple[Finding, ...]
     agreement: Agreement
-    best: float
     limit: float
     elsewhere: float
     pixels: int
@@ -61,26 +58,56 @@ class LoaderCheck:
 
 
 def check_loader(views: Iterable[Mapping[str, Any]], cache: SigmaCache, key: Key = view_key) -> LoaderCheck:
-    """Compare σ² in samples of a loader with the kernel run on the samples' own depth. TODO."""
+    """Compare σ² in samples of a loader with the kernel run on the samples' own depth, and name what is wrong.
+
+    A view is right where its weights are as near to those of the kernel as a lookup within half a pixel of the best one
+    gets; so a large error is never right. What explains an error is estimated: the scale and shift between σ and depth,
+    a flip, another frame, another form of σ or depth, other units, other parameters. An error that nothing explains is
+    a finding too. Some eight views from different frames and crops, with structure in them, tell most.
+
+    ``check_loader([dataset[i] for i in range(8)], cache)`` checks a
+    :class:`~depthvar.datasets.loaders.dataset.CachedDepthDataset`; the report is one line per finding as ``str``.
+
+    Args:
+        views: mappings of arrays or tensors, one view each, no batches:
+
+            - ``depthmap`` or ``depth`` (h, w), planar depth in the unit of the training; 0, NaN or +inf: none,
+            - ``camera_intrinsics`` or ``intrinsics`` (3, 3) in pixels of the view. A negative fx is a flip, and rows
+              exchanged as in DUSt3R's portrait views a transposed view,
+            - ``sigma_Z2`` (h, w) in m²,
+            - where there are, ``valid_mask`` or ``valid`` (h, w), pixels to leave out; and ``sigma_Z2_params`` (3,),
+              compared with the cache's.
+
+        cache: from which their ``sigma_Z2`` was looked up.
+        key: returns the frame's key, or a path to it, for a view; by default ``view["key"]``.
+
+    Returns:
+        The findings, none where the samples are right, and the figures that they rest on. Compared are pixels whose
+        whole window has depth.
+
+    Raises:
+        ParameterError: no view; one without depth, intrinsics, ``sigma_Z2`` or, by default, ``"key"``, or with one of
+            another number of dimensions; or none with 256 pixels to compare, as of sparse depth.
+        FrameNotFoundError, CacheError: as ``SigmaCache.read``.
+    """
     frames = Frames(cache)
     samples = [LoaderView(view, frames, str(key(view))) for view in views]
     if not samples:
         raise ParameterError("check_loader: expected some views, got none; pass a few samples of the loader")
-    plain = {index: cause for index, sample in enumerate(samples) if (cause := plain_cause(sample))}
-    rest = [sample for index, sample in enumerate(samples) if index not in plain]
-    judged = [judge(sample) for sample in rest if sample.pixels >= ENOUGH_PIXELS]
-    if not (judged or plain):
+    found: list[Wrong] = [(sample, cause) for sample in samples if (cause := plain_cause(sample))]
+    plain = {id(sample) for sample, _ in found}
+    judged = [judge(one) for one in samples if id(one) not in plain and one.pixels >= ENOUGH_PIXELS]
+    if not (judged or found):
         raise ParameterError(
             f"check_loader: expected a view with at least {ENOUGH_PIXELS} pixels in whole windows of depth above 0, "
             f"got {max(sample.pixels for sample in samples)} at most; pass dense depth: sparse depth, as a LiDAR's, "
             "cannot be checked"
         )
     wrong = wrong_views(judged)
-    found: list[tuple[LoaderView | Judged, Cause]] = [(samples[index], cause) for index, cause in plain.items()]
     found += causes(wrong, cache) if wrong else small_shift(judged)
-    figures = [(*one.given, one.best, one.limit, one.elsewhere) for one in judged] or [(np.nan,) * 6]
-    error, rank, ratio, best, limit, elsewhere = np.mean(figures, axis=0).tolist()
+    figures = [(*one.given, min(one.limit, one.most), one.elsewhere) for one in judged] or [(np.nan,) * 5]
+    error, rank, ratio, limit, elsewhere = np.mean(figures, axis=0).tolist()
+    pixels = sum(one.view.pixels for one in judged)
     return LoaderCheck(
-        findings(found, len(samples)), Agreement(error, rank, ratio), best, min(limit, elsewhere / 2), elsewhere,
-        pixels=sum(one.view.pixels for one in judged), views=len(judged),
-    )  # fmt: skip
+        findings(found, len(samples)), Agreement(error, rank, ratio), limit, elsewhere, pixels, len(judged)
+    )

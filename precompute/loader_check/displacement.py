@@ -6,15 +6,19 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .origin import Origin
-from .register import AS_TOLD
+from .register import NOMINAL, Place
 from .verdict import Judged
 
-ABOUT = 0.3  # pixels from half a pixel that are taken for it: it is 0.5 − 0.5 / s, and more where sizes are odd
+ABOUT = 0.3  # pixels from half a pixel that count as half a pixel: it is 0.5 − 0.5 / s, and more where sizes are odd
 PIXEL = 1.0  # of the view: a rounded size stretches it by no more, another resize shifts it by half of that
-SEEN = 4.0  # native pixels per pixel from which half a pixel is told from the bias of a sensor's depth
+SEEN = 4.0  # native pixels per pixel from which half a pixel differs from the bias of a sensor's depth
 NOT_SCALED = "camera_intrinsics were scaled without it: use cx' = (cx + 0.5) / s − 0.5, and the same for cy"
 TOO_FAR = "camera_intrinsics lie half a pixel too far to the top left"
+FIXED = {  # what a stretch looks like, by the point that it leaves in place
+    "centre": " (or those of the cache are wrong)",
+    "first": " (as if they were not scaled with the view)",
+    "corner": " (as if the cache had those of another resolution)",
+}
 
 
 class Displacement(NamedTuple):
@@ -22,7 +26,7 @@ class Displacement(NamedTuple):
 
     Attributes:
         judged: the view.
-        as_told: whether its σ lies where the intrinsics say.
+        nominal: whether its σ lies where the intrinsics say.
         scale: of depth, divided by that of σ; above 1, the focal length is too large.
         first, last: how far the first and the last pixels lie further right and down, in pixels of the view.
         centre: how far the principal point does.
@@ -30,7 +34,7 @@ class Displacement(NamedTuple):
     """
 
     judged: Judged
-    as_told: bool
+    nominal: bool
     scale: NDArray[np.float64]
     first: NDArray[np.float64]
     last: NDArray[np.float64]
@@ -40,31 +44,25 @@ class Displacement(NamedTuple):
     @property
     def matters(self) -> bool:
         """Whether it is more than another resize displaces."""
-        return bool(max(np.abs(self.first).max(), np.abs(self.last).max()) > PIXEL / 2)
+        return bool(np.abs([self.first, self.last]).max() > PIXEL / 2)
 
 
-def displacement(judged: Judged, sigma: Origin, depth: Origin) -> Displacement:
+def displacement(judged: Judged, flip: bool, sigma: Place, depth: Place) -> Displacement:
     """Return where depth of a view lies, seen from its σ."""
-    flip, frame = sigma.flip, judged.view.frames.intrinsics(judged.view.key)[2:]
-    axes = judged.view.axes(flip)
-    a, b = (np.reshape(one.place.mirrored() if flip else one.place, (2, 2)) for one in (sigma, depth))
-    length = np.array([axis.length - 1.0 for axis in axes])
-    start, scale = (np.array([getattr(axis, name) for axis in axes]) for name in ("start", "scale"))
+    view = judged.view
+    start, scale, length = np.array(view.axes(flip)).T - [[0], [0], [1]]
+    a, b = (np.reshape(place.mirrored() if flip else place, (2, 2)) for place in (sigma, depth))
     first, last = (b - a).T
-
-    def at(native: NDArray[np.float64]) -> NDArray[np.float64]:
-        moved: NDArray[np.float64] = first + (last - first) * (native - start) / scale / length
-        return moved
-
+    centre, corner = (first + (last - first) * (at - start) / scale / length for at in (view.native[2:], 0.0))
     sizes = [length + place[:, 1] - place[:, 0] for place in (a, b)]
-    return Displacement(judged, sigma.place == AS_TOLD, sizes[1] / sizes[0], first, last, at(frame), at(0 * frame))
+    return Displacement(judged, sigma == NOMINAL, sizes[1] / sizes[0], first, last, centre, corner)
 
 
 def describe(moved: Sequence[Displacement]) -> tuple[str, str, bool]:
     """Return kind and text of the finding that views are displaced, and whether most are displaced alike."""
     size = np.array([one.judged.view.depth.shape[::-1] for one in moved])
     per_pixel = np.array([one.judged.view.scale for one in moved])
-    scales, shifts = np.array([one.scale for one in moved]), np.array([one.centre for one in moved]) * per_pixel
+    scales, shifts = _all(moved, "scale"), _all(moved, "centre") * per_pixel
     scale, shift = np.median(scales, axis=0), np.median(shifts, axis=0)
     stretched = bool((np.abs(scale - 1) * size.mean(0) > PIXEL).any())
     away = np.maximum(np.abs(scales - scale) * size, np.abs(shifts - shift) / per_pixel).max(1)
@@ -82,22 +80,13 @@ def describe(moved: Sequence[Displacement]) -> tuple[str, str, bool]:
         most = np.abs(shifts - shift).max(0)
         said.append(f"in some views ({most[0]:.0f}, {most[1]:.0f}) more or less, as where a crop is not recorded")
     text = ", ".join(said)
-    if all(one.as_told for one in moved):
-        return "camera_intrinsics", f"{text}{_like(moved) if stretched else ''}; correct them before annotate", alike
-    way_out = "annotate after the last crop and resize, and move sigma_Z2 along with depth"
-    return "sigma_Z2 displaced", f"as if looked up with {text}; {way_out}", alike
-
-
-def _like(moved: Sequence[Displacement]) -> str:
-    """Return what a stretch looks like: which point it leaves in place tells."""
-    fixed = {
-        " (or those of the cache are wrong)": "centre",
-        " (as if they were not scaled with the view)": "first",
-        " (as if the cache had those of another resolution)": "corner",
-    }
-    shifts = {text: np.median([getattr(one, name) for one in moved], axis=0) for text, name in fixed.items()}
-    found = [text for text, shift in shifts.items() if (np.abs(shift) < 2 * PIXEL).all()]
-    return "".join(found) if len(found) < len(fixed) else ""
+    if not all(one.nominal for one in moved):
+        way_out = "annotate after the last crop and resize, and crop and resize sigma_Z2 with depth after that"
+        return "sigma_Z2 displaced", f"as if looked up with {text}; {way_out}", alike
+    fixed = [name for name in FIXED if (np.abs(np.median(_all(moved, name), axis=0)) < 2 * PIXEL).all()]
+    if stretched and len(fixed) < len(FIXED):
+        text += "".join(FIXED[name] for name in fixed)
+    return "camera_intrinsics", f"{text}; correct them before annotate", alike
 
 
 def half_pixel(moved: Sequence[Displacement], least: float = 0.0) -> str:
@@ -109,14 +98,18 @@ def half_pixel(moved: Sequence[Displacement], least: float = 0.0) -> str:
 
     A rounded size shifts one border by up to a pixel and hardly the other: the one that is shifted less counts.
     """
-    first, last = (np.array([getattr(one, name) for one in moved]) for name in ("first", "last"))
+    first, last = _all(moved, "first"), _all(moved, "last")
     smaller = np.where(np.abs(first) < np.abs(last), first, last)
     shift = np.where(first * last > 0, smaller, 0).mean(0)
     per_pixel = np.mean([one.judged.view.scale for one in moved], axis=0)
     if per_pixel.min() < least or shift[0] * shift[1] <= 0 or (np.abs(np.abs(shift) - 0.5) > ABOUT).any():
         return ""
-    nearest = all(one.judged.resize == "nearest" for one in moved)
+    nearest = all(one.judged.nominal.resize == "nearest" for one in moved)
     where = f"depth lies ({shift[0]:+.2f}, {shift[1]:+.2f}) pixels from sigma_Z2"
     if shift[0] > 0:
         return f"{where}: {NOT_SCALED}" + ("; or pass resize='linear' to annotate" if nearest else "")
     return f"{where}: {TOO_FAR}" if nearest else f"{where}: pass resize='nearest' to annotate; or {TOO_FAR}"
+
+
+def _all(moved: Sequence[Displacement], name: str) -> NDArray[np.float64]:
+    return np.array([getattr(one, name) for one in moved])

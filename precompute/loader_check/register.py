@@ -1,6 +1,7 @@
-"""Where on its native frame a map of log σ² lies: scale and shift, from coarse to fine."""
+"""Image registration: at which scale and shift a map of log σ² lies on its native frame, from coarse to fine."""
 
 from collections.abc import Callable, Sequence
+from operator import itemgetter
 from typing import NamedTuple
 
 import numpy as np
@@ -17,7 +18,7 @@ WELL = 0.95  # a correlation of blocks with which no other place is looked for
 
 
 class Place(NamedTuple):
-    """How far a map lies beside where intrinsics say, in pixels of the view, right and down, at each border."""
+    """How far each border of a map lies from where the intrinsics say, in pixels of the view, right and down."""
 
     left: float = 0.0
     right: float = 0.0
@@ -29,18 +30,12 @@ class Place(NamedTuple):
         return Place(self.left + x, self.right + x, self.top + y, self.bottom + y)
 
     def mirrored(self) -> "Place":
-        """Return it as it is in the view mirrored left to right."""
+        """Return the same place in the view mirrored left to right."""
         return self._replace(left=-self.right, right=-self.left)
 
 
-AS_TOLD = Place()  # where the intrinsics say
-
-
-class Registered(NamedTuple):
-    """A place, and the correlation of the map with what the cache has there."""
-
-    place: Place
-    correlation: float
+NOMINAL = Place()  # where the intrinsics say
+Registered = tuple[Place, float]  # and the correlation of the map with what the cache has there
 
 
 class Axis(NamedTuple):
@@ -50,67 +45,60 @@ class Axis(NamedTuple):
     scale: float
     length: int
 
+    def borders(self, start: float, factor: float) -> tuple[float, float]:
+        """Return how far both borders move where pixel 0 moves to native ``start``, and scale changes by a factor."""
+        first = float((start - self.start) / self.scale)
+        return first, first + float(factor - 1) * (self.length - 1)
+
 
 def register(target: Map, look_up: Callable[[Place], Map], coarse: Callable[[int], Sequence[Place]]) -> Registered:
-    """Return the place where the cache fits a map best.
+    """Return the place where the cache fits a (h, w) map of log σ² best.
 
     Args:
-        target: (h, w) log σ².
+        target: the map.
         look_up: gives the cache's log σ² (h, w) at a place.
-        coarse: gives first guesses, by each of ``SCALES``; asked where the place as told does not fit well.
+        coarse: gives first guesses, by each of ``SCALES``; used where nothing near the nominal place fits well.
     """
     block = max(1, max(target.shape) // BLOCKS)
-    found = Registered(AS_TOLD, correlation(_blocks(target, block), _blocks(look_up(AS_TOLD), block)))
-    if found.correlation < WELL:
-        found = _refined(target, look_up, found.place, block)
-        for scales in range(len(SCALES)):
-            tried = [_refined(target, look_up, place, block) for place in coarse(scales)]
-            found = max(found, *tried, key=lambda one: one.correlation)
-            if found.correlation > WELL:
-                break
+    found = _refined(target, look_up, NOMINAL, block)
+    for scales in range(len(SCALES)):
+        if found[1] > WELL:
+            break
+        tried = [_refined(target, look_up, place, block) for place in coarse(scales)]
+        found = max(found, *tried, key=itemgetter(1))
     while block > 1:
-        found = _refined(target, look_up, found.place, block)
-        block //= 3
-    return _refined(target, look_up, found.place, 1)
+        block = max(1, block // 3)
+        found = _refined(target, look_up, found[0], block)
+    return found
 
 
-def coarse_places(target: Map, level: Callable[[float], tuple[int, Map]], x: Axis, y: Axis, scales: int) -> list[Place]:
+def coarse_places(target: Map, native: Map, stride: int, x: Axis, y: Axis, scales: int) -> list[Place]:
     """Return the two likeliest places on the whole frame, by correlation on a coarse grid.
 
     Args:
         target: (h, w) log σ².
-        level: gives, for native pixels per pixel, the stride of a level and its log σ² (H, W).
+        native: log σ² of the frame at a stride.
+        stride: of that.
         x, y: of the target.
         scales: which of ``SCALES`` to try.
     """
-    smallest = max(x.scale * x.length, y.scale * y.length) / CELLS
-    grids: dict[int, tuple[float, Map]] = {}
+    cell = max(x.scale * x.length / CELLS, y.scale * y.length / CELLS, 2.0 * stride)  # in native pixels
+    grid = _cells(native, *(np.arange(length) * stride / cell for length in native.shape))
     found = []
     for along_x, along_y in SCALES[scales]:
-        stride, native = level(x.scale * along_x)
-        if stride not in grids:
-            cell = max(smallest, 2.0 * stride)  # in native pixels; smaller ones would have holes
-            grids[stride] = cell, _cells(native, *(np.arange(length) * stride / cell for length in native.shape))
-        cell, grid = grids[stride]
         columns, rows = (np.arange(axis.length) * (axis.scale * f / cell) for axis, f in ((x, along_x), (y, along_y)))
         score, top, left = _best_match(grid, _cells(target, rows, columns))
-        found.append((score, Place(*_borders(left * cell, along_x, x), *_borders(top * cell, along_y, y))))
+        found.append((score, Place(*x.borders(left * cell, along_x), *y.borders(top * cell, along_y))))
     return [place for _, place in sorted(found, reverse=True)[:2]]
-
-
-def _borders(start: float, factor: float, axis: Axis) -> tuple[float, float]:
-    """Return how far both borders lie from the axis, in pixels, if pixel 0 lies at native ``start``."""
-    first = float((start - axis.start) / axis.scale)
-    return first, first + float(factor - 1) * (axis.length - 1)
 
 
 def _refined(target: Map, look_up: Callable[[Place], Map], place: Place, block: int) -> Registered:
     """Return the best place near one, by Gauss-Newton steps on means over blocks of pixels."""
-    blocks, best = _blocks(target, block), Registered(place, -np.inf)
+    blocks, best = _blocks(target, block), (place, -np.inf)
     for _ in range(STEPS):
         here = _blocks(look_up(place), block)
-        found = Registered(place, correlation(blocks, here))
-        if found.correlation <= best.correlation:
+        found = place, correlation(blocks, here)
+        if found[1] <= best[1]:
             break
         best = found
         if (move := _step(blocks, here, block)) is None:
@@ -120,7 +108,7 @@ def _refined(target: Map, look_up: Callable[[Place], Map], place: Place, block: 
 
 
 def _step(blocks: Map, here: Map, block: int) -> NDArray[np.float64] | None:
-    """Return by how many pixels each border moves, at most 3 blocks; None: hardly, or it cannot be told."""
+    """Return by how many pixels each border moves, at most 3 blocks; None: hardly, or it cannot be estimated."""
     if min(here.shape) < 2:
         return None
     down, right = np.gradient(here, block)
@@ -139,20 +127,15 @@ def _step(blocks: Map, here: Map, block: int) -> NDArray[np.float64] | None:
 
 
 def _blocks(values: Map, block: int) -> Map:
-    """Return means over blocks of pixels, NaN where less than a third is known."""
+    """Return means over whole blocks of pixels."""
     if block == 1:
         return values
-    height, width = (length // block for length in values.shape)
-    tiled = values[: height * block, : width * block].reshape(height, block, -1)
-    known = np.isfinite(tiled)
-    maps = np.where(known, tiled, 0), known.astype(np.float32)
-    total, count = (each.sum(1).reshape(height, width, block).sum(2) for each in maps)
-    with np.errstate(invalid="ignore"):
-        return np.where(3 * count >= block**2, total / count, np.nan)
+    rows, columns = (np.arange(length // block * block) / block for length in values.shape)
+    return _cells(values[: rows.size, : columns.size], rows, columns)
 
 
 def _cells(values: Map, rows: Map, columns: Map) -> Map:
-    """Return means over the cells of a grid, given where on the grid the rows and columns lie; NaN as ``_blocks``."""
+    """Return means over the cells of a grid on which rows and columns lie; NaN where less than a third is known."""
     row, column = rows.astype(np.intp), columns.astype(np.intp)
     height, width = int(row[-1]) + 1, int(column[-1]) + 1
     cell, known = (row[:, None] * width + column).ravel(), np.isfinite(values).ravel()

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from depthvar.datasets.params import Estimator, params_from_json
 from depthvar.precompute.kernel.api import sigma_z2
 
 from .agreement import Map, weight_error
-from .register import AS_TOLD, Axis, Place, Registered, coarse_places, register
+from .register import NOMINAL, Axis, Place, coarse_places, register
 
 DEPTH, INTRINSICS, VALID = ("depthmap", "depth"), ("camera_intrinsics", "intrinsics"), ("valid_mask", "valid")
 SIGMA, PARAMS = "sigma_Z2", "sigma_Z2_params"
@@ -26,15 +26,19 @@ class Frames:
     """A cache, its maps kept in memory for a while: a view is looked up in them again and again."""
 
     def __init__(self, cache: SigmaCache) -> None:
-        self.cache, self.parameters, self.strides = cache, cache.params, cache.strides
-        self.params = params_from_json(self.parameters)
+        self.cache, self.strides, self.max_depth = cache, cache.strides, cache.params["max_depth"]
+        self.params = params_from_json(cache.params)
         self.level = lru_cache(32)(cache.read)
         self.intrinsics = lru_cache(32)(cache.intrinsics)
 
-    def log_level(self, key: str, scale: float) -> tuple[int, Map]:
-        """Return the stride nearest to a scale, and its log σ² (H, W)."""
-        stride = min(self.strides, key=lambda stride: abs(np.log(stride / scale)))
-        return stride, _log(self.level(key, stride))
+
+class Lookup(NamedTuple):
+    """What is looked up for a view: of which frame, mirrored or not, for which resize, and where."""
+
+    key: str
+    flip: bool = False
+    resize: Resize = "nearest"
+    place: Place = NOMINAL
 
 
 class LoaderView:
@@ -45,17 +49,18 @@ class LoaderView:
 
     Args:
         view: see :func:`check_loader`.
-        frames: the cache that its ``sigma_Z2`` was taken from.
+        frames: the cache that its ``sigma_Z2`` came from.
         key: of its frame, or an absolute path to it.
 
     Attributes:
         key: as the cache lists it.
-        shapes: of depth and of ``sigma_Z2``, as they were given.
+        shapes: of the view's depth and of its ``sigma_Z2``.
         stated_params: ``sigma_Z2_params`` where the view has it.
         negative: at how many pixels depth is below 0 though the view's mask calls them valid.
         depth: (h, w) float64.
         sigma: (h, w) log σ² of the sample.
         online: (h, w) log σ² by the kernel on its depth, where a whole window is known: there the two are compared.
+        every: 1 of so many pixels in x and in y is compared.
         scale: native pixels per pixel, in x and y.
 
     Raises:
@@ -64,7 +69,8 @@ class LoaderView:
     """
 
     def __init__(self, view: Mapping[str, Any], frames: Frames, key: str) -> None:
-        self.frames, self.key, self.params = frames, frames.cache.relative_key(key), frames.params
+        self.frames, self.key = frames, frames.cache.relative_key(key)
+        self.native = frames.intrinsics(self.key)
         self.stated_params = _read(view, PARAMS, dimensions=1) if PARAMS in view else None
         depth, matrix, sigma = _read(view, *DEPTH), _read(view, *INTRINSICS), _read(view, SIGMA)
         valid, self.negative = np.isfinite(depth), 0
@@ -75,30 +81,23 @@ class LoaderView:
             depth, sigma, valid, matrix = depth.T, sigma.T, valid.T, matrix[[1, 0, 2]]
         self.shapes = depth.shape, sigma.shape
         upright = np.where(np.eye(3) == 1, np.abs(matrix), matrix)  # a negative fx is a flip
-        self._take(depth, upright, valid, sigma, 1)
-        every = math.ceil(upright[0, 0] / self.frames.intrinsics(self.key)[0] - SLACK)
+        self._keep(1, depth, upright, valid, sigma)
+        every = math.ceil(upright[0, 0] / self.native[0] - SLACK)
         if every > 1 and depth.shape == sigma.shape:
             error = weight_error(self.sigma, self.online)
-            self._take(depth, upright, valid, sigma, every)
+            self._keep(every, depth, upright, valid, sigma)
             if error < weight_error(self.sigma, self.online):
-                self._take(depth, upright, valid, sigma, 1)
+                self._keep(1, depth, upright, valid, sigma)
 
-    def _take(
-        self, depth: NDArray[np.float64], matrix: NDArray[np.float64], valid: NDArray[np.bool_],
-        sigma: NDArray[np.float64], every: int,
-    ) -> None:  # fmt: skip
-        """Take every so-many-th pixel."""
+    def _keep(self, every: int, depth: Map, matrix: Map, valid: NDArray[np.bool_], sigma: Map) -> None:
         self.every, self.matrix = every, matrix / [[every], [every], [1]]
         self.depth, self.sigma = depth[::every, ::every], _log(sigma[::every, ::every])
         self.valid = valid[::every, ::every]
-        native = self.frames.intrinsics(self.key)
-        self.scale = float(native[0] / self.matrix[0, 0]), float(native[1] / self.matrix[1, 1])
+        self.scale = self.native[:2] / np.diag(self.matrix)[:2]
         self.online = self.by_kernel(self.depth)
-        limit = self.frames.parameters["max_depth"]
-        if limit is not None and self.sigma.shape == self.depth.shape:
-            self.online[(self.depth > limit) & np.isnan(self.sigma)] = np.nan  # far depth has no σ, and needs none
-        wanted = np.isfinite(self.online).repeat(every, 0).repeat(every, 1)
-        self._wanted = wanted[: depth.shape[0], : depth.shape[1]]
+        if self.frames.max_depth is not None and self.sigma.shape == self.depth.shape:
+            far = (self.depth > self.frames.max_depth) & np.isnan(self.sigma)  # has no σ, and needs none
+            self.online[far] = np.nan
 
     @property
     def pixels(self) -> int:
@@ -107,53 +106,55 @@ class LoaderView:
 
     def axes(self, flip: bool) -> tuple[Axis, Axis]:
         """Return where the columns and rows lie; those of the view mirrored back where it is mirrored."""
-        centre, (height, width) = self.frames.intrinsics(self.key)[2:], self.depth.shape
-        own = self.matrix[0, 2] if not flip else width - 1 - self.matrix[0, 2]
-        x = Axis(float(centre[0] - self.scale[0] * own), self.scale[0], width)
-        return x, Axis(float(centre[1] - self.scale[1] * self.matrix[1, 2]), self.scale[1], height)
+        height, width = self.depth.shape
+        x, y = self.matrix[:2, 2]
+        start = self.native[2:] - self.scale * (width - 1 - x if flip else x, y)
+        return Axis(float(start[0]), float(self.scale[0]), width), Axis(float(start[1]), float(self.scale[1]), height)
 
     def intrinsics_at(self, place: Place) -> NDArray[np.float64]:
         """Return the (3, 3) intrinsics that the view would have at a place."""
-        moved = self.matrix.copy()
+        moved: NDArray[np.float64] = self.matrix.copy()
         for axis, (first, last) in enumerate((place[:2], place[2:])):
-            length = self.depth.shape[1 - axis] - 1
-            stretch = max(1 + (last - first) / length, 1e-3)
+            stretch = max(1 + (last - first) / (self.depth.shape[1 - axis] - 1), 1e-3)
             moved[axis, 2] = (moved[axis, 2] - first) / stretch
             moved[axis, axis] /= stretch
         return moved
 
-    def by_kernel(self, depth: Map, params: Estimator | None = None, place: Place = AS_TOLD) -> Map:
+    def by_kernel(self, depth: Map, params: Estimator | None = None, place: Place = NOMINAL) -> Map:
         """Return log σ² of (h, w) depth, where a whole window is known.
 
         Without a maximum depth, which is in metres while the loader's depth may not be: it only hides pixels.
         """
         known, matrix = self.valid & (depth > 0) & (depth < np.finfo(np.float32).max), self.intrinsics_at(place)
-        found = _log(sigma_z2(np.where(known, depth, 0).astype(np.float32), matrix, params or self.params))
-        return np.where(_whole_windows(known, self.params.window), found, np.float32(np.nan))
+        used = params or self.frames.params
+        found = _log(sigma_z2(np.where(known, depth, 0).astype(np.float32), matrix, used))
+        return np.where(_whole_windows(known, self.frames.params.window), found, np.float32(np.nan))
 
-    def look_up(self, flip: bool, resize: Resize, place: Place = AS_TOLD, key: str | None = None) -> Map:
-        """Return log σ² (h, w) of the view's frame, or of another, at a place; nowhere any where none can be there."""
-        key, moved = key or self.key, self.intrinsics_at(place)
+    def look_up(self, lookup: Lookup) -> Map:
+        """Return the cache's log σ² (h, w); NaN everywhere where the frame can have none there."""
+        frames, key, moved = self.frames, lookup.key, self.intrinsics_at(lookup.place)
         moved[:2] *= self.every
         try:
             found = sample(
-                lambda stride, rows: self.frames.level(key, stride)[rows], self.frames.strides,
-                self.frames.intrinsics(key).tolist(), self.frames.level(key, 1).shape, moved, self.shapes[0], resize,
-                flip, self.params.window, self._wanted,
+                lambda stride, rows: frames.level(key, stride)[rows], frames.strides, frames.intrinsics(key).tolist(),
+                frames.level(key, 1).shape, moved, self.shapes[0], lookup.resize, lookup.flip, frames.params.window,
             )  # fmt: skip
         except ParameterError:  # no plausible zoom
             return np.full(self.depth.shape, np.float32(np.nan))
         return _log(found[:: self.every, :: self.every])
 
-    def register(self, target: Map, flip: bool, resize: Resize) -> Registered:
-        """Return where on the view's own frame a map of log σ² (h, w) lies."""
+    def register(self, target: Map, lookup: Lookup) -> tuple[Lookup, float]:
+        """Return a lookup at the place of its frame where a (h, w) map of log σ² lies, and its correlation."""
+        stride = min(self.frames.strides, key=lambda stride: abs(math.log(stride / self.scale[0])))
+        flip, native = lookup.flip, _log(self.frames.level(lookup.key, stride))
 
         def coarse(scales: int) -> list[Place]:
-            upright, level = target[:, ::-1] if flip else target, lambda scale: self.frames.log_level(self.key, scale)
-            found = coarse_places(upright, level, *self.axes(flip), scales)
+            upright = target[:, ::-1] if flip else target
+            found = coarse_places(upright, native, stride, *self.axes(flip), scales)
             return [place.mirrored() if flip else place for place in found]
 
-        return register(target, lambda place: self.look_up(flip, resize, place), coarse)
+        place, fit = register(target, lambda place: self.look_up(lookup._replace(place=place)), coarse)
+        return lookup._replace(place=place), fit
 
 
 def _read(view: Mapping[str, Any], *names: str, dimensions: int = 2) -> NDArray[np.float64]:
