@@ -9,17 +9,11 @@ Map = NDArray[np.floating[Any]]
 
 
 class Agreement(NamedTuple):
-    """How well a map of σ agrees with the kernel's on a view's depth.
+    """How well a map of σ agrees with the kernel's on a view's depth."""
 
-    Attributes:
-        weight_error: mean |w₁ − w₂| of the weights 1/σ, each divided by its mean; 0 to 2. No σ is weight 0.
-        rank: Spearman's rank correlation of σ, −1 to 1.
-        ratio: median of σ divided by the kernel's.
-    """
-
-    weight_error: float
-    rank: float
-    ratio: float
+    weight_error: float  # mean |w₁ − w₂| of the weights 1/σ, each divided by its mean; 0 to 2. No σ is weight 0
+    rank: float  # Spearman's rank correlation of σ, −1 to 1
+    ratio: float  # median of σ divided by the kernel's
 
 
 def agreement(given: Map, online: Map) -> Agreement:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .register import NOMINAL, Place
+from .register import NOMINAL, Pair, Place
 from .verdict import Judged
 
 ABOUT = 0.3  # pixels from half a pixel that count as half a pixel: it is 0.5 − 0.5 / s, and more where sizes are odd
@@ -22,24 +22,15 @@ FIXED = {  # what a stretch looks like, by the point that it leaves in place
 
 
 class Displacement(NamedTuple):
-    """Where depth of a view lies, seen from its σ; all of the view before a flip, and in x and y.
-
-    Attributes:
-        judged: the view.
-        nominal: whether its σ lies where the intrinsics say.
-        scale: of depth, divided by that of σ; above 1, the focal length is too large.
-        first, last: how far the first and the last pixels lie further right and down, in pixels of the view.
-        centre: how far the principal point does.
-        corner: how far the frame's first pixel does.
-    """
+    """Where depth of a view lies, seen from its σ: right and down, in pixels of the view before a flip."""
 
     judged: Judged
-    nominal: bool
-    scale: NDArray[np.float64]
-    first: NDArray[np.float64]
-    last: NDArray[np.float64]
-    centre: NDArray[np.float64]
-    corner: NDArray[np.float64]
+    nominal: bool  # σ lies where the intrinsics say
+    scale: Pair  # of depth, divided by that of σ; above 1, the focal length is too large
+    first: Pair  # how far the first pixel lies off
+    last: Pair  # and the last
+    centre: Pair  # and the principal point
+    corner: Pair  # and the frame's first pixel
 
     @property
     def matters(self) -> bool:
@@ -50,10 +41,10 @@ class Displacement(NamedTuple):
 def displacement(judged: Judged, flip: bool, sigma: Place, depth: Place) -> Displacement:
     """Return where depth of a view lies, seen from its σ."""
     view = judged.view
-    start, scale, length = np.array(view.axes(flip)).T - [[0], [0], [1]]
+    start, length = view.start(flip), np.array(view.depth.shape[::-1]) - 1
     a, b = (np.reshape(place.mirrored() if flip else place, (2, 2)) for place in (sigma, depth))
     first, last = (b - a).T
-    centre, corner = (first + (last - first) * (at - start) / scale / length for at in (view.native[2:], 0.0))
+    centre, corner = (first + (last - first) * (at - start) / view.scale / length for at in (view.native[2:], 0.0))
     sizes = [length + place[:, 1] - place[:, 0] for place in (a, b)]
     return Displacement(judged, sigma == NOMINAL, sizes[1] / sizes[0], first, last, centre, corner)
 

@@ -31,27 +31,16 @@ TRANSPOSE = "transpose sigma_Z2 where the loader transposes depth"
 
 
 class Explanation(NamedTuple):
-    """One explanation of a view's σ, or of its depth.
+    """One explanation of a view's σ, or of its depth."""
 
-    Attributes:
-        kind: what is wrong by it; empty: nothing but, maybe, the place and the flip.
-        text: what that is, and what to do.
-        lookup: that gives the σ, or the σ of the depth.
-        fit: correlation of log σ with that.
-        rest: the same for the next best explanation.
-        error: weight error, against the kernel, of what the cache has there.
-        ratio: σ that the cache has there, divided by the kernel's.
-        moved: where σ and depth are displaced.
-    """
-
-    kind: str
-    text: str
-    lookup: Lookup
-    fit: float = 1.0
-    rest: float = 0.0
-    error: float = np.nan
-    ratio: float = 1.0
-    moved: Displacement | None = None
+    kind: str  # what is wrong by it; empty: nothing but, maybe, the place and the flip
+    text: str  # what that is, and what to do
+    lookup: Lookup  # that gives the σ, or the σ of the depth
+    fit: float = 1.0  # correlation of log σ with that
+    rest: float = 0.0  # the same for the next best explanation
+    error: float = np.nan  # weight error of that lookup, against the kernel
+    ratio: float = 1.0  # σ of that lookup, divided by the kernel's
+    moved: Displacement | None = None  # where σ and depth are displaced
 
     @property
     def sure(self) -> bool:
@@ -63,7 +52,7 @@ def explain_sigma(judged: Judged, others: Sequence[str]) -> Explanation | None:
     """Return what explains a view's σ, given keys of other frames to try; None: nothing that was tried."""
     if abs(judged.likeness) > EXACT:
         return _as_stored(judged)
-    return _by_kernel(judged) or _transposed(judged) or _of_frame(judged, others) or _elsewhere(judged)
+    return _by_kernel(judged) or _exchanged(judged, others) or _elsewhere(judged)
 
 
 def _as_stored(judged: Judged) -> Explanation:
@@ -97,21 +86,16 @@ def _by_kernel(judged: Judged) -> Explanation | None:
     return Explanation("other parameters", text, judged.nominal, fit=float(away[best] < SAME))
 
 
-def _transposed(judged: Judged) -> Explanation | None:
+def _exchanged(judged: Judged, others: Sequence[str]) -> Explanation | None:
+    """Return the explanation of σ that annotate gives for the frame, transposed, or for another frame."""
     view = judged.view
-    if view.sigma.shape[0] == view.sigma.shape[1]:
-        for lookup in (Lookup(view.key, *mode) for mode in MODES):
-            if correlation(view.sigma.T, view.look_up(lookup)) > EXACT:
+    height, width = view.sigma.shape
+    for key, mode in product([*[view.key][height != width :], *others], MODES):
+        lookup, own = Lookup(key, *mode), key == view.key
+        if correlation(view.sigma.T if own else view.sigma, view.look_up(lookup)) > EXACT:
+            if own:
                 return Explanation("transposed", f"rows are exchanged with columns; {TRANSPOSE}", lookup)
-    return None
-
-
-def _of_frame(judged: Judged, others: Sequence[str]) -> Explanation | None:
-    """Return the explanation of σ that annotate gives for another frame."""
-    view = judged.view
-    for lookup in (Lookup(key, *mode) for key, mode in product(others, MODES)):
-        if correlation(view.sigma, view.look_up(lookup)) > EXACT:
-            text = f"the view of {view.key} holds that of {lookup.key}; pass annotate its own key"
+            text = f"the view of {view.key} holds that of {key}; pass annotate its own key"
             return Explanation("another frame's σ", text, lookup)
     return None
 

@@ -11,7 +11,6 @@ from .agreement import Map, correlation
 
 CELLS = 32  # across a view in the coarse search
 FACTORS = 2.0 ** (np.arange(-6, 7) / 6)  # of scale in it: neighbours move a border by 2 cells
-SCALES = [(f, f) for f in FACTORS], [pair for f in FACTORS for pair in ((f, 1.0), (1.0, f))]  # both axes, then one
 BLOCKS = 28  # across a view in the first fine steps, which find what lies within some 2 blocks
 STEPS = 10  # of Gauss-Newton at each size of block
 WELL = 0.95  # a correlation of blocks with which no other place is looked for
@@ -35,36 +34,22 @@ class Place(NamedTuple):
 
 
 NOMINAL = Place()  # where the intrinsics say
+Pair = NDArray[np.float64]  # of x and y
 Registered = tuple[Place, float]  # and the correlation of the map with what the cache has there
 
 
-class Axis(NamedTuple):
-    """By the intrinsics, pixel ``i`` of ``length`` lies at native ``start + scale · i``."""
-
-    start: float
-    scale: float
-    length: int
-
-    def borders(self, start: float, factor: float) -> tuple[float, float]:
-        """Return how far both borders move where pixel 0 moves to native ``start``, and scale changes by a factor."""
-        first = float((start - self.start) / self.scale)
-        return first, first + float(factor - 1) * (self.length - 1)
-
-
-def register(target: Map, look_up: Callable[[Place], Map], coarse: Callable[[int], Sequence[Place]]) -> Registered:
+def register(target: Map, look_up: Callable[[Place], Map], coarse: Callable[[], Sequence[Place]]) -> Registered:
     """Return the place where the cache fits a (h, w) map of log σ² best.
 
     Args:
         target: the map.
         look_up: gives the cache's log σ² (h, w) at a place.
-        coarse: gives first guesses, by each of ``SCALES``; used where nothing near the nominal place fits well.
+        coarse: gives first guesses; used where nothing near the nominal place fits well.
     """
     block = max(1, max(target.shape) // BLOCKS)
     found = _refined(target, look_up, NOMINAL, block)
-    for scales in range(len(SCALES)):
-        if found[1] > WELL:
-            break
-        tried = [_refined(target, look_up, place, block) for place in coarse(scales)]
+    if found[1] < WELL:
+        tried = [_refined(target, look_up, place, block) for place in coarse()]
         found = max(found, *tried, key=itemgetter(1))
     while block > 1:
         block = max(1, block // 3)
@@ -72,23 +57,25 @@ def register(target: Map, look_up: Callable[[Place], Map], coarse: Callable[[int
     return found
 
 
-def coarse_places(target: Map, native: Map, stride: int, x: Axis, y: Axis, scales: int) -> list[Place]:
+def coarse_places(target: Map, native: Map, stride: int, start: Pair, scale: Pair) -> list[Place]:
     """Return the two likeliest places on the whole frame, by correlation on a coarse grid.
 
     Args:
         target: (h, w) log σ².
         native: log σ² of the frame at a stride.
         stride: of that.
-        x, y: of the target.
-        scales: which of ``SCALES`` to try.
+        start: x and y of the target's first pixel on the frame, by the intrinsics.
+        scale: native pixels per pixel, in x and y.
     """
-    cell = max(x.scale * x.length / CELLS, y.scale * y.length / CELLS, 2.0 * stride)  # in native pixels
+    size = np.array(target.shape[::-1])
+    cell = max(*(scale * size / CELLS), 2.0 * stride)  # in native pixels
     grid = _cells(native, *(np.arange(length) * stride / cell for length in native.shape))
     found = []
-    for along_x, along_y in SCALES[scales]:
-        columns, rows = (np.arange(axis.length) * (axis.scale * f / cell) for axis, f in ((x, along_x), (y, along_y)))
+    for factor in FACTORS:
+        columns, rows = (np.arange(length) * (along * factor / cell) for length, along in zip(size, scale, strict=True))
         score, top, left = _best_match(grid, _cells(target, rows, columns))
-        found.append((score, Place(*x.borders(left * cell, along_x), *y.borders(top * cell, along_y))))
+        first = (np.array([left, top]) * cell - start) / scale
+        found.append((score, Place(*np.stack([first, first + (factor - 1) * (size - 1)], 1).ravel().tolist())))
     return [place for _, place in sorted(found, reverse=True)[:2]]
 
 

@@ -21,27 +21,16 @@ LARGE = 0.12  # a weight error: smaller ones are also found elsewhere on a view 
 
 
 class Judged(NamedTuple):
-    """A view, and its weight errors against the kernel on the view's depth.
-
-    Attributes:
-        view: the view.
-        nominal: the lookup by its intrinsics that its σ is most like; the flip of its depth where it is like none.
-        likeness: the correlation of log σ with that.
-        fitting: the lookup that fits its depth.
-        given: how its σ agrees with the kernel.
-        best: error of the fitting lookup: what strides, resize and noise cost.
-        limit: of the worst of four lookups half a pixel from there in x and in y: as far as a resize displaces.
-        elsewhere: the mean over four lookups an eighth of the view from there, where other things are.
-    """
+    """A view, and weight errors of lookups against the kernel on its depth."""
 
     view: LoaderView
-    nominal: Lookup
-    likeness: float
-    fitting: Lookup
-    given: Agreement
-    best: float
-    limit: float
-    elsewhere: float
+    nominal: Lookup  # by its intrinsics, that its σ is most like; with the flip of its depth where it is like none
+    likeness: float  # correlation of its log σ with that
+    fitting: Lookup  # that fits its depth
+    given: Agreement  # of its own σ with the kernel
+    best: float  # error of the fitting lookup: what strides, resize and noise cost
+    limit: float  # the worst of four lookups half a pixel from there in x and in y: as far as a resize displaces
+    elsewhere: float  # the mean over four lookups an eighth of the view from there, where other things are
 
     @property
     def most(self) -> float:
@@ -67,14 +56,8 @@ def is_same(ratio: float) -> bool:
 
 def judge(view: LoaderView) -> Judged:
     """Return the errors of a view."""
-    likeness, nominal = 0.0, Lookup(view.key)
-    for mode in MODES:
-        lookup = Lookup(view.key, *mode)
-        found = correlation(view.sigma, view.look_up(lookup))
-        if abs(found) > abs(likeness):
-            likeness, nominal = found, lookup
-        if abs(likeness) > EXACT:
-            break
+    modes = ((correlation(view.sigma, view.look_up(one)), one) for one in (Lookup(view.key, *mode) for mode in MODES))
+    likeness, nominal = max(modes, key=lambda mode: abs(mode[0]))
 
     def error(lookup: Lookup, x: float = 0.0, y: float = 0.0, inside: bool = False) -> float:
         stored = view.look_up(lookup._replace(place=lookup.place.moved(x, y)))

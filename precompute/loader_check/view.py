@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 
 from depthvar.datasets.cache.sigma_cache import SigmaCache
 from depthvar.datasets.errors import ParameterError
+from depthvar.datasets.frame import as_array
 from depthvar.datasets.lookup.sample import Resize, sample
 from depthvar.datasets.params import Estimator, params_from_json
 from depthvar.precompute.kernel.api import sigma_z2
 
 from .agreement import Map, weight_error
-from .register import NOMINAL, Axis, Place, coarse_places, register
+from .register import NOMINAL, Pair, Place, coarse_places, register
 
 DEPTH, INTRINSICS, VALID = ("depthmap", "depth"), ("camera_intrinsics", "intrinsics"), ("valid_mask", "valid")
 SIGMA, PARAMS = "sigma_Z2", "sigma_Z2_params"
@@ -47,25 +48,17 @@ class LoaderView:
     In a finer view the kernel sees what the loader's resize made up, while the cache has stride 1: of such a view every
     second (third, …) pixel is compared, unless its σ is the kernel's on the view itself.
 
-    Args:
-        view: see :func:`check_loader`.
-        frames: the cache that its ``sigma_Z2`` came from.
-        key: of its frame, or an absolute path to it.
-
     Attributes:
         key: as the cache lists it.
+        native: fx, fy, cx, cy of the frame.
         shapes: of the view's depth and of its ``sigma_Z2``.
         stated_params: ``sigma_Z2_params`` where the view has it.
-        negative: at how many pixels depth is below 0 though the view's mask calls them valid.
+        negative: number of pixels whose depth is below 0 though the view's mask calls them valid.
         depth: (h, w) float64.
         sigma: (h, w) log σ² of the sample.
         online: (h, w) log σ² by the kernel on its depth, where a whole window is known: there the two are compared.
         every: 1 of so many pixels in x and in y is compared.
         scale: native pixels per pixel, in x and y.
-
-    Raises:
-        ParameterError: it lacks something, or that has other dimensions.
-        FrameNotFoundError, CacheError: as ``SigmaCache.read``.
     """
 
     def __init__(self, view: Mapping[str, Any], frames: Frames, key: str) -> None:
@@ -104,12 +97,11 @@ class LoaderView:
         """How many pixels are compared."""
         return int(np.isfinite(self.online).sum())
 
-    def axes(self, flip: bool) -> tuple[Axis, Axis]:
-        """Return where the columns and rows lie; those of the view mirrored back where it is mirrored."""
-        height, width = self.depth.shape
+    def start(self, flip: bool) -> Pair:
+        """Return native x and y of the first pixel; of the view mirrored back where it is mirrored."""
         x, y = self.matrix[:2, 2]
-        start = self.native[2:] - self.scale * (width - 1 - x if flip else x, y)
-        return Axis(float(start[0]), float(self.scale[0]), width), Axis(float(start[1]), float(self.scale[1]), height)
+        start: Pair = self.native[2:] - self.scale * (self.depth.shape[1] - 1 - x if flip else x, y)
+        return start
 
     def intrinsics_at(self, place: Place) -> NDArray[np.float64]:
         """Return the (3, 3) intrinsics that the view would have at a place."""
@@ -148,9 +140,9 @@ class LoaderView:
         stride = min(self.frames.strides, key=lambda stride: abs(math.log(stride / self.scale[0])))
         flip, native = lookup.flip, _log(self.frames.level(lookup.key, stride))
 
-        def coarse(scales: int) -> list[Place]:
+        def coarse() -> list[Place]:
             upright = target[:, ::-1] if flip else target
-            found = coarse_places(upright, native, stride, *self.axes(flip), scales)
+            found = coarse_places(upright, native, stride, self.start(flip), self.scale)
             return [place.mirrored() if flip else place for place in found]
 
         place, fit = register(target, lambda place: self.look_up(lookup._replace(place=place)), coarse)
@@ -164,10 +156,7 @@ def _read(view: Mapping[str, Any], *names: str, dimensions: int = 2) -> NDArray[
         way_out = "add cache.annotate(view, key) after the crop and resize" if SIGMA in names else "rename it to that"
         expected = " or ".join(f'"{name}"' for name in names)
         raise ParameterError(f"view: expected {expected}, got {sorted(map(str, view))}; {way_out}")
-    values = view[name]
-    if hasattr(values, "detach"):  # a tensor
-        values = values.detach().cpu().double()
-    array = np.asarray(values, dtype=np.float64)
+    array = as_array(name, view[name]).astype(np.float64)
     if array.ndim != dimensions:
         raise ParameterError(
             f'view: expected "{name}" of {dimensions} dimensions, got shape {array.shape}; pass single views, no batch'
