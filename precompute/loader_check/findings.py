@@ -22,6 +22,11 @@ NO_VALUES = (
     "sigma_Z2 is NaN, 0 or +inf wherever depth is valid, so the view trains with weight 0; check that key and "
     "intrinsics are the view's own, and do not point outside of the frame"
 )
+CONSTANT = (
+    "sigma_Z2 is {:.4g} at every pixel compared, so it weights nothing; call cache.annotate, or leave this check out "
+    "where that is meant"
+)
+SAME_CACHE = "pass the cache that annotates"
 NO_DEPTH = (
     "nowhere on its frame is the cache's σ like the kernel's on the view's depth; check that key names the frame of "
     "the depth, and pass depth unfiltered and without noise"
@@ -77,16 +82,14 @@ def plain_cause(view: LoaderView) -> Explanation | None:
     own = [params.window, params.lambda_prior, params.alpha_clamp]
     if view.stated_params is not None and not np.allclose(view.stated_params, own, rtol=1e-6):
         stated = [float(f"{value:.6g}") for value in view.stated_params]
-        text = f"sigma_Z2_params is {stated}, the cache has {own}; pass the cache that annotates"
-        return cause("other parameters", text)
+        return cause("other parameters", f"sigma_Z2_params is {stated}, the cache has {own}; {SAME_CACHE}")
     if view.negative:
         return cause("no depth", f"depth is below 0 at {view.negative} valid pixels, as log(depth) is; {CONVERT}")
     values = view.sigma[np.isfinite(view.online) & np.isfinite(view.sigma)]
     if view.pixels and not values.size:
         return cause("no values", NO_VALUES)
     if values.size and values.min() == values.max():
-        text = f"sigma_Z2 is {np.exp(float(values[0])):.4g} at every pixel compared, so it weights nothing; "
-        return cause("constant", text + "call cache.annotate, or leave this check out where that is meant")
+        return cause("constant", CONSTANT.format(np.exp(float(values[0]))))
     return None
 
 
@@ -142,9 +145,8 @@ def findings(wrong: Iterable[Wrong], of: int) -> tuple[Finding, ...]:
 def _finding(views: Sequence[LoaderView | Judged], causes: Sequence[Explanation], of: int) -> Finding:
     judged = [one for one in views if isinstance(one, Judged)]
     kind, texts = causes[0].kind, list(dict.fromkeys(cause.text for cause in causes))
-    text, sure = "; ".join(texts[:2]), kind != UNEXPLAINED and all(cause.sure for cause in causes)
-    if len(texts) > 2:
-        text += f"; and {len(texts) - 2} more"
+    text = "; ".join(texts[:2]) + (f"; and {len(texts) - 2} more" if len(texts) > 2 else "")
+    sure = kind != UNEXPLAINED and all(cause.sure for cause in causes)
     if moved := [cause.moved for cause in causes if cause.moved]:
         kind, text, alike = describe(moved)
         sure = sure and alike
@@ -164,11 +166,9 @@ def _finding(views: Sequence[LoaderView | Judged], causes: Sequence[Explanation]
 
 def _units(ratios: Sequence[float], sure: bool) -> str:
     ratio, low, high = float(np.median(ratios)), min(ratios), max(ratios)
-    text = f"the loader's depth gives {ratio:.4g} times the σ of the cache"
-    if not sure:
-        text += ", or has noise added"
+    text = f"the loader's depth gives {ratio:.4g} times the σ of the cache{'' if sure else ', or has noise added'}"
     if not is_same(high / low):
         return f"{text}, {low:.4g} to {high:.4g} by view; pass as scale what each view's depth was divided by"
     decimal = 10.0 ** round(np.log10(ratio))
-    divided_by = 1 / (decimal if is_same(ratio / decimal) and decimal != 1 else ratio)
-    return f"{text}; pass scale={divided_by:.4g} to the loss, or keep depth in metres"
+    factor = decimal if decimal != 1 and is_same(ratio / decimal) else ratio
+    return f"{text}; pass scale={1 / factor:.4g} to the loss, or keep depth in metres"

@@ -41,12 +41,10 @@ Registered = tuple[Place, float]  # and the correlation of the map with what the
 def register(target: Map, look_up: Callable[[Place], Map], coarse: Callable[[], Sequence[Place]]) -> Registered:
     """Return the place where the cache fits a (h, w) map of log σ² best.
 
-    Args:
-        target: the map.
-        look_up: gives the cache's log σ² (h, w) at a place.
-        coarse: gives first guesses; used where nothing near the nominal place fits well.
+    ``look_up`` gives the cache's log σ² (h, w) at a place; ``coarse`` gives first guesses, for a map that fits nowhere
+    near its nominal place.
     """
-    block = max(1, max(target.shape) // BLOCKS)
+    block = max(1, min(max(target.shape) // BLOCKS, min(target.shape) // 2))
     found = _refined(target, look_up, NOMINAL, block)
     if found[1] < WELL:
         tried = [_refined(target, look_up, place, block) for place in coarse()]
@@ -58,14 +56,10 @@ def register(target: Map, look_up: Callable[[Place], Map], coarse: Callable[[], 
 
 
 def coarse_places(target: Map, native: Map, stride: int, start: Pair, scale: Pair) -> list[Place]:
-    """Return the two likeliest places on the whole frame, by correlation on a coarse grid.
+    """Return the two likeliest places of a (h, w) map on the whole frame, by correlation on a coarse grid.
 
-    Args:
-        target: (h, w) log σ².
-        native: log σ² of the frame at a stride.
-        stride: of that.
-        start: x and y of the target's first pixel on the frame, by the intrinsics.
-        scale: native pixels per pixel, in x and y.
+    ``native`` is log σ² of the frame at ``stride``; by the intrinsics, the map's first pixel lies at native ``start``,
+    and a pixel has ``scale`` native ones.
     """
     size = np.array(target.shape[::-1])
     cell = max(*(scale * size / CELLS), 2.0 * stride)  # in native pixels
@@ -96,8 +90,6 @@ def _refined(target: Map, look_up: Callable[[Place], Map], place: Place, block: 
 
 def _step(blocks: Map, here: Map, block: int) -> NDArray[np.float64] | None:
     """Return by how many pixels each border moves, at most 3 blocks; None: hardly, or it cannot be estimated."""
-    if min(here.shape) < 2:
-        return None
     down, right = np.gradient(here, block)
     y, x = (np.linspace(0, 1, length) for length in here.shape)
     slopes = right * (1 - x), right * x, down * (1 - y)[:, None], down * y[:, None]

@@ -57,7 +57,7 @@ class LoaderView:
         depth: (h, w) float64.
         sigma: (h, w) log σ² of the sample.
         online: (h, w) log σ² by the kernel on its depth, where a whole window is known: there the two are compared.
-        every: 1 of so many pixels in x and in y is compared.
+        every: one of so many pixels in x and in y is compared.
         scale: native pixels per pixel, in x and y.
     """
 
@@ -107,7 +107,7 @@ class LoaderView:
         """Return the (3, 3) intrinsics that the view would have at a place."""
         moved: NDArray[np.float64] = self.matrix.copy()
         for axis, (first, last) in enumerate((place[:2], place[2:])):
-            stretch = max(1 + (last - first) / (self.depth.shape[1 - axis] - 1), 1e-3)
+            stretch = max(1 + (last - first) / max(1, self.depth.shape[1 - axis] - 1), 1e-3)
             moved[axis, 2] = (moved[axis, 2] - first) / stretch
             moved[axis, axis] /= stretch
         return moved
