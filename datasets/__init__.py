@@ -10,12 +10,14 @@ if TYPE_CHECKING:
     from .loaders.attach import attach
     from .loaders.dataset import CachedDepthDataset
     from .source.depth_source import DepthSource, open_source
+    from .source.source import Source
 
 _LAZY = {
     "CachedDepthDataset": "loaders.dataset",
     "DepthSource": "source.depth_source",
     "Frame": "frame",
     "SigmaCache": "cache.sigma_cache",
+    "Source": "source.source",
     "attach": "loaders.attach",
     "open_source": "source.depth_source",
 }
@@ -30,6 +32,7 @@ __all__ = [
     "FrameNotFoundError",
     "ParameterError",
     "SigmaCache",
+    "Source",
     "SourceError",
     "attach",
     "open_source",

@@ -41,15 +41,34 @@ class Frame:
     Attributes:
         key: path of the depth file relative to the root of the data set, with forward slashes.
         depth: (H, W) float32, planar depth in metres. 0 where unknown; ``+inf`` where far without a depth of
-            its own (sky). A depth beyond ``max_depth`` is kept: it is far, and its neighbours need it.
-        intrinsics: (4,) float64, fx, fy, cx, cy in pixels; integer coordinates are pixel centres.
+            its own (sky). A depth beyond ``max_depth`` is kept: it is far, and its neighbours need it. Other floats
+            are converted.
+        intrinsics: (4,) float64, fx, fy, cx, cy in pixels; integer coordinates are pixel centres. A list or a 3×3
+            matrix is converted.
         max_depth: metres; depth beyond it is far, not valid. None: no maximum.
+
+    Raises:
+        ParameterError: depth is no (H, W) array of floats, or intrinsics cannot be those of the frame.
     """
 
     key: str
     depth: NDArray[np.float32]
     intrinsics: NDArray[np.float64]
     max_depth: float | None = None
+
+    def __post_init__(self) -> None:
+        depth = as_array("depth", self.depth)
+        if depth.ndim != 2 or 0 in depth.shape or depth.dtype.kind != "f":
+            raise ParameterError(
+                f"depth: expected floats in metres of shape (H, W), got {depth.dtype} of shape {depth.shape}"
+            )
+        camera = as_intrinsics(self.intrinsics)
+        if camera.shape != (4,):
+            raise ParameterError(f"intrinsics: expected one camera, got those of shape {camera.shape[:-1]}")
+        check_native(camera, (depth.shape[0], depth.shape[1]))
+        with np.errstate(over="ignore"):  # what no float32 holds is far, as +inf is
+            object.__setattr__(self, "depth", depth.astype(np.float32, copy=False))
+        object.__setattr__(self, "intrinsics", camera)
 
     @property
     def valid(self) -> NDArray[np.bool_]:

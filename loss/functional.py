@@ -69,6 +69,13 @@ def weighted_l1(
 
     Raises:
         ValueError: an unknown option, one out of its range, another shape, or a mask that is not bool.
+
+    Example:
+        >>> import torch
+        >>> from depthvar.loss import weighted_l1
+        >>> target, pred = torch.full((2, 4, 6), 2.0), torch.full((2, 4, 6), 2.5)
+        >>> weighted_l1(pred, target, sigma_z2=torch.full((2, 4, 6), 0.01))
+        tensor(0.5000)
     """
     check_options(
         weighting=weighting,
@@ -120,6 +127,13 @@ def laplace_nll(
 
     Raises:
         ValueError: an unknown option, one out of its range, another shape, or a mask that is not bool.
+
+    Example:
+        >>> import torch
+        >>> from depthvar.loss import laplace_nll
+        >>> target, pred = torch.full((2, 4, 6), 2.0), torch.full((2, 4, 6), 2.5)
+        >>> laplace_nll(pred, target, sigma_z2=torch.full((2, 4, 6), 0.01))
+        tensor(4.4219)
     """
     check_options(reduction=reduction, sigma_min=sigma_min)
     pred, target, sigma_z2 = _promote(pred=pred, target=target, sigma_z2=sigma_z2)
@@ -147,6 +161,13 @@ def inverse_depth_l1(
 
     Raises:
         ValueError: an unknown reduction, another shape, or a mask that is not bool.
+
+    Example:
+        >>> import torch
+        >>> from depthvar.loss import inverse_depth_l1
+        >>> target, pred = torch.full((2, 4, 6), 2.0), torch.full((2, 4, 6), 2.5)
+        >>> inverse_depth_l1(pred, target)
+        tensor(0.2500)
     """
     check_options(reduction=reduction)
     pred, target = _promote(pred=pred, target=target)

@@ -7,17 +7,40 @@ TYPE_CHECKING = False  # for type checkers it is True
 if TYPE_CHECKING:
     from depthvar.datasets.params import Difference, KernelParams
 
+    from .api import RunResult, plan, run
+    from .cli.info import cache_info
     from .kernel.api import sigma_z2
     from .loader_check.check import check_loader
+    from .pipeline.plan import Plan
+    from .validation.validate import Report, validate
 
 _LAZY = {
     "Difference": "depthvar.datasets.params",
     "KernelParams": "depthvar.datasets.params",
+    "Plan": ".pipeline.plan",
+    "Report": ".validation.validate",
+    "RunResult": ".api",
+    "cache_info": ".cli.info",
     "check_loader": ".loader_check.check",
+    "plan": ".api",
+    "run": ".api",
     "sigma_z2": ".kernel.api",
+    "validate": ".validation.validate",
 }
 
-__all__ = ["Difference", "KernelParams", "check_loader", "sigma_z2"]
+__all__ = [
+    "Difference",
+    "KernelParams",
+    "Plan",
+    "Report",
+    "RunResult",
+    "cache_info",
+    "check_loader",
+    "plan",
+    "run",
+    "sigma_z2",
+    "validate",
+]
 
 
 def __getattr__(name: str) -> object:

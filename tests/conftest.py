@@ -9,7 +9,7 @@ import pytest
 from tiny_data import TinyData, make_depth
 
 from depthvar.precompute.pipeline import execute
-from depthvar.precompute.pipeline.plan import Task
+from depthvar.precompute.pipeline.shards import Task
 from depthvar.precompute.pipeline.worker import Job, TaskResult
 
 pytest.register_assert_rewrite("ten_shards")  # a helper that asserts

@@ -362,7 +362,7 @@ def test_threads_run_at_most_so_many_shards_at_once(tiny: TinyData, monkeypatch:
 
 
 def test_workers_for_few_frames_are_advised_against(tiny: TinyData) -> None:
-    said = "--workers 1: for 8 frames threads, the default, are faster: each process takes some 2 s to start"
+    said = "workers=1: for 8 frames threads, the default, are faster: each process needs some 2 s to start"
     result = run(tiny, "--workers", "1")
     assert (result.exit_code, result.stderr.splitlines()[0]) == (0, said)
     assert said not in run(tiny, "--overwrite").stderr
@@ -628,6 +628,14 @@ def test_another_data_set_without_a_root_is_an_error(sample: list[Path]) -> None
     assert sample == []
 
 
+def test_demo_writes_no_local_folder_for_a_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = cli("demo", "s3://bucket/scene")
+    assert result.exit_code == 2
+    assert "expected a folder, got a URL" in result.stderr
+    assert not list(tmp_path.iterdir())
+
+
 def test_demo_writes_where_it_is_told(sample: list[Path]) -> None:
     result = cli("demo", "scene")
     assert (result.exit_code, result.stdout, sample) == (0, "scene\n", [Path("scene")])
@@ -730,13 +738,13 @@ BAD: list[tuple[str, Callable[[TinyData], None], str, int, str]] = [
     ("part of a sign", nothing, "--part ²/3", 2, "--part: expected I/N"),
     ("limit of 0", nothing, "--limit 0", 2, "--limit"),
     ("two executors", nothing, "--workers 2 --scheduler tcp://x:1", 2,
-     "expected one of them, got --workers 2 and --scheduler tcp://x:1"),
+     "expected one of them, got workers=2 and scheduler='tcp://x:1'"),
     ("three executors", nothing, "--threads 1 --workers 2 --scheduler tcp://x:1", 2,
-     "--threads, --workers, --scheduler: expected one of them, got --threads 1 and --workers 2 and --scheduler"),
-    ("threads and workers", nothing, "--threads 3 --workers 2", 2, "got --threads 3 and --workers 2"),
+     "threads, workers, scheduler: expected one of them, got threads=1 and workers=2 and scheduler="),
+    ("threads and workers", nothing, "--threads 3 --workers 2", 2, "got threads=3 and workers=2"),
     ("no threads", nothing, "--threads 0", 2, "--threads"),
     ("no such device", nothing, "--device auto", 2, "'auto' is not one of 'cpu', 'cuda'"),
-    ("a timeout of threads", nothing, "--timeout 5", 2, "--timeout: expected --workers or --scheduler with it"),
+    ("a timeout of threads", nothing, "--timeout 5", 2, "timeout: expected workers or scheduler with it"),
     ("timeout of 0", nothing, "--workers 2 --timeout 0", 2, "--timeout"),
     ("no such option", nothing, "--colour 3", 2, "No such option.*--colour"),
     ("no such compat", nothing, "--compat pi4", 2, "pi3"),
@@ -744,7 +752,7 @@ BAD: list[tuple[str, Callable[[TinyData], None], str, int, str]] = [
     ("output is a file", nothing, "--out {root}/tiny.toml", 1, "exists and is not a depthvar cache"),
     ("output is a folder of others", other_folder, "--out {root}/other", 1, "exists and is not a depthvar cache"),
     ("overwrite of others", other_folder, "--out {root}/other --overwrite", 1, "exists and is not a depthvar cache"),
-    ("no cuda", nothing, "--device cuda", 1, "--device cuda: torch sees no CUDA device"),
+    ("no cuda", nothing, "--device cuda", 1, "device cuda: torch sees no CUDA device"),
 ]  # fmt: skip
 
 

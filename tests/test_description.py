@@ -11,7 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from depthvar.datasets.errors import DescriptionError
+from depthvar.datasets.source.depth_source import DepthSource
 from depthvar.datasets.source.description import Description, builtin_descriptions, find_description, load_description
+from depthvar.precompute.pipeline.job import Job
 
 INF = float("inf")
 TABLES: dict[str, Any] = {
@@ -80,11 +82,15 @@ def test_a_description_survives_json_and_pickle(
 @given(DEPTH, st.one_of(st.none(), st.floats(0.1, 100)))
 def test_the_decode_rule_is_all_of_depth_but_its_maximum(depth: dict[str, Any], maximum: float | None) -> None:
     depth.pop("max_depth", None)
-    rule = Description.from_dict({**TABLES, "depth": depth}, "a").decode_rule()
-    limited = depth if maximum is None else {**depth, "max_depth": maximum}
-    assert Description.from_dict({**TABLES, "depth": limited}, "a").decode_rule() == rule
-    other = {**depth, "units_per_metre": depth["units_per_metre"] * 2}
-    assert Description.from_dict({**TABLES, "depth": other}, "a").decode_rule() != rule
+
+    def rule_of(depth: dict[str, Any]) -> dict[str, Any]:
+        source = DepthSource("a", Description.from_dict({**TABLES, "depth": depth}, "a"), ".")
+        found: dict[str, Any] = Job("a.zarr", source).parameters()["decode_rule"]
+        return found
+
+    rule = rule_of(depth)
+    assert rule_of(depth if maximum is None else {**depth, "max_depth": maximum}) == rule
+    assert rule_of({**depth, "units_per_metre": depth["units_per_metre"] * 2}) != rule
     assert json.loads(json.dumps(rule, allow_nan=False)) == rule
 
 

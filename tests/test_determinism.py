@@ -20,7 +20,7 @@ from depthvar.datasets.source.depth_source import DepthSource, open_source
 from depthvar.precompute import Difference, KernelParams, sigma_z2
 from depthvar.precompute.pipeline import execute
 from depthvar.precompute.pipeline import run as pipeline
-from depthvar.precompute.pipeline.plan import Task
+from depthvar.precompute.pipeline.shards import Task
 from depthvar.precompute.pipeline.worker import Job, TaskResult
 
 DATA = Path(__file__).parent / "data"

@@ -166,3 +166,12 @@ def test_the_clone_and_a_small_torch_come_before_the_first_command() -> None:
     assert re.match(r"git clone .* && cd depthvar\b", first)
     assert "pip install torch --index-url https://download.pytorch.org/whl/cpu\n" in first
     assert second.startswith("pip install -e .")
+
+
+def test_the_python_page_runs(sample_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "data").symlink_to(sample_run / "data")
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    for code in blocks((ROOT / "docs/python.md").read_text(), "python"):
+        exec(compile(code, "python.md", "exec"), names)
+    assert names["sigma_z2"].shape == (480, 640)  # type: ignore[attr-defined]

@@ -19,7 +19,7 @@ from depthvar.precompute.cli.info import cache_info
 from depthvar.precompute.cli.main import main
 from depthvar.precompute.pipeline import execute
 from depthvar.precompute.pipeline import run as pipeline
-from depthvar.precompute.pipeline.plan import Task
+from depthvar.precompute.pipeline.shards import Task
 from depthvar.precompute.pipeline.worker import Job
 from depthvar.precompute.validation.validate import validate
 

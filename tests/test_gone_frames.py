@@ -18,7 +18,7 @@ from depthvar.datasets.errors import CacheError, FrameNotFoundError
 from depthvar.precompute.cli.main import main
 from depthvar.precompute.pipeline import execute
 from depthvar.precompute.pipeline import run as pipeline
-from depthvar.precompute.pipeline.run import Outlook
+from depthvar.precompute.pipeline.plan import Plan
 from depthvar.precompute.validation.validate import validate
 
 GONE = "a/P0/depth/003.npy"  # in a shard with a frame that stays
@@ -35,9 +35,9 @@ def data(tiny: TinyData) -> TinyData:
     return tiny
 
 
-def run(data: TinyData, **options: bool) -> Outlook:
+def run(data: TinyData, **options: bool) -> Plan:
     outlook, *_ = pipeline.run(data.job(with_depth=True), execute.serial, **options)
-    assert isinstance(outlook, Outlook)
+    assert isinstance(outlook, Plan)
     return outlook
 
 

@@ -21,16 +21,16 @@ from depthvar.datasets.source.depth_source import DepthSource
 from depthvar.precompute import KernelParams, sigma_z2
 from depthvar.precompute.pipeline import execute, worker
 from depthvar.precompute.pipeline import run as pipeline
-from depthvar.precompute.pipeline.run import Outlook
+from depthvar.precompute.pipeline.plan import Plan
 from depthvar.precompute.pipeline.worker import Job, TaskResult
 from depthvar.precompute.validation.validate import validate
 
 Wrap = Callable[[execute.Execute], tuple[execute.Execute, list[object]]]
 
 
-def run(job: Job, executor: execute.Execute = execute.serial, **options: object) -> tuple[Outlook, list[TaskResult]]:
+def run(job: Job, executor: execute.Execute = execute.serial, **options: object) -> tuple[Plan, list[TaskResult]]:
     outlook, *results = pipeline.run(job, executor, **options)  # type: ignore[arg-type]
-    assert isinstance(outlook, Outlook)
+    assert isinstance(outlook, Plan)
     return outlook, results  # type: ignore[return-value]
 
 
@@ -170,7 +170,7 @@ def test_killed_in_a_second_shard_and_resumed(tiny: TinyData, tmp_path: Path) ->
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1) as process:
             assert process.stdin is not None
             assert process.stdout is not None
-            for event in ("Outlook\n", "TaskResult\n"):
+            for event in ("Plan\n", "TaskResult\n"):
                 assert process.stdout.readline() == event
                 process.stdin.write("go on\n")
             process.send_signal(signal.SIGKILL)

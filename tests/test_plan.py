@@ -12,16 +12,16 @@ from hypothesis import strategies as st
 from depthvar.datasets.cache.bookkeeping import Bookkeeping, RowState
 from depthvar.datasets.cache.format import NOT_DONE, GroupLayout
 from depthvar.datasets.errors import CacheError
-from depthvar.precompute.pipeline import run as pipeline
-from depthvar.precompute.pipeline.plan import (
+from depthvar.precompute.pipeline.plan import choose
+from depthvar.precompute.pipeline.shards import (
     Action,
     GroupPlan,
-    Plan,
     RowAction,
+    ShardPlan,
     SourceFrame,
     Task,
     group_change,
-    make_plan,
+    make_shard_plan,
     row_action,
     shard_action,
 )
@@ -105,7 +105,7 @@ def test_shard_action(needs: tuple[RowAction, ...], action: Action) -> None:
     assert shard_action(needs) == action
 
 
-def actions(plan: Plan, group: str = "a") -> dict[str, RowAction]:
+def actions(plan: ShardPlan, group: str = "a") -> dict[str, RowAction]:
     return {
         key: action
         for task in plan.tasks
@@ -117,22 +117,27 @@ def actions(plan: Plan, group: str = "a") -> dict[str, RowAction]:
 def test_frames_that_the_source_does_not_have_are_kept_unless_they_are_to_be_removed() -> None:
     held = [stored(["a/0", "a/1", "a/2"])]
     source = [frame("a/0"), frame("a/3")]
-    assert actions(make_plan(source, held, (1,))) == {"a/0": "done", "a/1": "keep", "a/2": "keep", "a/3": "compute"}
-    pruned = make_plan(source, held, (1,), prune=True)
+    assert actions(make_shard_plan(source, held, (1,))) == {
+        "a/0": "done",
+        "a/1": "keep",
+        "a/2": "keep",
+        "a/3": "compute",
+    }
+    pruned = make_shard_plan(source, held, (1,), prune=True)
     assert actions(pruned) == {"a/0": "done", "a/1": "clear", "a/2": "clear", "a/3": "compute"}
-    assert pruned.identity("f") == make_plan(source, held, (1,)).identity("f")  # parts may differ in it
+    assert pruned.identity("f") == make_shard_plan(source, held, (1,)).identity("f")  # parts may differ in it
 
 
 @given(st.sets(st.integers(0, 9)), st.sets(st.integers(0, 9)))
 def test_no_row_that_is_done_is_cleared_unless_its_frame_is_elsewhere(old: set[int], new: set[int]) -> None:
-    plan = make_plan([frame(f"a/{n}") for n in new], [stored([f"a/{n}" for n in sorted(old)])], (1,))
+    plan = make_shard_plan([frame(f"a/{n}") for n in new], [stored([f"a/{n}" for n in sorted(old)])], (1,))
     assert "clear" not in actions(plan).values()
 
 
 def test_an_unreadable_frame_stays_in_the_group_that_has_it() -> None:
     """Its file may be readable again tomorrow: what another group holds of it is not cleared."""
     held = [stored(["a/0"]), stored(["a/wide"], name="a@12x16")]
-    plan = make_plan([frame("a/0"), frame("a/wide", None, (0, 0))], held, (1,), "skip")
+    plan = make_shard_plan([frame("a/0"), frame("a/wide", None, (0, 0))], held, (1,), "skip")
     assert actions(plan, "a@12x16") == {"a/wide": "check"}
     assert actions(plan) == {"a/0": "done"}
 
@@ -144,11 +149,11 @@ def test_what_the_metadata_of_a_group_need() -> None:
         "new", "none", "grow", "shrink",
     ]  # fmt: skip
     assert [group_change(uneven, 2), group_change(uneven, 1)] == ["grow", "shrink"]
-    groups = make_plan([frame("a/0"), frame("b/0")], [stored(["a/0"])], (1,)).groups
+    groups = make_shard_plan([frame("a/0"), frame("b/0")], [stored(["a/0"])], (1,)).groups
     assert groups == (GroupPlan("a", "a", LAYOUT, 1, "none"), GroupPlan("b", "b", groups[1].layout, 1, "new"))
 
 
-def rows(plan: Plan, group: str) -> list[str]:
+def rows(plan: ShardPlan, group: str) -> list[str]:
     return list(chain.from_iterable(task.keys for task in plan.tasks if task.group == group))
 
 
@@ -160,19 +165,19 @@ def test_a_row_keeps_its_key_and_new_frames_take_rows_never_used(
     old: list[str], new: list[str], data: st.DataObject
 ) -> None:
     held = data.draw(st.permutations(old + [""] * 3))  # as an interrupted run leaves it
-    plan = make_plan([frame(key) for key in new], [stored(held)], (1,))
+    plan = make_shard_plan([frame(key) for key in new], [stored(held)], (1,))
     planned = rows(plan, "a")
     for row, key in enumerate(held):
         assert not key or planned[row] == key
     assert {key for key in planned if key} == {*old, *new}
     assert len(set(planned) - {""}) == len([key for key in planned if key])
-    again = make_plan([frame(key) for key in new], [stored(planned)], (1,))
+    again = make_shard_plan([frame(key) for key in new], [stored(planned)], (1,))
     assert rows(again, "a") == planned
 
 
 @given(KEYS, st.integers(1, 5))
 def test_parts_share_out_every_shard_once(keys: list[str], count: int) -> None:
-    plan = make_plan([frame(key) for key in keys], [stored([""])], (1,))
+    plan = make_shard_plan([frame(key) for key in keys], [stored([""])], (1,))
     parts = [plan.part(index, count) for index in range(1, count + 1)]
     assert sorted(task.start for part in parts for task in part) == [task.start for task in plan.tasks]
 
@@ -180,50 +185,50 @@ def test_parts_share_out_every_shard_once(keys: list[str], count: int) -> None:
 def test_two_runs_of_one_plan_have_one_identity_whatever_is_done() -> None:
     keys = [f"a/{n}" for n in range(9)]
     frames = [frame(key) for key in keys]
-    fresh = make_plan(frames, [stored([])], (1,))
-    half = make_plan(frames, [stored([*keys[:4], "", "", "", ""])], (1,))
+    fresh = make_shard_plan(frames, [stored([])], (1,))
+    half = make_shard_plan(frames, [stored([*keys[:4], "", "", "", ""])], (1,))
     assert fresh.identity("f") == half.identity("f")
     assert fresh.identity("f") != fresh.identity("g")
-    assert fresh.identity("f") != make_plan(frames[1:], [stored([])], (1,)).identity("f")
+    assert fresh.identity("f") != make_shard_plan(frames[1:], [stored([])], (1,)).identity("f")
 
 
 def test_frames_of_another_size_form_a_group_of_their_own() -> None:
     frames = [frame("a/0"), frame("a/1", (12, 16)), frame("a/2")]
-    plan = make_plan(frames, [], (1, 2))
+    plan = make_shard_plan(frames, [], (1, 2))
     assert [(group.name, group.rows, group.sequence) for group in plan.groups] == [("a", 2, "a"), ("a@12x16", 1, "a")]
 
 
 def test_a_frame_that_changed_its_size_moves_to_the_other_group() -> None:
-    plan = make_plan([frame("a/0"), frame("a/1", (12, 16))], [stored(["a/0", "a/1"])], (1,))
+    plan = make_shard_plan([frame("a/0"), frame("a/1", (12, 16))], [stored(["a/0", "a/1"])], (1,))
     assert rows(plan, "a") == ["a/0", "a/1"]
     assert plan.tasks[0].rows == ("done", "clear")
     assert rows(plan, "a@12x16") == ["a/1"]
 
 
 def test_an_unreadable_frame_stays_next_to_the_others_of_its_sequence() -> None:
-    plan = make_plan([frame("a/0", None), frame("a/1"), frame("b/0", None)], [], (1,), "skip")
+    plan = make_shard_plan([frame("a/0", None), frame("a/1"), frame("b/0", None)], [], (1,), "skip")
     assert rows(plan, "a") == ["a/1", "a/0"]
     assert [frame.key for frame in plan.unplaced] == ["b/0"]
 
 
 def test_a_key_that_does_not_fit_an_existing_group_is_refused() -> None:
     with pytest.raises(CacheError, match=r"has 67 bytes and the group holds keys of at most 64.*--overwrite"):
-        make_plan([frame("a/" + "x" * 65)], [stored([])], (1,))
+        make_shard_plan([frame("a/" + "x" * 65)], [stored([])], (1,))
 
 
 def test_limit_rounds_up_to_whole_shards_and_counts_only_work() -> None:
     keys = [f"a/{n:02}" for n in range(12)]
     frames = [frame(key) for key in keys]
-    plan = make_plan(frames, [stored([*keys[:4], *[""] * 8])], (1,))
-    assert [task.start for task in pipeline.choose(plan, limit=1)] == [4]
-    assert [task.start for task in pipeline.choose(plan, limit=5)] == [4, 8]
-    assert [task.start for task in pipeline.choose(plan)] == [4, 8]
+    plan = make_shard_plan(frames, [stored([*keys[:4], *[""] * 8])], (1,))
+    assert [task.start for task in choose(plan, limit=1)] == [4]
+    assert [task.start for task in choose(plan, limit=5)] == [4, 8]
+    assert [task.start for task in choose(plan)] == [4, 8]
 
 
 def test_a_task_is_small() -> None:
     keys = [f"Easy/P{n:03}/depth_left/{n:06}_left_depth.npy" for n in range(64)]
     layout = GroupLayout(480, 640, 64, 64)
-    plan = make_plan([frame(key) for key in keys[:1]], [], (1,))
+    plan = make_shard_plan([frame(key) for key in keys[:1]], [], (1,))
     assert isinstance(plan.tasks[0], Task)
     task = Task("Easy/P000", layout, 0, tuple(keys), ("compute",) * 64, "compute")
     assert pickle.loads(pickle.dumps(task)) == task

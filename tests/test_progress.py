@@ -87,9 +87,9 @@ def test_steps_end_where_the_next_begins(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(sys, "stderr", where := io.StringIO())
     with steps() as report:
         for done in range(3):
-            report("groups read", done, 2)
+            report("groups read", done, 2, 0)
         for done in (10, 30):
-            report("maps decoded", done, 30)
+            report("maps decoded", done, 30, 0)
     lines = [re.sub(r", [\d.]+/s", "", line) for line in where.getvalue().splitlines()]
     assert lines == ["groups read 0/2", "groups read 2/2", "maps decoded 0/30", "maps decoded 30/30"]
 

@@ -9,9 +9,10 @@ from tiny_data import TinyData, make_depth
 
 from depthvar.datasets.cache.sigma_cache import SigmaCache
 from depthvar.datasets.cache.store import LocalStore
-from depthvar.datasets.errors import SourceError
+from depthvar.datasets.errors import CacheError, SourceError
 from depthvar.datasets.frame import Frame
 from depthvar.datasets.source.depth_source import DepthSource
+from depthvar.precompute import KernelParams
 from depthvar.precompute.pipeline import execute, worker
 from depthvar.precompute.pipeline import run as pipeline
 from depthvar.precompute.pipeline.worker import Job
@@ -146,3 +147,21 @@ def test_stored_intrinsics_are_those_that_sigma_was_computed_with(
     run(tiny.job())
     monkeypatch.undo()
     assert SigmaCache(tiny.job().cache).intrinsics(key)[0] == 30.0
+
+
+def test_a_first_run_that_computed_nothing_leaves_the_choice_of_parameters_open(tiny: TinyData) -> None:
+    keys = tiny.source().keys()
+    whole = {key: (tiny.root / key).read_bytes() for key in keys}
+    for key in keys:
+        (tiny.root / key).write_bytes(whole[key][:-8])  # the header is right, so planning sees nothing
+    with pytest.raises(SourceError):
+        run(tiny.job())
+    for key in keys:
+        (tiny.root / key).write_bytes(whole[key])
+    corrected = tiny.job(params=KernelParams(window=7))
+    assert pipeline.plan_run(corrected).compute == len(keys)
+    run(corrected)
+    assert SigmaCache(corrected.cache).params["window"] == 7
+    with pytest.raises(CacheError, match="computed with other parameters"):
+        run(tiny.job())
+    assert validate(corrected.cache, tiny.source(), full=True).findings == []

@@ -25,7 +25,7 @@ from depthvar.datasets.cache.sigma_cache import SigmaCache
 from depthvar.datasets.errors import CacheError, FrameNotFoundError, SourceError
 from depthvar.precompute import Difference, KernelParams
 from depthvar.precompute.cli.main import main as cli
-from depthvar.precompute.cli.text import validate_facts, validate_text
+from depthvar.precompute.cli.text import validate_text
 from depthvar.precompute.pipeline import execute
 from depthvar.precompute.pipeline import run as pipeline
 from depthvar.precompute.pipeline.fingerprint import fingerprint
@@ -481,7 +481,7 @@ def test_odd_statistics_warn_and_are_no_finding(tmp_path: Path) -> None:
     assert (warning.check, warning.expected) == ("statistics", "σ in the farther half above σ elsewhere")
     assert f"typically {report.typical['far']:.3g} m there and {report.typical['near']:.3g} m" in warning.got
     assert "docs/datasets.md" in warning.repair
-    assert "  warning: statistics: the 1 frames computed again: " in validate_text(validate_facts(report))
+    assert "  warning: statistics: the 1 frames computed again: " in validate_text(report.to_json())
 
 
 def test_clear_is_refused_while_a_run_goes_on(data: TinyData) -> None:

@@ -44,6 +44,13 @@ class SigmaCache:
 
     Raises:
         CacheError: at first use, where the path is no cache, is damaged, or of an unknown format version.
+
+    Example:
+        >>> from depthvar.datasets import SigmaCache
+        >>> cache = SigmaCache("data/hospital-sample/sigma_Z2.zarr")
+        >>> key = cache.keys()[0]
+        >>> cache.read(key, stride=2).shape == cache.read(key)[::2, ::2].shape
+        True
     """
 
     def __init__(self, path: str | os.PathLike[str], root: str | os.PathLike[str] | None = None) -> None:
@@ -76,7 +83,7 @@ class SigmaCache:
 
         Raises:
             FrameNotFoundError: the cache has no σ² of the frame.
-            CacheError: the cache is gone, damaged, of other parameters by now, or changes again and again.
+            CacheError: the cache was removed, is damaged, of other parameters by now, or changes again and again.
             ParameterError: by ``take``.
         """
         asked = self.relative_key(key)
@@ -154,7 +161,7 @@ class SigmaCache:
 
         Raises:
             FrameNotFoundError: the cache does not list the frame, or has not computed it, or failed to.
-            CacheError: the stored bytes are damaged, lost or cannot be read; or the cache has been computed anew with
+            CacheError: the stored bytes are damaged, lost or cannot be read; or the cache has been computed again with
                 other parameters since this reader first read it.
             ParameterError: the stride is not stored.
         """

@@ -1,5 +1,7 @@
-"""The bytes of a cache by path: in a local folder, or wherever fsspec reaches. Every fault of a disk or server is told
-here, once, with the path; so whatever is raised above this layer is about the bytes themselves.
+"""The bytes of a cache by path: in a local folder, or at any URL that fsspec opens.
+
+Every fault of a disk or server becomes a CacheError here, with the path. An error raised above this layer is about the
+bytes themselves.
 """
 
 import os

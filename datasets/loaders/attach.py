@@ -72,5 +72,14 @@ def attach(
     Raises:
         ParameterError: when a sample is taken that holds something else than such views, or a view without ``"key"``.
         ParameterError, CacheError, FrameNotFoundError: when a sample is taken, as ``SigmaCache.sample``.
+
+    Example:
+        >>> from depthvar.datasets import SigmaCache, attach, open_source
+        >>> frame = open_source("hospital-sample", "data/hospital-sample")[0]
+        >>> camera = [[frame.intrinsics[0], 0, frame.intrinsics[2]], [0, *frame.intrinsics[[1, 3]]], [0, 0, 1]]
+        >>> views = [{"depthmap": frame.depth, "camera_intrinsics": camera, "key": frame.key}]
+        >>> view = attach(views, SigmaCache("data/hospital-sample/sigma_Z2.zarr"))[0]
+        >>> view["sigma_Z2"].shape == view["depthmap"].shape
+        True
     """
     return AttachedDataset(dataset, cache, key, resize)

@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 from depthvar.datasets.cache.sigma_cache import SigmaCache
 from depthvar.datasets.errors import ParameterError, SourceError
 from depthvar.datasets.scalars import number, require, whole
-from depthvar.datasets.source.depth_source import DepthSource
+from depthvar.datasets.source.source import Source
 
 Sigma = Callable[[NDArray[np.float32], NDArray[np.float64]], NDArray[np.float32]]
 
@@ -63,11 +63,19 @@ class CachedDepthDataset(Dataset[dict[str, Any]]):
 
     Raises:
         ParameterError: a sigma, size or zoom that is not one of these.
+
+    Example:
+        >>> from depthvar.datasets import CachedDepthDataset, SigmaCache, open_source
+        >>> source = open_source("hospital-sample", "data/hospital-sample")
+        >>> cache = SigmaCache("data/hospital-sample/sigma_Z2.zarr")
+        >>> sample = CachedDepthDataset(source, cache, size=(32, 32), augment=True)[0]
+        >>> sample["depth"].shape, sample["sigma_Z2"].shape
+        (torch.Size([32, 32]), torch.Size([32, 32]))
     """
 
     def __init__(
         self,
-        source: DepthSource,
+        source: Source,
         sigma: SigmaCache | Sigma,
         *,
         size: tuple[int, int] | None = None,

@@ -12,28 +12,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from depthvar.datasets.errors import CONTROL, DescriptionError, ParameterError, SourceError
-from depthvar.datasets.frame import Frame, as_array, check_native
+from depthvar.datasets.frame import Frame, as_array
 from depthvar.datasets.paths import is_url, key_text, spelling_hint
 from depthvar.datasets.scalars import as_float
 
 from .camera import read_intrinsics
 from .decode import read_mask, read_shape, read_stored, to_depth
 from .description import Description, find_description, is_file
+from .source import Source, SourceStat
 from .templates import found_instead, path_pattern, walk
-
-
-class SourceStat(NamedTuple):
-    """What tells whether the files that a frame is read from changed, without reading them.
-
-    Attributes:
-        total_size: bytes of all of them.
-        hash63: the first 63 bits of SHA-256 over path below the root, size and modification time of each.
-        newest_mtime_ns: the last modification of any, in ns since 1970.
-    """
-
-    total_size: int
-    hash63: int
-    newest_mtime_ns: int
 
 
 class _Files(NamedTuple):
@@ -46,7 +33,7 @@ class _Files(NamedTuple):
     image: str | None
 
 
-class DepthSource:
+class DepthSource(Source):
     """The frames of a data set below a root; what it pickles to does not grow with their number.
 
     A frame's key is its depth file's path relative to the root, with forward slashes. Every method that takes a
@@ -75,6 +62,7 @@ class DepthSource:
             )
         self.name = name
         self.description = description
+        self.max_depth = description.depth.max_depth
         self.root = Path(os.path.abspath(Path(root).expanduser()))
         self._located = lru_cache(maxsize=16)(self._locate)  # every step of a frame's work asks for them
         self._cameras: dict[str, tuple[tuple[int, int], NDArray[np.float64]]] = {}
@@ -82,10 +70,12 @@ class DepthSource:
     def __reduce__(self) -> tuple[Any, ...]:
         return DepthSource, (self.name, self.description, self.root)
 
-    @property
-    def max_depth(self) -> float | None:
-        """Metres; depth beyond it is far. None: no maximum."""
-        return self.description.depth.max_depth
+    def __str__(self) -> str:
+        return str(self.root)
+
+    def describe(self) -> dict[str, Any]:
+        """Return the tables of its description, JSON-ready."""
+        return self.description.to_dict()
 
     def keys(self) -> list[str]:
         """Return the sorted keys of all frames, listed on the first call.
@@ -186,11 +176,9 @@ class DepthSource:
         shape = stored.shape[0], stored.shape[1]
         usable = None if files.mask is None else read_mask(f"{self.root}/{files.mask}", shape)
         try:
-            check_native(intrinsics, shape)
-            depth = to_depth(stored, rule, intrinsics, usable)
+            return Frame(files.key, to_depth(stored, rule, intrinsics, usable), intrinsics, rule.max_depth)
         except ParameterError as error:
             raise SourceError(f"{path}: {error}") from error
-        return Frame(files.key, depth, intrinsics, rule.max_depth)
 
     def _files(self, key: str) -> _Files:
         return self._located(key_text(key))
@@ -241,6 +229,13 @@ def open_source(
         DescriptionError: the data set is unknown, its description or an option impossible, or it has no intrinsics.
         SourceError: there is no root, or it is no folder.
         ParameterError: the intrinsics are no array, or the data set or root is no text.
+
+    Example:
+        >>> from depthvar.datasets import open_source
+        >>> source = open_source("hospital-sample", "data/hospital-sample")
+        >>> frame = source.read("Easy/P000/depth_left/000000_left_depth.npy")
+        >>> frame.depth.dtype, frame.intrinsics.shape
+        (dtype('float32'), (4,))
     """
     dataset = _text("dataset", dataset)
     root = None if root is None else _text("root", root)

@@ -96,10 +96,6 @@ class Description:
         written: dict[str, Any] = _jsonable(tables)
         return written
 
-    def decode_rule(self) -> dict[str, Any]:
-        """Return what decides the decoded values, JSON-ready: ``[depth]`` without ``max_depth``."""
-        return {name: value for name, value in self.to_dict()["depth"].items() if name != "max_depth"}
-
 
 def _depth_rule(fields: dict[str, Any], depth_path: str, where: str) -> DepthRule:
     if not (name := fields.setdefault("container", container_of(depth_path))):

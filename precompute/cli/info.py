@@ -18,7 +18,17 @@ LOOKED_AT = 8  # frames, for the range of σ
 
 
 def cache_info(cache: str) -> dict[str, Any]:
-    """Return what a cache holds: its attributes, per group size, frames and how many are done, and the range of σ."""
+    """Return what a cache holds: its attributes, per group size, frames and how many are done, and the range of σ.
+
+    Raises:
+        CacheError: there is no cache, or it cannot be read.
+
+    Example:
+        >>> from depthvar.precompute import cache_info
+        >>> facts = cache_info("data/hospital-sample/sigma_Z2.zarr")
+        >>> facts["dataset"], facts["parameters"]["window"]
+        ('hospital-sample', 5)
+    """
     store = open_store(cache)  # no SigmaCache: that loads what only `sample` needs
     attributes = read_root(store, None)
     found = [read_group(store, name, attributes["parameters"]) for name in attributes["groups"]]

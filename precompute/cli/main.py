@@ -7,7 +7,6 @@ import json
 import logging
 import warnings
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from depthvar.datasets.errors import hide_credentials, one_line
 
 from .errors import Commands
 from .interrupt import clean_up
-from .options import choose_data, executor, make_job, parse_cache, parse_part, write_demo
+from .options import choose_data, job_options, parse_cache, parse_part, write_demo
 from .progress import LogHandler, steps
 
 DEFAULT_STRIDES = "1,2,3,4,6,8"
@@ -100,25 +99,23 @@ def run(ctx: click.Context, /, dry_run: bool, as_json: bool, overwrite: bool, pr
     """
     part = parse_part(options["part"])
     demo = choose_data(options)
-    execute, where = executor(options)
-    from depthvar.precompute.pipeline import run as pipeline
+    from depthvar.precompute import api
+    from depthvar.precompute.pipeline.execute import executor
 
     from . import text
-    from .follow import failures, follow
 
-    job = make_job(options, demo=demo, dry_run=dry_run)
-    facts = {"dataset": job.source.name, "cache": job.cache, "part": options["part"], "runs_in": where}
+    ways = {name: options[name] for name in ("threads", "workers", "scheduler", "timeout")}
+    facts = {"part": options["part"], "runs_in": executor(**ways)[1]}
+    what = job_options(options, demo=demo, dry_run=dry_run)
+    what |= {"part": part, "limit": options["limit"], "overwrite": overwrite, "prune": prune}
     if dry_run:
-        plan = pipeline.plan_run(job, overwrite=overwrite, prune=prune)
-        outlook = pipeline.make_outlook(plan, pipeline.choose(plan, part, options["limit"]), job, part)
-        facts |= asdict(outlook) | {"failed": failures(outlook.failed)}
-        _print(as_json, facts, text.dry_run_text)
+        _print(as_json, facts | api.plan(**what).to_json(), text.dry_run_text)
         return
     clean_up()
-    events = pipeline.run(job, execute, overwrite=overwrite, prune=prune, part=part, limit=options["limit"])
-    facts |= follow(events, options["workers"])
-    _print(as_json, facts, text.run_text)
-    if facts["failed"]:
+    with steps() as report:
+        result = api.run(**what, **ways, progress=report)
+    _print(as_json, facts | result.to_json(), text.run_text)
+    if result.failed:
         ctx.exit(4)
 
 
@@ -162,7 +159,7 @@ def validate(
     clean_up()
     with steps() as report:
         found = validate.validate(cache, root, recompute=recompute, seed=seed, full=full, clear=clear, progress=report)
-    _print(as_json, text.validate_facts(found), text.validate_text)
+    _print(as_json, found.to_json(), text.validate_text)
     if found.findings:
         ctx.exit(3)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from depthvar.datasets.errors import DepthVarError, ParameterError
-from depthvar.datasets.paths import cache_path
+from depthvar.datasets.paths import cache_path, is_url
 
 from .interrupt import clean_up
 from .progress import steps
@@ -16,8 +16,6 @@ from .progress import steps
 if TYPE_CHECKING:
     from depthvar.datasets.params import Estimator
     from depthvar.datasets.source.depth_source import DepthSource
-    from depthvar.precompute.pipeline.execute import Execute
-    from depthvar.precompute.pipeline.job import Job
 
 DEMO_ROOT = Path("data/hospital-sample")
 
@@ -44,81 +42,41 @@ def choose_data(options: dict[str, Any]) -> bool:
 def write_demo(folder: Path, threads: int | None = None) -> None:
     """Write the built-in scene, with its progress on stderr; a finished one is left as it is."""
     from depthvar.datasets.hospital.write import write_sample
+    from depthvar.precompute.pipeline.execute import cpus
 
-    threads = threads or _cpus()
+    if is_url(folder):
+        raise ParameterError(f"{folder}: expected a folder, got a URL: the scene is written to a folder only")
+    threads = threads or cpus()
     clean_up()
     with steps() as report:
-        write_sample(folder, lambda done, total: report("frames rendered", done, total), threads=threads)
+        write_sample(folder, lambda done, total: report("frames rendered", done, total, 0), threads=threads)
 
 
-def executor(options: Mapping[str, Any]) -> tuple["Execute", str]:
-    """Return what runs the shards, and its name for people.
-
-    Raises:
-        ParameterError: the options ask for more than one way to run them.
-    """
-    threads, workers, scheduler, timeout = (options[name] for name in ("threads", "workers", "scheduler", "timeout"))
-    given = [f"--{name} {options[name]}" for name in ("threads", "workers", "scheduler") if options[name]]
-    if len(given) > 1:
-        raise ParameterError(f"--threads, --workers, --scheduler: expected one of them, got {' and '.join(given)}")
-    if timeout and not (workers or scheduler):
-        raise ParameterError("--timeout: expected --workers or --scheduler with it: a thread cannot be stopped")
-    from depthvar.precompute.pipeline.execute import TIMEOUT, in_threads, on_dask
-
-    if workers or scheduler:
-        import distributed  # noqa: F401 # now, and not once an interrupt raises an exception
-
-        where = _count(workers, "worker process", "es") if workers else f"the Dask workers of {scheduler}"
-        return on_dask(workers, scheduler, timeout or TIMEOUT), where
-    threads = threads or _cpus()
-    return in_threads(threads), _count(threads, "thread", "s")
-
-
-def _count(number: int, name: str, plural: str) -> str:
-    return f"{number} {name}{plural if number > 1 else ''}"
-
-
-def _cpus() -> int:
-    """Return how many CPUs this process may use: by its affinity mask, and by the quota of its container."""
-    from dask.system import CPU_COUNT
-
-    return int(CPU_COUNT)
-
-
-def make_job(options: Mapping[str, Any], *, demo: bool, dry_run: bool) -> "Job":
-    """Turn the options of ``precompute run`` into a job; write the built-in scene if it is the data.
+def job_options(options: Mapping[str, Any], *, demo: bool, dry_run: bool) -> dict[str, Any]:
+    """Return what ``api.plan`` and ``api.run`` need of the options; write the built-in scene if it is the data.
 
     Raises:
         ParameterError: an option is not one of those allowed.
         DescriptionError, SourceError: the data set is unknown, or not there.
         DepthVarError: a dry run would have to write the scene first.
     """
-    from depthvar.datasets.cache.format import CACHE_NAME
-    from depthvar.precompute.pipeline.job import Job
+    from depthvar.precompute.pipeline.execute import check_device
 
     _refuse_empty(options)
-    params = _params(options)
-    strides = _numbers("--strides", options["strides"], int)
-    device = _device(options["device"])
+    given = {
+        "out": options["out"],
+        "params": _params(options),
+        "strides": _numbers("--strides", options["strides"], int),
+        **{name: options[name] for name in ("device", "on_error", "with_depth")},
+    }
+    check_device(options["device"])  # before a scene is rendered
     if demo and not dry_run:
         write_demo(options["root"], options["threads"])
     elif demo and not options["root"].exists():
         raise DepthVarError(
             f"{options['root']}: not written yet; `precompute demo {options['root']}` writes it, then --dry-run again"
         )
-    source = _source(options)
-    out = parse_cache(options["out"] or os.path.relpath(source.root / CACHE_NAME))
-    if options["scheduler"] and "://" not in out:
-        out = os.path.abspath(out)  # the workers of a cluster may be in another folder
-    return Job(
-        out,
-        source,
-        params,
-        tuple(strides),
-        device=device,
-        on_error=options["on_error"],
-        with_depth=options["with_depth"],
-    )
+    return given | {"source": _source(options)}
 
 
 def _refuse_empty(options: Mapping[str, Any]) -> None:
@@ -174,14 +132,3 @@ def parse_part(text: str | None) -> tuple[int, int] | None:
     if not (slash and index.isdecimal() and count.isdecimal() and 1 <= int(index) <= int(count)):
         raise ParameterError(f"--part: expected I/N with I from 1 to N, such as 1/8, got {text!r}")
     return int(index), int(count)
-
-
-def _device(name: str) -> str:
-    if name == "cuda":
-        import torch
-
-        if not torch.cuda.is_available():
-            raise DepthVarError(
-                "--device cuda: torch sees no CUDA device; use --device cpu, or install a CUDA build of torch"
-            )
-    return name

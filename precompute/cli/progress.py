@@ -18,8 +18,8 @@ BAR_SECONDS, LINE_SECONDS = 0.2, 10.0  # between two drawings
 BAR_CELLS = 30
 CLEAR = "\r\x1b[K"  # to the start of the line, and empty it
 
-Report = Callable[[str, int, int], None]
-"""Called with what is counted ("frames rendered"), how many are done, and how many there are."""
+Report = Callable[[str, int, int, int], None]
+"""Called with what is counted ("frames done"), how many are done, how many there are, and how many failed."""
 
 
 class Advance(Protocol):
@@ -135,15 +135,15 @@ def progress(total: int, what: str, every: float | None = None) -> Iterator[Adva
 def steps() -> Iterator[Report]:
     """Yield a function for work in several steps; each has its own bar, which ends where the next one begins."""
     with ExitStack() as stack:
-        step, before, advance = "", 0, None
+        step, before, advance = "", (0, 0), None
 
-        def report(what: str, done: int, total: int) -> None:
+        def report(what: str, done: int, total: int, failed: int) -> None:
             nonlocal step, before, advance
             if advance is None or what != step:
                 stack.close()
-                step, before, advance = what, 0, stack.enter_context(progress(total, what))
-            advance(done - before)
-            before = done
+                step, before, advance = what, (0, 0), stack.enter_context(progress(total, what))
+            advance(done - before[0], failed - before[1])
+            before = done, failed
 
         yield report
 

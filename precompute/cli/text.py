@@ -2,15 +2,11 @@
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from depthvar.datasets.cache.format import level_shape
 from depthvar.datasets.source.description import Description
-
-if TYPE_CHECKING:  # loads the kernel
-    from depthvar.precompute.validation.validate import Report
 
 BYTES_PER_RAW_BYTE = 1.95 / (4 * 1.47)  # measured on real depth: benchmarks/cache.py
 
@@ -150,11 +146,6 @@ def info_text(facts: Mapping[str, Any]) -> str:
     if len(groups) > 20:
         lines.append(f"  … and {len(groups) - 20} more groups (--json lists all)")
     return "\n".join(lines)
-
-
-def validate_facts(report: "Report") -> dict[str, Any]:
-    """Return a report as what ``--json`` prints."""
-    return asdict(report) | {"sigma": report.sigma.to_json(), "depth": report.depth.to_json()}
 
 
 def validate_text(facts: Mapping[str, Any]) -> str:

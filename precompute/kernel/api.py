@@ -15,6 +15,8 @@ from depthvar.datasets.frame import as_array, as_intrinsics, farthest_depth
 from depthvar.datasets.params import Difference, Estimator, KernelParams
 from depthvar.datasets.scalars import require
 
+from .shapes import check_input
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -95,6 +97,15 @@ def sigma_z2(
     Raises:
         ParameterError: a shape, dtype, device, engine or maximum depth is not one of these, or the intrinsics are not
             in pixels of this view.
+
+    Example:
+        >>> import numpy as np
+        >>> from depthvar.precompute import sigma_z2
+        >>> depth = np.full((480, 640), 2.0, np.float32)  # a wall at 2 m
+        >>> depth[:, 320:] = 5.0  # and what is behind it
+        >>> sigma = np.sqrt(sigma_z2(depth, [525, 525, 319.5, 239.5]))
+        >>> bool(sigma[240, 319] > 10 * sigma[240, 100])  # at its edge, and away from it
+        True
     """
     maps: tuple[Any, ...]
     if not isinstance(engine, str) or engine not in _ENGINES:
@@ -146,42 +157,3 @@ def _numba_maps(
     for i in np.ndindex(*batch):
         sigma_z2_frame(depth[i], cameras[i], params, farthest, None if valid is None else valid[i], out[i])
     return tuple(np.moveaxis(out, -3, 0))
-
-
-def check_input(depth: Any, cameras: tuple[int, ...], valid: Any) -> None:
-    """Check what is known without reading a value (a tensor may be on another device): shapes and dtypes.
-
-    Args:
-        depth: array or tensor that should be (..., H, W).
-        cameras: the leading dimensions of the intrinsics.
-        valid: array, tensor or None.
-
-    Raises:
-        ParameterError: a shape or dtype does not fit.
-    """
-    shape = tuple(depth.shape)
-    rule = "floating-point metres of at most 64 bits; convert the dtype and the unit first"
-    require("depth", str(depth.dtype), rule, _is_float(depth.dtype))
-    require("depth", shape, "shape (..., H, W) of at least one pixel", len(shape) >= 2 and 0 not in shape[-2:])
-    require(
-        "intrinsics", cameras, f"leading dimensions that broadcast to those of the depth, {shape[:-2]}",
-        _broadcasts(cameras, shape[:-2]),
-    )  # fmt: skip
-    if valid is not None:
-        require("valid", str(valid.dtype), "dtype bool", str(valid.dtype) in ("bool", "torch.bool"))
-        require(
-            "valid", tuple(valid.shape), f"a shape that broadcasts to the depth's, {shape}",
-            _broadcasts(tuple(valid.shape), shape),
-        )  # fmt: skip
-
-
-def _is_float(dtype: Any) -> bool:
-    """Return whether a dtype of NumPy or torch is one of real numbers that the engines accept."""
-    if isinstance(dtype, np.dtype):
-        return dtype.kind == "f" and dtype.itemsize <= 8
-    return bool(dtype.is_floating_point and dtype.itemsize >= 2)  # the 8-bit floats have no common type with float32
-
-
-def _broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
-    trailing = to[len(to) - len(shape) :]
-    return len(shape) <= len(to) and all(a in (1, b) for a, b in zip(shape, trailing, strict=True))

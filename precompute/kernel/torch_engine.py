@@ -14,8 +14,8 @@ from depthvar.datasets.errors import ParameterError
 from depthvar.datasets.frame import LARGEST_DEPTH, SMALLEST_DEPTH, as_array, as_intrinsics
 from depthvar.datasets.params import Difference, Estimator, KernelParams
 
-from .api import check_input
 from .pi3 import pi3_maps
+from .shapes import check_input
 from .torch_windows import half_range, shifts, slant, tan2
 
 _INF = float("inf")

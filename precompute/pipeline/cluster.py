@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from depthvar.datasets.errors import DepthVarError
 
 from .job import Job, TaskResult
-from .plan import READ, Task
+from .shards import READ, Task
 from .worker import run_task
 
 log = logging.getLogger("depthvar")
@@ -71,7 +71,7 @@ def _check_handles(count: int) -> None:
     except OSError as error:
         raise DepthVarError(
             f"--workers: expected that {count} more files can be open, got {len(held)} ({error.strerror}); raise the "
-            "limit (ulimit -n), or take fewer workers"
+            "limit (ulimit -n), or use fewer workers"
         ) from None
     finally:
         for file in held:
@@ -141,7 +141,7 @@ class Dispatcher:
             self._let_end()
 
     def _let_end(self) -> None:
-        """After an error or Ctrl-C, let what runs end its shard: nobody shall write any more once the lock is free.
+        """After an error or Ctrl-C, let running tasks end: no worker may still write when the lock is released.
 
         A second Ctrl-C ends the wait.
         """
@@ -149,7 +149,7 @@ class Dispatcher:
             while self._given and not self._broken():
                 self._look()
                 for future in [future for future in self._given if future.status != "pending"]:
-                    del self._given[future]  # asked, not told: Ctrl-C may have swallowed what the queue said
+                    del self._given[future]  # by its status: Ctrl-C may have interrupted the queue
                 list(self._overdue())
                 time.sleep(POLL_SECONDS)
         finally:
@@ -195,16 +195,16 @@ class Dispatcher:
             yield self._give_up(given, "its worker process was lost: killed, or out of memory")
 
     def _overdue(self) -> Iterator[TaskResult]:
-        """Give up what is with workers that are gone, or that have had it for too long."""
+        """Give up the tasks whose worker was lost, or has had them for too long."""
         now = time.monotonic()
         for future, given in list(self._given.items()):
-            gone = given.worker not in self._threads
-            if gone or now - given.since > self._timeout:
+            lost = given.worker not in self._threads
+            if lost or now - given.since > self._timeout:
                 self._client.cancel(self._given.pop(future), force=True)
                 yield self._give_up(
                     given,
                     "its worker process was lost: killed, or out of memory"
-                    if gone
+                    if lost
                     else f"not ended after {self._timeout:g} s (--timeout)",
                 )
 

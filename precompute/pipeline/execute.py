@@ -7,8 +7,11 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from itertools import islice
 
+from depthvar.datasets.errors import DepthVarError, ParameterError
+from depthvar.datasets.scalars import number, whole
+
 from .job import Job, TaskResult
-from .plan import Task
+from .shards import Task
 from .worker import run_task
 
 Execute = Callable[[Job, Iterable[Task]], Iterator[TaskResult]]
@@ -62,3 +65,52 @@ def on_dask(
             yield from Dispatcher(client, job, timeout, patience).run(tasks)
 
     return execute
+
+
+def executor(
+    threads: int | None = None, workers: int | None = None, scheduler: str | None = None, timeout: float | None = None
+) -> tuple[Execute, str]:
+    """Return what runs the tasks, and its name for people.
+
+    Raises:
+        ParameterError: more than one way to run them is asked for, or a number is not above 0.
+    """
+    ways = {"threads": threads, "workers": workers, "scheduler": scheduler}
+    given = [f"{name}={value!r}" for name, value in ways.items() if value is not None]
+    if len(given) > 1:
+        raise ParameterError(f"threads, workers, scheduler: expected one of them, got {' and '.join(given)}")
+    for name, value in (("threads", threads), ("workers", workers)):
+        if value is not None:
+            whole(name, value, "a whole number from 1", lambda count: count >= 1)
+    if timeout is not None and not (workers or scheduler):
+        raise ParameterError("timeout: expected workers or scheduler with it: a thread cannot be stopped")
+    if workers or scheduler:
+        import distributed  # noqa: F401 # now, and not once an interrupt raises an exception
+
+        seconds = TIMEOUT if timeout is None else number("timeout", timeout, "seconds above 0", lambda t: t > 0)
+        where = _count(workers, "worker process", "es") if workers else f"the Dask workers of {scheduler}"
+        return on_dask(workers, scheduler, seconds), where
+    threads = threads or cpus()
+    return in_threads(threads), _count(threads, "thread", "s")
+
+
+def _count(number: int, name: str, plural: str) -> str:
+    return f"{number} {name}{plural if number > 1 else ''}"
+
+
+def cpus() -> int:
+    """Return how many CPUs this process may use: by its affinity mask, and by the quota of its container."""
+    from dask.system import CPU_COUNT
+
+    return int(CPU_COUNT)
+
+
+def check_device(device: str) -> None:
+    """Raise DepthVarError for a CUDA device where torch sees none."""
+    if device.startswith("cuda"):
+        import torch
+
+        if not torch.cuda.is_available():
+            raise DepthVarError(
+                f"device {device}: torch sees no CUDA device; use the CPU, or install a CUDA build of torch"
+            )

@@ -11,14 +11,15 @@ import numpy as np
 from depthvar.datasets.cache.attributes import canonical_json
 from depthvar.datasets.frame import Frame
 from depthvar.datasets.params import Estimator, params_to_json
-from depthvar.datasets.source.depth_source import DepthSource
+from depthvar.datasets.source.source import Source
 from depthvar.precompute.kernel.api import KERNEL_VERSION
 
 
 def parameters(
-    source: DepthSource, params: Estimator, strides: tuple[int, ...], keepbits: int, with_depth: bool
+    source: Source, params: Estimator, strides: tuple[int, ...], keepbits: int, with_depth: bool
 ) -> dict[str, Any]:
     """Return all that decides the stored values, JSON-ready. Path, workers, device and shard size do not."""
+    rule = source.describe().get("depth", {})
     return {
         "kernel_version": KERNEL_VERSION,
         **params_to_json(params),
@@ -26,7 +27,7 @@ def parameters(
         "max_depth": source.max_depth,
         "keepbits": keepbits,
         "with_depth": with_depth,
-        "decode_rule": source.description.decode_rule(),
+        "decode_rule": {name: value for name, value in rule.items() if name != "max_depth"},
     }
 
 

@@ -8,7 +8,7 @@ from depthvar.datasets.cache.attributes import MAX_STRIDES
 from depthvar.datasets.cache.format import MAX_SHARD_FRAMES
 from depthvar.datasets.params import Estimator, KernelParams
 from depthvar.datasets.scalars import require, whole
-from depthvar.datasets.source.depth_source import DepthSource
+from depthvar.datasets.source.source import Source
 
 from .fingerprint import parameters
 from .summary import DepthSummary, SigmaSummary
@@ -23,7 +23,7 @@ class Job:
     """What all shards of a run share; a few kilobytes when pickled."""
 
     cache: str = field(repr=False)  # a URL may hold credentials, and Dask logs what it is given
-    source: DepthSource
+    source: Source
     params: Estimator = field(default_factory=KernelParams)
     strides: tuple[int, ...] = (1, 2, 3, 4, 6, 8)  # 1 is added, and they are sorted
     keepbits: int = 8
@@ -33,6 +33,7 @@ class Job:
     shard_frames: int = MAX_SHARD_FRAMES  # of new groups, at most
 
     def __post_init__(self) -> None:
+        require("source", self.source, "a Source, as open_source returns", isinstance(self.source, Source))
         require("on_error", self.on_error, "'fail' or 'skip'", self.on_error in get_args(OnError))
         require("device", self.device, "'cpu', 'cuda' or another device of torch", isinstance(self.device, str))
         require("params", self.params, "KernelParams or Difference", isinstance(self.params, Estimator))

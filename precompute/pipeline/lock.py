@@ -2,7 +2,7 @@
 
 A whole run holds ``<cache>.lock`` alone. The parts of a run (``--part I/N``) share it, and each holds
 ``<cache>.lock.I-of-N`` alone, in which it writes what it plans: only parts of one plan may share a cache. The lock lies
-beside the folder that the cache really is, however it is spelled.
+next to the folder that the cache really is, however it is spelled.
 """
 
 import fcntl

@@ -1,14 +1,12 @@
 """A run from end to end: survey the source, plan, prepare the cache, execute. The command line only prints."""
 
 import logging
-from collections import Counter
-from collections.abc import Generator, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Generator
+from dataclasses import replace
 from typing import Any
 
 from depthvar.datasets.cache.attributes import FORMAT, FORMAT_VERSION, check_root, unseal
-from depthvar.datasets.cache.bookkeeping import Bookkeeping, read_group
-from depthvar.datasets.cache.format import frame_bytes
+from depthvar.datasets.cache.bookkeeping import Bookkeeping, RowState, read_group
 from depthvar.datasets.cache.store import Store, open_store
 from depthvar.datasets.errors import CacheError, ParameterError
 from depthvar.precompute.kernel.numba_range import warm_up
@@ -18,87 +16,22 @@ from .execute import Execute
 from .fingerprint import differences, fingerprint, provenance
 from .job import Job, TaskResult
 from .lock import creating, writer_lock
-from .plan import Plan, Task, group_change, make_plan
+from .plan import Plan, choose, make_plan
+from .shards import ShardPlan, group_change, make_shard_plan
 from .survey import survey
 
 log = logging.getLogger("depthvar")
 
 
-@dataclass(frozen=True)
-class Outlook:
-    """What a run would do, and what is done already, in frames. Of a part: in the frames of that part.
-
-    Attributes:
-        total: frames of the source.
-        frames: frames that this run is about: all, or those of its part.
-        done: frames of shards that need nothing.
-        compute: frames of shards that will be computed.
-        check: frames of shards whose files look changed and will be hashed.
-        failed: (key, message) of frames that will not be tried: they failed in an earlier run and have not changed
-            (``--on-error skip``), or no frame of their sequence can be read.
-        kept: frames of the cache that are not in the source, and stay as they are.
-        pruned: frames of the cache that are not in the source, and will be removed.
-        shards: shards that will be worked on.
-        raw_bytes: float32 bytes of the maps of the frames to compute.
-    """
-
-    total: int
-    frames: int
-    done: int
-    compute: int
-    check: int
-    failed: tuple[tuple[str, str], ...]
-    kept: int
-    pruned: int
-    shards: int
-    raw_bytes: int
-
-
-def make_outlook(plan: Plan, tasks: Iterable[Task], job: Job, part: tuple[int, int] | None = None) -> Outlook:
-    """Count what ``tasks`` will do, which are of one part of a plan, or of the whole."""
-    tasks = list(tasks)
-    own, unplaced = plan.tasks, plan.unplaced
-    if part is not None:
-        own, unplaced = plan.part(*part), unplaced[part[0] - 1 :: part[1]]
-    frames: Counter[str] = Counter()
-    for task in tasks:
-        frames[task.action] += task.frames
-    idle = [task for task in own if task.action in ("skip", "clear")]
-    failed = [failure for task in idle for failure in task.failed_before()]
-    rows = Counter(action for task in own for action in task.rows)
-    return Outlook(
-        total=sum(task.frames for task in plan.tasks) + len(plan.unplaced),
-        frames=sum(task.frames for task in own) + len(unplaced),
-        done=sum(task.frames for task in idle) - len(failed),
-        compute=frames["compute"],
-        check=frames["check"],
-        failed=(*failed, *((frame.key, frame.error or "") for frame in unplaced)),
-        kept=rows["keep"],
-        pruned=sum(action == "clear" for task in tasks for action in task.rows),
-        shards=len(tasks),
-        raw_bytes=sum(
-            task.frames * frame_bytes(task.layout.height, task.layout.width, job.strides)
-            for task in tasks
-            if task.action == "compute"
-        ),
-    )
-
-
-def choose(plan: Plan, part: tuple[int, int] | None = None, limit: int | None = None) -> list[Task]:
-    """Return the tasks that need work: of one part, and at most ``limit`` frames rounded up to whole shards."""
-    chosen, frames = [], 0
-    for task in plan.tasks if part is None else plan.part(*part):
-        if task.action == "skip":
-            continue
-        if limit is not None and frames >= limit:
-            break
-        chosen.append(task)
-        frames += task.frames
-    return chosen
-
-
-def plan_run(job: Job, *, overwrite: bool = False, prune: bool = False) -> Plan:
-    """Plan a run without writing anything.
+def plan_run(
+    job: Job,
+    *,
+    overwrite: bool = False,
+    prune: bool = False,
+    part: tuple[int, int] | None = None,
+    limit: int | None = None,
+) -> Plan:
+    """Return what :func:`run` would do with the same arguments, without writing anything.
 
     Raises:
         CacheError: the cache is of other parameters, or not a cache.
@@ -106,7 +39,9 @@ def plan_run(job: Job, *, overwrite: bool = False, prune: bool = False) -> Plan:
     """
     store = open_store(job.cache)
     root = write.existing_root(store)
-    return _plan(job, store, None if overwrite else root, prune)
+    fresh = overwrite or (root is not None and part is None and _is_unused(job, store, root))
+    shards = _plan(job, store, None if fresh else root, prune)
+    return make_plan(job, shards, choose(shards, part, limit), part)
 
 
 def run(
@@ -117,8 +52,8 @@ def run(
     prune: bool = False,
     part: tuple[int, int] | None = None,
     limit: int | None = None,
-) -> Generator[Outlook | TaskResult]:
-    """Bring a cache up to date: yields an Outlook, then a TaskResult per shard as they finish.
+) -> Generator[Plan | TaskResult]:
+    """Bring a cache up to date: yields a Plan, then a TaskResult per shard as they finish.
 
     Args:
         job: what to compute, from which source, into which cache.
@@ -142,31 +77,39 @@ def run(
     with writer_lock(job.cache, part) as claim:
         with creating(job.cache, part):
             root = write.existing_root(store)
-        if overwrite and root is not None:
+        if root is not None and (overwrite or (part is None and _is_unused(job, store, root))):
             remove.remove(store, root)
             root = None
-        plan = _plan(job, store, root, prune)
-        claim(plan.identity(fingerprint(job.parameters())))
+        shards = _plan(job, store, root, prune)
+        claim(shards.identity(fingerprint(job.parameters())))
         with creating(job.cache, part):
-            _describe(job, plan, store)
-            _prepare(job, plan, store, part)
+            _describe(job, shards, store)
+            _prepare(job, shards, store, part)
         if part is None:
             remove.remove_partial(store)
-        tasks = choose(plan, part, limit)
+        tasks = choose(shards, part, limit)
         if job.engine == "numba" and any(task.action in ("compute", "check") for task in tasks):
             warm_up(job.params.estimator)  # once here, not in every thread, and before anyone draws a progress bar
-        yield make_outlook(plan, tasks, job, part)
+        yield make_plan(job, shards, tasks, part)
         yield from execute(job, tasks)
 
 
-def _plan(job: Job, store: Store, root: object | None, prune: bool) -> Plan:
+def _is_unused(job: Job, store: Store, root: object) -> bool:
+    """Return whether a cache of other parameters holds no frame: its first run failed, its options were corrected."""
+    attributes = check_root(root, store.url)
+    if attributes["fingerprint"] == fingerprint(job.parameters()):
+        return False
+    return not any(group.count(RowState.DONE) for group in _stored_groups(store, attributes))
+
+
+def _plan(job: Job, store: Store, root: object | None, prune: bool) -> ShardPlan:
     stored: list[Bookkeeping] = []
     if root is not None:
         attributes = check_root(root, store.url)
         _check_parameters(job, store, attributes)
         stored = _stored_groups(store, attributes)
     frames = survey(job.source, stored, job.on_error)
-    return make_plan(frames, stored, job.strides, job.on_error, job.shard_frames, prune)
+    return make_shard_plan(frames, stored, job.strides, job.on_error, job.shard_frames, prune)
 
 
 def _stored_groups(store: Store, attributes: dict[str, Any]) -> list[Bookkeeping]:
@@ -175,7 +118,7 @@ def _stored_groups(store: Store, attributes: dict[str, Any]) -> list[Bookkeeping
     return [group for group in groups if group is not None]
 
 
-def _prepare(job: Job, plan: Plan, store: Store, part: tuple[int, int] | None) -> None:
+def _prepare(job: Job, plan: ShardPlan, store: Store, part: tuple[int, int] | None) -> None:
     """Write the metadata that the plan needs; what another part wrote since this one planned is left as it is."""
     groups = plan.groups
     if part is not None:
@@ -203,14 +146,14 @@ def _check_parameters(job: Job, store: Store, attributes: dict[str, Any]) -> Non
         )  # fmt: skip
 
 
-def _describe(job: Job, plan: Plan, store: Store) -> None:
+def _describe(job: Job, plan: ShardPlan, store: Store) -> None:
     """Write the root, or add to it what is new: groups, and a source whose intrinsics or file names changed.
 
     The first creator's software, engine and data set name stand.
     """
     root = write.existing_root(store)  # another part may have created it by now
     groups = sorted(group.name for group in plan.groups)
-    source = job.source.description.to_dict()
+    source = job.source.describe()
     if root is not None:
         old = unseal(root, store.url)
         new = old | {"groups": groups, "source": source}

@@ -9,16 +9,17 @@ import numpy as np
 from depthvar.datasets.cache.bookkeeping import Bookkeeping
 from depthvar.datasets.errors import ParameterError, SourceError
 from depthvar.datasets.frame import check_native
-from depthvar.datasets.source.depth_source import DepthSource
+from depthvar.datasets.source.source import Source, reading
+from depthvar.datasets.source.templates import stays_below
 
-from .plan import SourceFrame
+from .shards import SourceFrame
 
 log = logging.getLogger("depthvar")
 
 MANY_FRAMES = 50_000  # from here on people would wonder what takes so long
 
 
-def survey(source: DepthSource, stored: Iterable[Bookkeeping], on_error: str = "fail") -> Iterator[SourceFrame]:
+def survey(source: Source, stored: Iterable[Bookkeeping], on_error: str = "fail") -> Iterator[SourceFrame]:
     """Yield what planning needs of every frame; headers are read only of files that are new or have changed.
 
     Raises:
@@ -30,25 +31,39 @@ def survey(source: DepthSource, stored: Iterable[Bookkeeping], on_error: str = "
         for key, (size, hash63) in zip(group.keys, group.stat.tolist(), strict=True)
         if key
     }
-    keys = source.keys()
+    keys = _keys(source)
     if len(keys) >= MANY_FRAMES:
         log.info("looking at the files of %d frames (some 10,000 to 25,000 a second)", len(keys))
     for key in keys:
         sequence = source.sequence(key)
         try:
-            stat = source.stat(key)
-            intrinsics = tuple(source.intrinsics(key).tolist())
-            shape, old_stat = known.get(key, (None, None))
-            if shape is None or old_stat != (stat.total_size, stat.hash63):
-                shape = source.shape(key)
-            if error := _camera_fault(intrinsics, shape):
+            with reading(source, key):
+                stat = source.stat(key)
+                fx, fy, cx, cy = map(float, source.intrinsics(key))
+                shape, old_stat = known.get(key, (None, None))
+                if shape is None or old_stat != (stat.total_size, stat.hash63):
+                    shape = source.shape(key)
+            if error := _camera_fault((fx, fy, cx, cy), shape):
                 raise SourceError(f"{key}: {error}")
         except SourceError as error:
             if on_error == "fail":
                 raise
             yield SourceFrame(key, sequence, None, (0.0, 0.0, 0.0, 0.0), (0, 0), str(error))
             continue
-        yield SourceFrame(key, sequence, shape, intrinsics, (stat.total_size, stat.hash63))
+        yield SourceFrame(key, sequence, shape, (fx, fy, cx, cy), (stat.total_size, stat.hash63))
+
+
+def _keys(source: Source) -> list[str]:
+    """Return the keys of a source; SourceError where there are none, or they cannot be keys of a cache."""
+    keys = list(source.keys())
+    if not keys:
+        raise SourceError(f"{source}: expected frames, got none")
+    known: set[object] = set()
+    for key in keys:
+        if not isinstance(key, str) or key in known or not stays_below(key):
+            raise SourceError(f"{source}: expected keys that are relative paths, each once, got {key!r}")
+        known.add(key)
+    return keys
 
 
 @lru_cache(maxsize=1024)

@@ -18,13 +18,13 @@ from depthvar.datasets.cache.maps import read_chunks
 from depthvar.datasets.cache.store import Store, open_store
 from depthvar.datasets.errors import DepthVarError, SourceError
 from depthvar.datasets.frame import Frame
-from depthvar.datasets.source.depth_source import DepthSource, SourceStat
+from depthvar.datasets.source.source import Source, SourceStat, reading
 from depthvar.precompute.kernel.api import sigma_z2
 from depthvar.precompute.kernel.numba_range import sigma_z2_frame
 
 from .fingerprint import fingerprint, frame_digest
 from .job import Job, TaskResult
-from .plan import READ, Task
+from .shards import READ, Task
 from .summary import DepthSummary, SigmaSummary
 from .write import put_column, write_shard
 
@@ -105,17 +105,18 @@ def _unchanged(job: Job, task: Task, store: Store, mark: str) -> tuple[NDArray[n
     return intrinsics, stat
 
 
-def _read_steady(source: DepthSource, key: str) -> tuple[Frame, tuple[int, int]]:
+def _read_steady(source: Source, key: str) -> tuple[Frame, tuple[int, int]]:
     """Read a frame together with the ``source_stat`` to store: (0, 0) while its files are young.
 
     The stat is taken before reading. One that differs afterwards is an error.
     """
     before = source.stat(key)
     now = time.time_ns()
-    frame = source.read(key)
+    with reading(source, key):
+        frame = source.read(key)
     after = source.stat(key)
     if (after.total_size, after.hash63) != (before.total_size, before.hash63):
-        raise SourceError(f"{source.root / key}: the file changed while it was read; run again when it is complete")
+        raise SourceError(f"{source}/{key}: the file changed while it was read; run again when it is complete")
     return frame, _trusted(before, now)
 
 
@@ -177,11 +178,12 @@ def _compute(
             continue
         before = _stat_before(job.source, key) if job.on_error == "skip" else (0, 0)
         try:
-            shard.intrinsics[row] = job.source.intrinsics(key)  # of a frame that fails, too
+            with reading(job.source, key):
+                shard.intrinsics[row] = job.source.intrinsics(key)  # of a frame that fails, too
             frame, shard.stat[row] = _read_steady(job.source, key)
             if frame.depth.shape != (layout.height, layout.width):
                 raise SourceError(
-                    f"{job.source.root / key}: expected {layout.height}×{layout.width} pixels, got "
+                    f"{job.source}/{key}: expected {layout.height}×{layout.width} pixels, got "
                     f"{frame.depth.shape[0]}×{frame.depth.shape[1]}; the file changed since the run began: run again"
                 )
             frame_levels(frame, job, levels)
@@ -203,7 +205,7 @@ def _compute(
     return tuple(failed), depth, sigma
 
 
-def _stat_before(source: DepthSource, key: str) -> tuple[int, int]:
+def _stat_before(source: Source, key: str) -> tuple[int, int]:
     """Return the stat by which a later run sees that a broken frame was repaired: (0, 0) if it is missing or young.
 
     Taken before reading: a file that is completed while it is read must not count as the broken one.

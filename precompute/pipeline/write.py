@@ -16,7 +16,7 @@ from depthvar.datasets.cache.format import COLUMNS, column_path, encode_keys, fo
 from depthvar.datasets.cache.store import Store
 from depthvar.datasets.errors import CacheError
 
-from .plan import GroupPlan, Task
+from .shards import GroupPlan, Task
 
 Encoded = Sequence[Chunk]  # one map of one frame
 

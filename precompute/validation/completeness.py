@@ -35,9 +35,9 @@ def _check_listing(subject: Subject) -> Iterator[Finding]:
     stored, keys = stored_keys(subject), set(subject.source.keys())
     for key in sorted(keys - stored):
         yield Finding("completeness", key, "a computed frame", "a frame that the cache does not hold", RUN_AGAIN)
-    if gone := sorted(stored - keys):
-        some = ", ".join(gone[:3]) + (", …" if len(gone) > 3 else "")
-        got = f"{len(gone)} frames that are not in the source, kept: {some}"
+    if only_stored := sorted(stored - keys):
+        some = ", ".join(only_stored[:3]) + (", …" if len(only_stored) > 3 else "")
+        got = f"{len(only_stored)} frames that are not in the source, kept: {some}"
         yield Finding("completeness", subject.url, "frames of the source", got, PRUNE, is_warning=True)
 
 

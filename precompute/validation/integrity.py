@@ -26,7 +26,7 @@ def check(subject: Subject) -> Iterator[Finding]:
         for rows in book.shards():
             yield from _check_shard(subject, book, rows, names)
             if subject.chunks:
-                subject.progress("maps decoded", subject.chunks, maps)
+                subject.progress("maps decoded", subject.chunks, maps, 0)
 
 
 def _check_bookkeeping(book: Bookkeeping) -> Iterator[Finding]:
@@ -39,7 +39,7 @@ def _check_bookkeeping(book: Bookkeeping) -> Iterator[Finding]:
 
 
 def _lost_columns(book: Bookkeeping) -> Iterator[tuple[str, int]]:
-    """Find bookkeeping that is gone though its rows are done: a chunk that is lost reads as zeros."""
+    """Find bookkeeping that is lost although its rows are done: a lost chunk reads as zeros."""
     for row in np.flatnonzero(book.states >= RowState.FAILED).tolist():
         if not book.keys[row]:
             yield "key", book.first_row(row)

@@ -9,7 +9,7 @@ import numpy as np
 from depthvar.datasets.cache.bookkeeping import Bookkeeping
 from depthvar.datasets.errors import CacheError, DepthVarError
 from depthvar.datasets.params import params_from_json
-from depthvar.datasets.source.depth_source import DepthSource
+from depthvar.datasets.source.source import Source
 from depthvar.precompute.pipeline.fingerprint import fingerprint, frame_digest
 from depthvar.precompute.pipeline.job import Job
 
@@ -27,10 +27,10 @@ def check(subject: Subject) -> Iterator[Finding]:
     for number, (book, row) in enumerate(chosen, start=1):
         yield from _check_frame(subject, book, row, job)
         subject.recomputed = number
-        subject.progress("frames compared", number, len(chosen))
+        subject.progress("frames compared", number, len(chosen), 0)
 
 
-def _job(subject: Subject, source: DepthSource) -> Job:
+def _job(subject: Subject, source: Source) -> Job:
     """Return the job that computes what the cache's parameters describe; CacheError: this depthvar cannot."""
     given = subject.parameters
     params, strides = params_from_json(given), tuple(given["strides"])
@@ -43,7 +43,7 @@ def _job(subject: Subject, source: DepthSource) -> Job:
     return job
 
 
-def _chosen(subject: Subject, source: DepthSource) -> list[tuple[Bookkeeping, int]]:
+def _chosen(subject: Subject, source: Source) -> list[tuple[Bookkeeping, int]]:
     """Return the rows to compare: those whose files look changed, and some drawn at random (or all)."""
     keys = set(source.keys())
     done = [
@@ -60,7 +60,7 @@ def _chosen(subject: Subject, source: DepthSource) -> list[tuple[Bookkeeping, in
     ]
 
 
-def _looks_unchanged(source: DepthSource, book: Bookkeeping, row: int) -> bool:
+def _looks_unchanged(source: Source, book: Bookkeeping, row: int) -> bool:
     key = book.keys[row]
     try:
         stat, intrinsics = source.stat(key), source.intrinsics(key)

@@ -22,7 +22,7 @@ def check(subject: Subject) -> Iterator[Finding]:
     names = subject.attributes["groups"]
     for number, name in enumerate(names, start=1):
         yield from _check_group(subject, name)
-        subject.progress("groups read", number, len(names))
+        subject.progress("groups read", number, len(names), 0)
     yield from _check_unique(subject)
     yield from _check_strays(subject)
 

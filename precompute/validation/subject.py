@@ -6,13 +6,13 @@ from typing import Any
 
 from depthvar.datasets.cache.bookkeeping import Bookkeeping
 from depthvar.datasets.cache.store import Store
-from depthvar.datasets.source.depth_source import DepthSource
+from depthvar.datasets.source.source import Source
 from depthvar.precompute.pipeline.summary import DepthSummary, SigmaSummary
 
 from .contrast import Contrast
 
-Progress = Callable[[str, int, int], None]
-"""Called with what is counted, how many are done, and how many there are."""
+Progress = Callable[[str, int, int, int], None]
+"""Called with what is counted, how many are done, how many there are, and how many of those done have failed."""
 
 
 @dataclass
@@ -39,7 +39,7 @@ class Subject:
     store: Store
     attributes: dict[str, Any]
     files: list[str]
-    source: DepthSource | None
+    source: Source | None
     recompute: int
     full: bool
     seed: int

@@ -3,9 +3,10 @@
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 from depthvar.datasets.cache import metadata
 from depthvar.datasets.cache.attributes import FORMAT, FORMAT_VERSION, check_root
@@ -14,6 +15,7 @@ from depthvar.datasets.errors import CacheError, SourceError
 from depthvar.datasets.paths import cache_path
 from depthvar.datasets.source.depth_source import DepthSource
 from depthvar.datasets.source.description import Description
+from depthvar.datasets.source.source import Source
 from depthvar.precompute.pipeline.lock import is_written, writer_lock
 from depthvar.precompute.pipeline.remove import clear_group, clear_rows
 from depthvar.precompute.pipeline.summary import DepthSummary, SigmaSummary
@@ -55,16 +57,20 @@ class Report:
     sigma: SigmaSummary = field(default_factory=SigmaSummary)
     depth: DepthSummary = field(default_factory=DepthSummary)
 
+    def to_json(self) -> dict[str, Any]:
+        """Return the same as plain values; ranges and shares in place of the sums."""
+        return asdict(self) | {"sigma": self.sigma.to_json(), "depth": self.depth.to_json()}
+
 
 def validate(
     cache: str | PathLike[str],
-    source: DepthSource | str | PathLike[str] | None = None,
+    source: Source | str | PathLike[str] | None = None,
     *,
     recompute: int = 8,
     seed: int | None = None,
     full: bool = False,
     clear: bool = False,
-    progress: Progress = lambda what, done, total: None,
+    progress: Progress = lambda what, done, total, failed: None,
 ) -> Report:
     """Check a cache against its format, its checksums, and the files that it was computed from.
 
@@ -72,20 +78,25 @@ def validate(
         cache: path or URL.
         source: the depth that it was computed from, or the folder that holds it as the cache describes it. None: the
             folder that holds the cache; where no frame of the cache is there, the cache is checked by itself, and a
-            warning says so.
+            warning says so. A cache of a :class:`~depthvar.datasets.Source` of your own needs an object of that class.
         recompute: how many frames, drawn at random, are computed again and compared; at most one rounding step of
             ``keepbits`` may lie between (two engines differ in the last digits). Frames whose files look changed
             are compared too. 0, without ``full`` and ``source``: the depth is not looked at.
         seed: which frames are drawn; None: other ones every time.
         full: hash and compute again every frame.
         clear: zero the digests of frames with findings, so that the next run computes their shards again.
-        progress: called while groups are read, maps are decoded and frames are compared, with what is counted, how
-            many are done, and how many there are.
+        progress: called while groups are read, maps are decoded and frames are compared.
 
     Raises:
         CacheError: there is no cache, or not one of this format, or it cannot be read; or a run is writing it, and
             ``clear`` is asked for, or something looks wrong, which may be what is under way.
         SourceError: the folder of the depth is not there, or holds no frame.
+
+    Example:
+        >>> from depthvar.precompute import validate
+        >>> report = validate("data/hospital-sample/sigma_Z2.zarr", recompute=2)
+        >>> report.findings, report.recomputed
+        ([], 2)
     """
     location = cache_path(str(cache))
     store = open_store(location)
@@ -140,7 +151,7 @@ def _validate(
     store: Store,
     root: object,
     report: Report,
-    source: DepthSource | str | PathLike[str] | None,
+    source: Source | str | PathLike[str] | None,
     recompute: int,
     seed: int,
     full: bool,
@@ -166,17 +177,17 @@ def _validate(
     report.seed = seed if subject.source is not None and recompute and not full else None
 
 
-def _open_source(subject: Subject, source: DepthSource | str | PathLike[str] | None) -> Iterator[Finding]:
+def _open_source(subject: Subject, source: Source | str | PathLike[str] | None) -> Iterator[Finding]:
     """Open the depth that the cache is compared with; yield a warning where it is not where the cache is."""
-    given = source is not None
-    if source is None:
-        source = Path("." if "://" in subject.url else subject.url).absolute().parent
-    if not isinstance(source, DepthSource):
-        description = Description.from_dict(subject.attributes["source"], subject.url)
-        source = DepthSource(subject.attributes["dataset"], description, Path(source))
+    given, described = source is not None, subject.attributes["source"]
+    if not isinstance(source, Source):
+        if given and not described:
+            raise CacheError(f"{subject.url}: computed by a Source class, got a folder: pass source=, an object of it")
+        folder = Path(source or ("." if "://" in subject.url else subject.url)).absolute()
+        source = _described(subject, folder if given else folder.parent) if described else None
     stored = completeness.stored_keys(subject)
     try:
-        there = not stored or not stored.isdisjoint(source.keys())
+        there = source is not None and (not stored or not stored.isdisjoint(source.keys()))
     except SourceError:
         if given:
             raise
@@ -186,14 +197,18 @@ def _open_source(subject: Subject, source: DepthSource | str | PathLike[str] | N
         return
     some = f"expected files such as {min(stored, default='none')}"
     if given:
-        raise CacheError(
-            f"{source.root}: no frame of the cache is there: {some}; pass the folder of the depth as --root"
+        raise CacheError(f"{source}: no frame of the cache is there: {some}; pass the folder of the depth as --root")
+    got, cure = f"no frame of the cache in {source} ({some})", "pass the folder of the depth as --root"
+    if source is None:
+        got, cure = (
+            "frames that only their own Source class can read",
+            "pass source= in Python, an object of that class",
         )
-    yield Finding(
-        "staleness",
-        subject.url,
-        "the depth that it was computed from",
-        f"no frame of the cache in {source.root} ({some}): not compared with depth",
-        "pass the folder of the depth as --root",
-        is_warning=True,
-    )
+    got += ": not compared with depth"
+    yield Finding("staleness", subject.url, "the depth that it was computed from", got, cure, is_warning=True)
+
+
+def _described(subject: Subject, folder: Path) -> DepthSource:
+    """Return the data set that a cache describes, in a folder."""
+    description = Description.from_dict(subject.attributes["source"], subject.url)
+    return DepthSource(subject.attributes["dataset"], description, folder)

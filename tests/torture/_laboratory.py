@@ -16,7 +16,7 @@ from depthvar.datasets.cache.sigma_cache import SigmaCache
 from depthvar.datasets.errors import DepthVarError
 from depthvar.precompute.pipeline import execute
 from depthvar.precompute.pipeline import run as pipeline
-from depthvar.precompute.pipeline.plan import Task
+from depthvar.precompute.pipeline.shards import Task
 from depthvar.precompute.pipeline.worker import Job
 from depthvar.precompute.validation.finding import Finding
 from depthvar.precompute.validation.validate import validate

@@ -1,0 +1,104 @@
+"""What a run reads frames from, as a protocol: depth files on disk, or a class of a user's own."""
+
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from depthvar.datasets.errors import ParameterError, SourceError
+from depthvar.datasets.frame import Frame
+
+
+class SourceStat(NamedTuple):
+    """What shows whether the files of a frame changed, without reading them.
+
+    Attributes:
+        total_size: bytes of all of them.
+        hash63: the first 63 bits of SHA-256 over path below the root, size and modification time of each.
+        newest_mtime_ns: the last modification of any, in ns since 1970.
+    """
+
+    total_size: int
+    hash63: int
+    newest_mtime_ns: int
+
+
+@runtime_checkable
+class Source(Protocol):
+    """Frames by key. Derive from it and write ``keys`` and ``read``; override the others where they can be faster.
+
+    Workers get a pickled copy of it (``--workers``, Dask), and threads share it.
+
+    Attributes:
+        name: of the data set, as the cache records it.
+        max_depth: metres, depth beyond it is far, in every frame; None: no maximum.
+
+    Example:
+        >>> import numpy as np
+        >>> from depthvar.datasets import Frame, Source
+        >>> class Arrays(Source):
+        ...     name = "arrays"
+        ...
+        ...     def __init__(self, depths):
+        ...         self.depths = depths
+        ...
+        ...     def keys(self):
+        ...         return sorted(self.depths)
+        ...
+        ...     def read(self, key):
+        ...         return Frame(key, self.depths[key], intrinsics=[500, 500, 31.5, 23.5])
+        >>> source = Arrays({"room/000": np.full((48, 64), 2.0, np.float32)})
+        >>> source.read("room/000").valid.all()
+        np.True_
+    """
+
+    name: str
+    max_depth: float | None = None
+
+    @abstractmethod
+    def keys(self) -> Sequence[str]:
+        """Return the keys of all frames: paths with forward slashes, each once, in the order of the cache."""
+
+    @abstractmethod
+    def read(self, key: str) -> Frame:
+        """Return a frame; raise SourceError where it cannot be read (the run then stops, or skips it)."""
+
+    def __str__(self) -> str:
+        return self.name
+
+    def sequence(self, key: str) -> str:
+        """Return the sequence of a frame, as a path; frames of one sequence share the shards of the cache."""
+        return key.rpartition("/")[0]
+
+    def shape(self, key: str) -> tuple[int, int]:
+        """Return (H, W) of a frame."""
+        height, width = self.read(key).depth.shape
+        return height, width
+
+    def intrinsics(self, key: str) -> NDArray[np.float64]:
+        """Return (4,) float64 fx, fy, cx, cy of a frame, in pixels."""
+        return self.read(key).intrinsics
+
+    def image_path(self, key: str) -> str | None:
+        """Return the path of the frame's image; None: there is none."""
+        return None
+
+    def stat(self, key: str) -> SourceStat:
+        """Return what shows whether a frame changed; zeros: unknown, so every run reads and hashes the frame."""
+        return SourceStat(0, 0, 0)
+
+    def describe(self) -> dict[str, Any]:
+        """Return the description that the cache records, JSON-ready; empty: only this class can read the frames."""
+        return {}
+
+
+@contextmanager
+def reading(source: Source, key: str) -> Iterator[None]:
+    """Turn a ParameterError of a frame that a source makes into a SourceError that names the frame."""
+    try:
+        yield
+    except ParameterError as error:
+        raise SourceError(f"{source}/{key}: {error}") from error

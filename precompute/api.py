@@ -1,0 +1,237 @@
+"""Everything that ``precompute run`` does, in Python: the command line is a shell over these functions."""
+
+import logging
+import os
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from typing import Any, cast
+
+from depthvar.datasets.cache.format import CACHE_NAME
+from depthvar.datasets.errors import ParameterError
+from depthvar.datasets.params import Estimator, KernelParams
+from depthvar.datasets.paths import cache_path, is_url
+from depthvar.datasets.scalars import require, whole
+from depthvar.datasets.source.source import Source
+
+from .pipeline import run as pipeline
+from .pipeline.execute import check_device, executor
+from .pipeline.job import Job, OnError, TaskResult
+from .pipeline.plan import Plan, failures
+from .pipeline.summary import DepthSummary, SigmaSummary
+
+log = logging.getLogger("depthvar")
+
+Progress = Callable[[str, int, int, int], None]
+"""Called with what is counted, how many are done, how many there are, and how many of those done have failed."""
+
+Part = tuple[int, int]
+STRIDES = (1, 2, 3, 4, 6, 8)
+FRAMES_PER_WORKER = 100  # of 640×480, which threads compute in the 2 s of CPU that one worker process takes to start
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What became of a run, in frames.
+
+    Attributes:
+        dataset: name of the source.
+        cache: path or URL.
+        total: frames of the source.
+        frames: frames that this run was about: all, or those of its part.
+        computed: frames whose σ² was computed and written.
+        unchanged: frames that needed nothing, or whose content was found unchanged.
+        kept: frames of the cache that are not in the source, and stay as they are.
+        pruned: frames of the cache that are not in the source, and were removed.
+        failed: (key, message) of the frames that could not be read (``on_error="skip"``).
+        left: frames that ``limit`` left for another run.
+        seconds: of the whole run.
+        frames_per_second: while frames were computed.
+        depth: of the frames computed.
+        sigma: of the frames computed, at stride 1.
+    """
+
+    dataset: str
+    cache: str
+    total: int
+    frames: int
+    computed: int
+    unchanged: int
+    kept: int
+    pruned: int
+    failed: tuple[tuple[str, str], ...]
+    left: int
+    seconds: float
+    frames_per_second: float
+    depth: DepthSummary
+    sigma: SigmaSummary
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the same as plain values; ranges and shares in place of the sums."""
+        plain = {"failed": failures(self.failed), "depth": self.depth.to_json(), "sigma": self.sigma.to_json()}
+        return asdict(self) | plain
+
+
+def run(
+    source: Source,
+    out: str | os.PathLike[str] | None = None,
+    params: Estimator | None = None,
+    *,
+    strides: Sequence[int] = STRIDES,
+    with_depth: bool = False,
+    device: str = "cpu",
+    on_error: OnError = "fail",
+    part: Part | None = None,
+    limit: int | None = None,
+    overwrite: bool = False,
+    prune: bool = False,
+    threads: int | None = None,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    timeout: float | None = None,
+    progress: Progress = lambda what, done, total, failed: None,
+) -> RunResult:
+    """Compute σ_Z² of all frames of a source into a cache; frames that are done and unchanged are not read again.
+
+    Args:
+        source: the frames: of :func:`~depthvar.datasets.open_source`, or a class of your own that derives from
+            :class:`~depthvar.datasets.Source`.
+        out: the cache, a folder or a URL; None: ``sigma_Z2.zarr`` in the folder of the data.
+        params: :class:`KernelParams` or :class:`Difference`; None: ``KernelParams()``.
+        strides: levels to store; 1 is always stored.
+        with_depth: store the decoded depth next to σ².
+        device: "cpu", or "cuda" (torch on a GPU).
+        on_error: "fail": stop at a frame that cannot be read; "skip": leave it out, and list it in the result.
+        part: (i, n): only every n-th shard, beginning with the i-th (from 1), for n runs at the same time.
+        limit: stop after this many frames, rounded up to whole shards.
+        overwrite: remove an existing cache first, whatever its parameters.
+        prune: remove frames of the cache that the source does not have (else they are kept, and counted).
+        threads: of this process, each with a shard of up to 96 MiB in memory; None: the CPUs that it may use.
+        workers: Dask worker processes in place of threads.
+        scheduler: address of a Dask scheduler, whose workers are used.
+        timeout: seconds that a worker may use for a shard, then its frames count as failed; None: 600.
+        progress: called as frames are done.
+
+    Raises:
+        CacheError: another run writes the cache, its parameters differ, it is damaged or cannot be written.
+        SourceError: the source is empty, or a frame cannot be read and ``on_error`` is "fail".
+        ParameterError: an argument is not one of those allowed.
+
+    Example:
+        >>> from depthvar.datasets import open_source
+        >>> from depthvar.precompute import run
+        >>> source = open_source("hospital-sample", "data/hospital-sample")
+        >>> result = run(source, "sigma.zarr", strides=(1, 2), limit=1)
+        >>> result.computed + result.unchanged > 0
+        True
+    """
+    began = time.perf_counter()
+    execute, _ = executor(threads, workers, scheduler, timeout)
+    job = _job(source, out, params, strides, with_depth, device, on_error, scheduler)
+    _check_amount(part, limit)
+    events = pipeline.run(job, execute, overwrite=overwrite, prune=prune, part=part, limit=limit)
+    computed, checked, depth, sigma = 0, 0, DepthSummary(), SigmaSummary()
+    with closing(events):  # so that Ctrl-C releases the lock before anything else happens
+        planned = cast(Plan, next(events))
+        if 0 < planned.compute < FRAMES_PER_WORKER * (workers or 0):
+            log.info(
+                "workers=%d: for %d frames threads, the default, are faster: each process needs some 2 s to "
+                "start", workers, planned.compute,
+            )  # fmt: skip
+        working, failed = time.perf_counter(), list(planned.failed)
+        begun, total = len(failed), planned.compute + planned.check
+        progress("frames done", 0, total, 0)
+        for event in events:
+            done = cast(TaskResult, event)
+            computed, checked = computed + done.computed, checked + done.checked
+            depth, sigma = depth + done.depth, sigma + done.sigma
+            failed += done.failed
+            new = len(failed) - begun
+            progress("frames done", computed + checked + new, total, new)
+    ended = time.perf_counter()
+    unchanged = planned.done + checked
+    return RunResult(
+        dataset=planned.dataset,
+        cache=planned.cache,
+        total=planned.total,
+        frames=planned.frames,
+        computed=computed,
+        unchanged=unchanged,
+        kept=planned.kept,
+        pruned=planned.pruned,
+        failed=tuple(failed),
+        left=planned.frames - computed - unchanged - len(failed),
+        seconds=round(ended - began, 3),
+        frames_per_second=round(computed / (ended - working), 2),
+        depth=depth,
+        sigma=sigma,
+    )
+
+
+def plan(
+    source: Source,
+    out: str | os.PathLike[str] | None = None,
+    params: Estimator | None = None,
+    *,
+    strides: Sequence[int] = STRIDES,
+    with_depth: bool = False,
+    device: str = "cpu",
+    on_error: OnError = "fail",
+    part: Part | None = None,
+    limit: int | None = None,
+    overwrite: bool = False,
+    prune: bool = False,
+) -> Plan:
+    """Return what :func:`run` would do with the same arguments; writes nothing.
+
+    Raises:
+        CacheError: the cache is of other parameters, or not a cache.
+        SourceError: the source has no frames, or one that cannot be read.
+        ParameterError: an argument is not one of those allowed.
+
+    Example:
+        >>> from depthvar.datasets import open_source
+        >>> from depthvar.precompute import plan
+        >>> plan(open_source("hospital-sample", "data/hospital-sample"), "new.zarr")
+        Plan(hospital-sample, ... frames → new.zarr: compute ..., check 0, 0 done; 2 shards, ... MB before compression)
+    """
+    job = _job(source, out, params, strides, with_depth, device, on_error, None)
+    _check_amount(part, limit)
+    return pipeline.plan_run(job, overwrite=overwrite, prune=prune, part=part, limit=limit)
+
+
+def _job(
+    source: Source,
+    out: str | os.PathLike[str] | None,
+    params: Estimator | None,
+    strides: Sequence[int],
+    with_depth: bool,
+    device: str,
+    on_error: OnError,
+    scheduler: str | None,
+) -> Job:
+    if out is None:
+        if (root := getattr(source, "root", None)) is None:
+            raise ParameterError(
+                "out: expected the cache to write, a folder or a URL, got None for a source without a root"
+            )
+        out = os.path.relpath(root / CACHE_NAME)
+    cache = cache_path(out)
+    if scheduler and not is_url(cache):
+        cache = os.path.abspath(cache)  # the workers of a cluster may be in another folder
+    job = Job(
+        cache, source, params or KernelParams(), tuple(strides), with_depth=with_depth, device=device, on_error=on_error
+    )
+    check_device(device)
+    return job
+
+
+def _check_amount(part: Part | None, limit: int | None) -> None:
+    if part is not None:
+        rule = "two whole numbers (i, n) with i from 1 to n"
+        require("part", part, rule, isinstance(part, Sequence) and len(part) == 2)
+        count = whole("part", part[1], rule, lambda number: number >= 1)
+        whole("part", part[0], rule, lambda number: 1 <= number <= count)
+    if limit is not None:
+        whole("limit", limit, "a whole number from 1", lambda number: number >= 1)
