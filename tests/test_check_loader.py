@@ -91,8 +91,9 @@ def check(data: Data, spoil: Spoil = right, loader: Loader = PLAIN, count: int =
 # ---- right
 
 
-@pytest.mark.parametrize("loader", LOADERS)
-@pytest.mark.parametrize("name", ["rendered", "redwood", "tum"])
+@pytest.mark.parametrize(
+    ("name", "loader"), [("rendered", each) for each in LOADERS] + [("redwood", LOADERS[2]), ("tum", LOADERS[3])]
+)
 def test_a_right_loader_has_no_findings(name: str, loader: Loader, request: pytest.FixtureRequest) -> None:
     report = check(request.getfixturevalue(name), right, loader)
     assert str(report).startswith("right: σ agrees with the kernel on the loader's depth at ")
@@ -155,13 +156,13 @@ def test_a_view_of_what_lies_beyond_the_maximum_depth_is_legitimate(rendered: Da
 # ---- wrong
 
 SLICE = [
-    *("focal 0.5", "focal 0.95", "focal 2", "another crop in each view", "flip", "transposed", "looked up elsewhere"),
-    *("next frame", "log(1 + depth)", "window 7", "λ 2", "difference", "σ² clamped at its median", "σ² with noise"),
+    *("focal 0.5", "focal 0.95", "another crop in each view", "flip", "transposed", "looked up elsewhere"),
+    *("next frame", "log(1 + depth)", "difference", "σ² with noise"),
 ]
 
 
 @pytest.mark.parametrize("kind", SLICE)
-def test_a_wrong_loader_is_told_what_is_wrong(rendered: Data, kind: str) -> None:
+def test_the_cause_of_a_large_error_is_named(rendered: Data, kind: str) -> None:
     spoil, expected = WRONG[kind]
     report = check(rendered, spoil)
     assert not report.right
@@ -169,8 +170,8 @@ def test_a_wrong_loader_is_told_what_is_wrong(rendered: Data, kind: str) -> None
     assert str(report).count("\n") == len(report.findings) - 1
 
 
-@pytest.mark.parametrize("kind", ["focal 1.1", "principal point (7.5, -2)", "flip", "next frame", "σ", "millimetres"])
-def test_a_wrong_loader_of_sensor_depth_is_told_what_is_wrong(redwood: Data, kind: str) -> None:
+@pytest.mark.parametrize("kind", ["focal 1.1", "principal point (7.5, -2)", "flip", "σ", "millimetres"])
+def test_the_cause_is_named_on_sensor_depth(redwood: Data, kind: str) -> None:
     spoil, expected = WRONG[kind]
     assert [finding.kind for finding in check(redwood, spoil).findings] == [expected]
 
@@ -208,7 +209,7 @@ def test_the_shift_of_a_principal_point_is_estimated(
     assert numbers(report, r"principal point off by \((\S+), (\S+)\) native pixels") == pytest.approx(shift, abs=1.5)
 
 
-def test_what_stays_in_place_tells_what_was_not_scaled(rendered: Data) -> None:
+def test_the_fixed_point_of_a_stretch_names_what_was_not_scaled(rendered: Data) -> None:
     assert "as if they were not scaled with the view" in str(check(rendered, WRONG["not scaled with the view"][0]))
     other = str(check(rendered, WRONG["cache of another resolution"][0]))
     assert "as if the cache had those of another resolution" in other
@@ -245,7 +246,7 @@ def test_the_frame_is_named_also_where_it_is_some_rows_off(rendered: Data) -> No
     assert str(check_loader(views, cache)).startswith(expected)
 
 
-def test_depth_of_another_frame_is_told_from_its_sigma(rendered: Data) -> None:
+def test_depth_of_another_frame_is_not_called_another_frames_sigma(rendered: Data) -> None:
     report = check(rendered, WRONG["depth of another frame"][0])
     (finding,) = (finding for finding in report.findings if finding.kind == "another frame's depth")
     assert "key must name the frame of the depth" in finding.text
@@ -257,13 +258,13 @@ def divided(view: View, cache: SigmaCache, index: int) -> None:
     view["depthmap"] = view["depthmap"] / np.float32(2 + index)
 
 
-def test_units_are_told_with_the_scale_for_the_loss(rendered: Data) -> None:
+def test_units_are_named_with_the_scale_for_the_loss(rendered: Data) -> None:
     assert "pass scale=0.001 to the loss" in str(check(rendered, WRONG["millimetres"][0]))
     assert "pass scale=0.01 to the loss" in str(check(rendered, WRONG["centimetres"][0]))
     assert "by view; pass as scale what each view's depth was divided by" in str(check(rendered, divided))
 
 
-def test_the_form_of_sigma_and_of_depth_is_told(rendered: Data) -> None:
+def test_the_form_of_sigma_and_of_depth_is_named(rendered: Data) -> None:
     for kind, text in (("σ", "holds σ in place of σ²"), ("1/σ", "holds 1/σ in"), ("1/σ²", "holds 1/σ² in")):
         assert text in str(check(rendered, WRONG[kind][0]))
     for kind, text in (("log depth", "holds log(depth) in place"), ("disparity", "holds 1 / depth (a disparity) in")):
@@ -290,7 +291,7 @@ def by_other_cache(view: View, cache: SigmaCache, index: int) -> None:
         view["sigma_Z2"] = view["sigma_Z2"] * (window_3 / window_5)
 
 
-def test_other_parameters_are_told(rendered: Data) -> None:
+def test_other_parameters_are_named(rendered: Data) -> None:
     (finding,) = check(rendered, WRONG["window 3"][0]).findings
     assert finding.text.startswith("sigma_Z2 fits the kernel with window=3, lambda_prior=0.5, unlike the cache")
     assert finding.sure
@@ -315,18 +316,12 @@ def halved(view: View, cache: SigmaCache, index: int) -> None:
     view["sigma_Z2"][:48] /= 100
 
 
-def blurred(view: View, cache: SigmaCache, index: int) -> None:
-    annotate(view, cache)
-    values = torch.from_numpy(view["sigma_Z2"])[None, None]
-    view["sigma_Z2"] = torch.nn.functional.avg_pool2d(values, 15, 1, 7, count_include_pad=False)[0, 0].numpy()
-
-
 def other_scene(view: View, cache: SigmaCache, index: int) -> None:
     annotate(view, cache)
     view["depthmap"] = np.random.default_rng(index).uniform(1, 9, (96, 96)).astype(np.float32)
 
 
-@pytest.mark.parametrize("spoil", [shuffled, halved, blurred, other_scene, in_some(shuffled, 99)])
+@pytest.mark.parametrize("spoil", [shuffled, halved, other_scene, in_some(shuffled, 99)])
 def test_a_large_error_is_never_right_though_nothing_explains_it(rendered: Data, spoil: Spoil) -> None:
     report = check(rendered, spoil)
     assert [finding.kind for finding in report.findings] == ["unexplained"]
@@ -418,7 +413,7 @@ def test_no_view_and_sparse_depth_are_refused(rendered: Data) -> None:
     higher=st.floats(-15, 15),
     flip=st.booleans(),
 )
-@settings(max_examples=10, derandomize=True)
+@settings(max_examples=6, derandomize=True)
 def test_a_place_is_found_again(
     rendered: Data, left: float, top: float, wider: float, higher: float, flip: bool
 ) -> None:

@@ -63,7 +63,7 @@ def check_loader(views: Iterable[Mapping[str, Any]], cache: SigmaCache, key: Key
     A view is right where its weights are as near to those of the kernel as a lookup within half a pixel of the best one
     gets; so a large error is never right. What explains an error is estimated: the scale and shift between σ and depth,
     a flip, another frame, another form of σ or depth, other units, other parameters. An error that nothing explains is
-    a finding too. Some eight views from different frames and crops, with structure in them, tell most.
+    a finding too. Pass some eight views from different frames and crops, with structure in them.
 
     ``check_loader([dataset[i] for i in range(8)], cache)`` checks a
     :class:`~depthvar.datasets.loaders.dataset.CachedDepthDataset`; the report is one line per finding as ``str``.
