@@ -1,11 +1,11 @@
-"""Does check_loader tell right loaders from wrong ones, and name what is wrong? Prints JSON.
+"""Does check_loader find the wrong loaders, and those only, and name what is wrong? Prints JSON.
 
     python benchmarks/check_loader.py [--loaders 2] [--right 10] [--views 4] [--kinds "right;focal 1.1;…"]
         [--extra NAME=FOLDER:UNITS_PER_METRE:FX,FY,CX,CY …]
 
 Loaders are drawn from a seed: random crops, zooms, sizes, resizes, rounded sizes and flips of the sample scene, of the
 Kinect frames in tests/data, and of any folder of 16-bit PNG depth (``--extra``). Each kind of error is made in each.
-A row tells in how many loaders something was found, the cause named was the one that was made, and another was.
+A row counts the loaders in which something was found, in which the error made was named, and in which another was.
 """
 
 import argparse

@@ -25,7 +25,7 @@ class Displacement(NamedTuple):
     """Where depth of a view lies, seen from its σ: right and down, in pixels of the view before a flip."""
 
     judged: Judged
-    nominal: bool  # σ lies where the intrinsics say
+    nominal: bool  # σ lies at its place by the intrinsics
     scale: Pair  # of depth, divided by that of σ; above 1, the focal length is too large
     first: Pair  # how far the first pixel lies off
     last: Pair  # and the last

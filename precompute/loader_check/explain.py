@@ -101,7 +101,7 @@ def _exchanged(judged: Judged, others: Sequence[str]) -> Explanation | None:
 
 
 def _elsewhere(judged: Judged) -> Explanation | None:
-    """Return the explanation of σ that lies elsewhere on its frame than the intrinsics say."""
+    """Return the explanation of σ that lies elsewhere on its frame than by the intrinsics."""
     view = judged.view
     for flip in (judged.nominal.flip, not judged.nominal.flip):
         lookup, fit = view.register(view.sigma, judged.nominal._replace(flip=flip))

@@ -17,7 +17,7 @@ WELL = 0.95  # a correlation of blocks with which no other place is looked for
 
 
 class Place(NamedTuple):
-    """How far each border of a map lies from where the intrinsics say, in pixels of the view, right and down."""
+    """How far each border of a map lies from its place by the intrinsics: right and down, in pixels of the view."""
 
     left: float = 0.0
     right: float = 0.0
@@ -33,7 +33,7 @@ class Place(NamedTuple):
         return self._replace(left=-self.right, right=-self.left)
 
 
-NOMINAL = Place()  # where the intrinsics say
+NOMINAL = Place()  # by the intrinsics
 Pair = NDArray[np.float64]  # of x and y
 Registered = tuple[Place, float]  # and the correlation of the map with what the cache has there
 
