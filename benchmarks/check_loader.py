@@ -1,6 +1,6 @@
 """Does check_loader find the wrong loaders, and those only, and name what is wrong? Prints JSON.
 
-    python benchmarks/check_loader.py [--loaders 2] [--right 10] [--views 4] [--kinds "right;focal 1.1;…"]
+    python benchmarks/check_loader.py [--loaders 1] [--right 5] [--views 3] [--kinds "right;focal 1.1;…"]
         [--extra NAME=FOLDER:UNITS_PER_METRE:FX,FY,CX,CY …]
 
 Loaders are drawn from a seed: random crops, zooms, sizes, resizes, rounded sizes and flips of the sample scene, of the
@@ -368,9 +368,9 @@ def rows(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--loaders", type=int, default=2, help="loaders with each error")
-    parser.add_argument("--right", type=int, default=10, help="right loaders")
-    parser.add_argument("--views", type=int, default=4, help="of each loader")
+    parser.add_argument("--loaders", type=int, default=1, help="loaders with each error")
+    parser.add_argument("--right", type=int, default=5, help="right loaders")
+    parser.add_argument("--views", type=int, default=3, help="of each loader")
     parser.add_argument("--kinds", default="", help="separated by semicolons; all by default")
     parser.add_argument("--extra", nargs="*", default=[], metavar="NAME=FOLDER:UNITS:FX,FY,CX,CY")
     options = parser.parse_args()

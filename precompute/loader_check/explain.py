@@ -90,7 +90,7 @@ def _exchanged(judged: Judged, others: Sequence[str]) -> Explanation | None:
     """Return the explanation of σ that annotate gives for the frame, transposed, or for another frame."""
     view = judged.view
     height, width = view.sigma.shape
-    for key, mode in product([*[view.key][height != width :], *others], MODES):
+    for key, mode in product([view.key, *others] if height == width else others, MODES):
         lookup, own = Lookup(key, *mode), key == view.key
         if correlation(view.sigma.T if own else view.sigma, view.look_up(lookup)) > EXACT:
             if own:
