@@ -23,7 +23,7 @@ from PIL import Image
 from torch_memory import PeakBytes
 
 from depthvar.precompute import KernelParams, sigma_z2
-from depthvar.precompute.kernel.numba_range import sigma_z2_frame, warm_up
+from depthvar.precompute.kernel.numba_engine import sigma_z2_frame, warm_up
 
 ROOT = Path(__file__).resolve().parents[1]
 FRAMES = sorted((ROOT / "tests" / "data" / "redwood_rgbd" / "depth").glob("*.png"))

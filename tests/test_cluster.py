@@ -21,7 +21,7 @@ from tiny_data import TinyData, make_depth
 
 from depthvar.datasets.cache.sigma_cache import SigmaCache
 from depthvar.datasets.errors import FrameNotFoundError
-from depthvar.precompute.kernel.numba_range import warm_up
+from depthvar.precompute.kernel.numba_engine import warm_up
 from depthvar.precompute.pipeline import execute
 from depthvar.precompute.pipeline import run as pipeline
 from depthvar.precompute.pipeline.worker import Job, TaskResult

@@ -14,7 +14,7 @@ import torch
 from torch_memory import PeakBytes
 
 from depthvar.datasets.errors import ParameterError
-from depthvar.precompute.kernel import numba_range as kernel_numba
+from depthvar.precompute.kernel import numba_engine as kernel_numba
 from depthvar.precompute.kernel.api import Components, KernelParams, sigma_z2
 from depthvar.precompute.kernel.torch_engine import sigma_z2_maps
 
@@ -239,7 +239,7 @@ def test_a_heavy_module_would_be_noticed() -> None:
 COMPILED = """
 import logging, sys
 logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(message)s")
-from depthvar.precompute.kernel import numba_range as kernel_numba
+from depthvar.precompute.kernel import numba_engine as kernel_numba
 kernel_numba.warm_up("difference")
 """
 
@@ -274,7 +274,7 @@ def test_warm_engine_says_nothing(caplog: pytest.LogCaptureFixture) -> None:
 MEMORY = """
 import numpy as np
 from depthvar.precompute import KernelParams
-from depthvar.precompute.kernel.numba_range import sigma_z2_frame, warm_up
+from depthvar.precompute.kernel.numba_engine import sigma_z2_frame, warm_up
 warm_up()
 size = (4096, 4096)
 depth, out, mask = np.full(size, 2, np.float32), np.full(size, 7, np.float32), np.ones(size, bool)

@@ -138,7 +138,7 @@ def sigma_z2(
 def _numba_maps(
     depth: Any, intrinsics: Any, params: Estimator, valid: Any, farthest: float, *, components: bool
 ) -> tuple[NDArray[np.float32], ...]:
-    from .numba_range import sigma_z2_frame
+    from .numba_engine import sigma_z2_frame
 
     depth = as_array("depth", depth)
     valid = None if valid is None else as_array("valid", valid)

@@ -9,7 +9,7 @@ from depthvar.datasets.cache.attributes import FORMAT, FORMAT_VERSION, check_roo
 from depthvar.datasets.cache.bookkeeping import Bookkeeping, RowState, read_group
 from depthvar.datasets.cache.store import Store, open_store
 from depthvar.datasets.errors import CacheError, ParameterError
-from depthvar.precompute.kernel.numba_range import warm_up
+from depthvar.precompute.kernel.numba_engine import warm_up
 
 from . import remove, write
 from .execute import Execute

@@ -20,7 +20,7 @@ from depthvar.datasets.errors import DepthVarError, SourceError
 from depthvar.datasets.frame import Frame
 from depthvar.datasets.source.source import Source, SourceStat, reading
 from depthvar.precompute.kernel.api import sigma_z2
-from depthvar.precompute.kernel.numba_range import sigma_z2_frame
+from depthvar.precompute.kernel.numba_engine import sigma_z2_frame
 
 from .fingerprint import fingerprint, frame_digest
 from .job import Job, TaskResult

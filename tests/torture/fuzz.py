@@ -30,7 +30,7 @@ import _paths  # noqa: F401
 from _cases import cache_case, make_cache, source_case, use_cache
 from machine import machine
 
-from depthvar.precompute.kernel.numba_range import warm_up
+from depthvar.precompute.kernel.numba_engine import warm_up
 
 LIMIT = 20  # seconds of a case, on a busy machine
 MEMORY = 1 << 30

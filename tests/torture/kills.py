@@ -22,7 +22,7 @@ from _mutants import MUTANTS, Mutant
 from _torture import KILLED, RESUMED, Torture
 from machine import machine
 
-from depthvar.precompute.kernel.numba_range import warm_up
+from depthvar.precompute.kernel.numba_engine import warm_up
 
 UNIFORM = {"serial": 43, "threads": 43, "command line": 6, "worker processes": 8}  # half on a fresh cache
 DURING_WRITES = {"worker processes": 6, "command line": 2}

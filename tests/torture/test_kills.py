@@ -6,7 +6,7 @@ import pytest
 from _mutants import MUTANTS
 from _torture import KILLED, Torture
 
-from depthvar.precompute.kernel.numba_range import warm_up
+from depthvar.precompute.kernel.numba_engine import warm_up
 
 
 @pytest.fixture(scope="module", autouse=True)
