@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from scene_truth import Truth, footprint_truth, regions
 from scipy.stats import rankdata, spearmanr
 
-from depthvar.datasets.hospital.write import SEQUENCES, camera_poses, scene
+from depthvar.datasets.hospital.scene import scene
+from depthvar.datasets.hospital.write import SEQUENCES, camera_poses
 
 HERE = Path(__file__).parent
 sys.path.append(str(HERE.parent / "benchmarks"))

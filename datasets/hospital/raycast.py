@@ -2,181 +2,84 @@
 
 Every primitive is a unit shape (cube ``[-1, 1]³``, cylinder of radius 1 with ``|z| <= 1``, ball of radius 1) under an
 affine map ``p = centre + axes @ q``, so one ray transform serves all three shapes, and the parameter ``t`` of a hit is
-the same in both frames. A bounding volume hierarchy keeps the cost of a ray near the logarithm of their number.
+the same in both frames. A binary tree of bounding boxes keeps the cost of a ray near the logarithm of their number.
 """
 
-from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from depthvar.datasets.compiled import njit
-from depthvar.datasets.errors import ParameterError
 
 BOX, CYLINDER, ELLIPSOID = 0, 1, 2
-_LEAF = 2  # primitives in a leaf, at most
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 
-@dataclass(frozen=True)
-class Scene:
-    """Primitives, and the hierarchy over them; made by :func:`build_scene`.
+class Scene(NamedTuple):
+    """Primitives and the tree over them, made by :func:`build_scene`; lengths in metres."""
 
-    Attributes:
-        shape: (N,) int64, ``BOX``, ``CYLINDER`` (along its local z, with caps) or ``ELLIPSOID``.
-        centre: (N, 3) float64, metres.
-        axes: (N, 3, 3) float64, metres; the columns are the half-axes in the world.
-        material: (N,) int64, a label for the caller; the caster does not read it.
-        to_local: (N, 3, 3) float64, the inverses of ``axes``.
-        order: (N,) int64, primitives in the order of the leaves.
-        bounds: (M, 6) float64, x0 y0 z0 x1 y1 z1 of each node, padded against rounding; a first child follows its node.
-        link: (M, 2) int64. A leaf: first place in ``order`` and number of primitives. An inner node: its second
-            child, and ``-1 - axis`` of the split.
-    """
-
-    shape: NDArray[np.int64]
-    centre: NDArray[np.float64]
-    axes: NDArray[np.float64]
-    material: NDArray[np.int64]
-    to_local: NDArray[np.float64]
-    order: NDArray[np.int64]
-    bounds: NDArray[np.float64]
-    link: NDArray[np.int64]
+    shape: Ints  # (N,) BOX, CYLINDER (along its local z, with caps) or ELLIPSOID
+    centre: Floats  # (N, 3)
+    axes: Floats  # (N, 3, 3), the columns are the half-axes in the world
+    material: Ints  # (N,) a label for the caller; the caster does not read it
+    to_local: Floats  # (N, 3, 3), the inverses of axes
+    bounds: Floats  # (M, 6), x0 y0 z0 x1 y1 z1 of each node; a first child follows its node
+    link: Ints  # (M, 2), a node's second child and the axis of the split; of a leaf its primitive and -1
 
 
 def build_scene(shape: ArrayLike, centre: ArrayLike, axes: ArrayLike, material: ArrayLike) -> Scene:
-    """Return a scene that can be cast.
-
-    Args:
-        shape: (N,) of ``BOX``, ``CYLINDER``, ``ELLIPSOID``, with N >= 1.
-        centre: (N, 3) metres.
-        axes: (N, 3, 3) metres; the columns are the half-axes in the world, linearly independent.
-        material: (N,) labels of the caller's choice.
-
-    Raises:
-        ParameterError: shapes that disagree, no primitive, an unknown shape, or axes that span no volume.
-    """
-    kinds, labels = np.asarray(shape, dtype=np.int64), np.asarray(material, dtype=np.int64)
-    centres, half_axes = np.asarray(centre, dtype=np.float64), np.asarray(axes, dtype=np.float64)
-    count = kinds.size
-    if count == 0 or (kinds.shape, centres.shape, half_axes.shape, labels.shape) != (
-        (count,),
-        (count, 3),
-        (count, 3, 3),
-        (count,),
-    ):
-        raise ParameterError(
-            "scene: expected shape (N,), centre (N, 3), axes (N, 3, 3), material (N,) with N >= 1; got "
-            f"{kinds.shape}, {centres.shape}, {half_axes.shape}, {labels.shape}"
-        )
-    if not np.isin(kinds, (BOX, CYLINDER, ELLIPSOID)).all():
-        raise ParameterError(f"scene: expected shapes 0 (box), 1 (cylinder), 2 (ellipsoid), got {sorted(set(kinds))}")
-    if not (np.abs(np.linalg.det(half_axes)) > 0).all():
-        raise ParameterError("scene: expected three independent half-axes for every primitive, got a flat one")
-    round_extent = np.sqrt((half_axes[..., :2] ** 2).sum(-1)) + np.abs(half_axes[..., 2])
-    extent = np.choose(
-        kinds[:, None],
-        (np.abs(half_axes).sum(-1), round_extent, np.sqrt((half_axes**2).sum(-1))),
-    )
-    extent = extent * (1 + 1e-9) + 1e-9
-    order, bounds, link = _hierarchy(centres - extent, centres + extent)
-    to_local = np.linalg.inv(half_axes).astype(np.float64, copy=False)
-    return Scene(kinds, centres, half_axes, labels, to_local, order, bounds, link)
+    """Return a scene that can be cast, of N >= 1 primitives; the arguments are those of :class:`Scene`."""
+    kinds, labels = np.asarray(shape, np.int64), np.asarray(material, np.int64)
+    centres, half = np.asarray(centre, np.float64), np.asarray(axes, np.float64)
+    round_extent = np.linalg.norm(half[..., :2], axis=-1) + np.abs(half[..., 2])
+    extent = np.choose(kinds[:, None], (np.abs(half).sum(-1), round_extent, np.linalg.norm(half, axis=-1)))
+    extent = extent * (1 + 1e-9) + 1e-9  # padded against rounding
+    inverse = np.linalg.inv(half).astype(np.float64, copy=False)
+    return Scene(kinds, centres, half, labels, inverse, *_tree(centres - extent, centres + extent))
 
 
-def cast(
-    scene: Scene, origin: ArrayLike, directions: ArrayLike, limit: float = np.inf
-) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64]]:
-    """Return the first hit of each ray ``origin + t · direction`` with ``t > 0``.
-
-    The surfaces are hollow: a ray that starts inside a primitive hits it where it leaves. The calculation releases the
-    GIL and is safe in threads.
-
-    Args:
-        scene: what to hit.
-        origin: (..., 3) metres, broadcast against ``directions``.
-        directions: (..., 3), finite, not zero, of any length; ``t`` counts in lengths of the direction, so a direction
-            whose component along the optical axis is 1 gives planar depth.
-        limit: hits from this ``t`` on count as misses; 1 asks what stands between the origin and the point
-            ``origin + direction``.
-
-    Returns:
-        ``t`` (...) float64, +inf for a miss; the primitive's index (...) int64, -1 for a miss; the unit normal that
-        points out of the primitive (..., 3) float64, zeros for a miss.
-
-    Raises:
-        ParameterError: a last dimension that is not 3, shapes that do not broadcast, or a direction that is zero or
-            not finite.
-    """
-    start, along = np.asarray(origin, dtype=np.float64), np.asarray(directions, dtype=np.float64)
-    try:
-        start, along = np.broadcast_arrays(start, along)
-    except ValueError:
-        along = along[..., :0]
-    if along.shape[-1:] != (3,):
-        raise ParameterError(
-            "cast: expected origin and directions of shape (..., 3) that broadcast, got "
-            f"{np.shape(origin)} and {np.shape(directions)}"
-        )
-    if not (np.isfinite(start).all() and np.isfinite(along).all() and (along != 0).any(-1).all()):
-        raise ParameterError("cast: expected finite origins and finite directions that are not zero")
-    lead = along.shape[:-1]
-    t, surface = np.empty(lead), np.empty(lead, np.int64)
-    normal = np.zeros((*lead, 3))
-    _first_hits(
-        np.ascontiguousarray(start).reshape(-1, 3),
-        np.ascontiguousarray(along).reshape(-1, 3),
-        float(limit),
-        scene.shape,
-        scene.centre,
-        scene.to_local,
-        scene.order,
-        scene.bounds,
-        scene.link,
-        t.reshape(-1),
-        surface.reshape(-1),
-        normal.reshape(-1, 3),
-    )
-    length = np.sqrt((normal**2).sum(-1, keepdims=True))
-    return t, surface, np.divide(normal, length, out=normal, where=length > 0)
-
-
-def _hierarchy(
-    low: NDArray[np.float64], high: NDArray[np.float64]
-) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:
-    """Return order, bounds and link of a hierarchy over (N, 3) boxes, split by the surface area heuristic."""
-    order: list[int] = []
-    bounds: list[NDArray[np.float64]] = []
+def _tree(low: Floats, high: Floats) -> tuple[Floats, Ints]:
+    """Return bounds and link of a tree over (N, 3) boxes; every node is cut where that costs least area."""
+    bounds: list[Floats] = []
     link: list[tuple[int, int]] = []
 
-    def areas(first: NDArray[np.float64], last: NDArray[np.float64]) -> Any:
-        x, y, z = (np.maximum.accumulate(last) - np.minimum.accumulate(first)).T
-        return x * y + y * z + z * x
+    def costs(row: Ints) -> Floats:
+        """Return number times area of the first 1, 2, … boxes of a row, but not of all."""
+        x, y, z = (np.maximum.accumulate(high[row]) - np.minimum.accumulate(low[row]))[:-1].T
+        return np.asarray((x * y + y * z + z * x) * np.arange(1, len(row)))
 
-    def add(members: NDArray[np.int64]) -> None:
+    def add(members: Ints) -> None:
         node = len(link)
         bounds.append(np.concatenate((low[members].min(0), high[members].max(0))))
-        link.append((len(order), members.size))
-        if members.size <= _LEAF:
-            order.extend(members.tolist())
-            return
-        numbers = np.arange(1, members.size)
-        best = (np.inf, 0, 0, members)
-        for axis in range(3):
-            row = members[np.argsort(low[members, axis] + high[members, axis], kind="stable")]
-            left = areas(low[row], high[row])[:-1]
-            right = areas(low[row[::-1]], high[row[::-1]])[-2::-1]
-            cost = left * numbers + right * numbers[::-1]
-            cut = int(cost.argmin())
-            if cost[cut] < best[0]:
-                best = (float(cost[cut]), axis, cut + 1, row)
-        _, axis, cut, row = best
-        add(row[:cut])
-        link[node] = (len(link), -1 - axis)
-        add(row[cut:])
+        link.append((int(members[0]), -1))
+        if len(members) > 1:
+            rows = [members[np.argsort((low + high)[members, axis], kind="stable")] for axis in range(3)]
+            cost = np.array([costs(row) + costs(row[::-1])[::-1] for row in rows])
+            axis, cut = divmod(int(cost.argmin()), len(members) - 1)
+            add(rows[axis][: cut + 1])
+            link[node] = (len(link), axis)
+            add(rows[axis][cut + 1 :])
 
     add(np.arange(len(low)))
-    return np.array(order, np.int64), np.array(bounds), np.array(link, np.int64)
+    return np.array(bounds), np.array(link)
+
+
+def cast(scene: Scene, origin: ArrayLike, directions: ArrayLike, limit: float = np.inf) -> tuple[Floats, Ints, Floats]:
+    """Return the first hit of each ray ``origin + t · direction`` with ``0 < t < limit``, (..., 3) that broadcast.
+
+    It is ``t``, +inf for a miss; the primitive's index, -1 for a miss; and the unit normal (..., 3) that points out of
+    the primitive, zeros for a miss. Directions are of any length but 0. The surfaces are hollow: a ray that starts
+    inside a primitive hits it where it leaves. The calculation releases the GIL and is safe in threads.
+    """
+    start, along = np.broadcast_arrays(np.asarray(origin, np.float64), np.asarray(directions, np.float64))
+    t, surface, normal = np.empty(along.shape[:-1]), np.empty(along.shape[:-1], np.int64), np.zeros(along.shape)
+    rays = (np.ascontiguousarray(each).reshape(-1, 3) for each in (start, along))
+    hits = (t.reshape(-1), surface.reshape(-1), normal.reshape(-1, 3))
+    _first_hits(*rays, float(limit), scene.shape, scene.centre, scene.to_local, scene.bounds, scene.link, *hits)
+    length = np.sqrt(np.einsum("...i,...i", normal, normal))[..., None]
+    return t, surface, np.divide(normal, length, out=normal, where=length > 0)
 
 
 @njit(nogil=True, cache=True, error_model="numpy", inline="always")
@@ -192,19 +95,17 @@ def _slab(o: float, inverse: float, low: float, high: float, near: float, far: f
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _hit(shape: int, ox: float, oy: float, oz: float, dx: float, dy: float, dz: float) -> float:
+def _hit(shape: int, o: Floats, d: Floats) -> float:
     """Return t of a ray's first hit with a unit shape, +inf for a miss: all three are convex, an interval of t."""
     near, far = -np.inf, np.inf
-    if shape == BOX:
-        near, far = _slab(ox, _inverse(dx), -1.0, 1.0, near, far)
-        near, far = _slab(oy, _inverse(dy), -1.0, 1.0, near, far)
-        near, far = _slab(oz, _inverse(dz), -1.0, 1.0, near, far)
-    else:
-        a, b, c = dx * dx + dy * dy, ox * dx + oy * dy, ox * ox + oy * oy - 1.0
-        if shape == ELLIPSOID:
-            a, b, c = a + dz * dz, b + oz * dz, c + oz * oz
-        else:
-            near, far = _slab(oz, _inverse(dz), -1.0, 1.0, near, far)
+    for k in range(3):
+        if shape == BOX or (shape == CYLINDER and k == 2):
+            near, far = _slab(o[k], _inverse(d[k]), -1.0, 1.0, near, far)
+    if shape != BOX:
+        w = 1.0 if shape == ELLIPSOID else 0.0
+        a = d[0] * d[0] + d[1] * d[1] + w * d[2] * d[2]
+        b = o[0] * d[0] + o[1] * d[1] + w * o[2] * d[2]
+        c = o[0] * o[0] + o[1] * o[1] - 1.0 + w * o[2] * o[2]
         root = b * b - a * c
         if root < 0.0 or (a == 0.0 and c > 0.0):
             return np.inf
@@ -218,62 +119,48 @@ def _hit(shape: int, ox: float, oy: float, oz: float, dx: float, dy: float, dz: 
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _first_hits(  # type: ignore[no-untyped-def]
-    origins, directions, limit, shape, centre, to_local, order, bounds, link, t_out, surface_out, normal_out
+    origins, directions, limit, shape, centre, to_local, bounds, link, t_out, surface_out, normal_out
 ):
-    """Write t, primitive and normal of each ray's first hit; near children of the hierarchy first."""
+    """Write t, primitive and normal of each ray's first hit; near children of the tree first."""
     stack = np.empty(128, np.int64)
-    d, q = np.empty(3), np.empty(3)
+    o, d, inverse, p, v = np.empty(3), np.empty(3), np.empty(3), np.empty(3), np.empty(3)
     for ray in range(len(origins)):
-        ox, oy, oz = origins[ray, 0], origins[ray, 1], origins[ray, 2]
-        d[0], d[1], d[2] = directions[ray, 0], directions[ray, 1], directions[ray, 2]
-        ix, iy, iz = _inverse(d[0]), _inverse(d[1]), _inverse(d[2])
+        for k in range(3):
+            o[k], d[k], inverse[k] = origins[ray, k], directions[ray, k], _inverse(directions[ray, k])
         best, hit = limit, -1
         top, stack[0] = 1, 0
         while top > 0:
             top -= 1
             node = stack[top]
-            box = bounds[node]
-            near, far = _slab(ox, ix, box[0], box[3], 0.0, best)
-            near, far = _slab(oy, iy, box[1], box[4], near, far)
-            near, far = _slab(oz, iz, box[2], box[5], near, far)
+            near, far = 0.0, best
+            for k in range(3):
+                near, far = _slab(o[k], inverse[k], bounds[node, k], bounds[node, k + 3], near, far)
             if near > far:
                 continue
-            first, number = link[node, 0], link[node, 1]
-            if number < 0:
-                ahead = d[-1 - number] >= 0.0
-                stack[top] = first if ahead else node + 1
-                stack[top + 1] = node + 1 if ahead else first
+            i, axis = link[node]
+            if axis >= 0:
+                ahead = d[axis] >= 0.0
+                stack[top], stack[top + 1] = (i, node + 1) if ahead else (node + 1, i)
                 top += 2
                 continue
-            for place in range(first, first + number):
-                i = order[place]
-                m, x, y, z = to_local[i], ox - centre[i, 0], oy - centre[i, 1], oz - centre[i, 2]
-                t = _hit(
-                    shape[i],
-                    m[0, 0] * x + m[0, 1] * y + m[0, 2] * z,
-                    m[1, 0] * x + m[1, 1] * y + m[1, 2] * z,
-                    m[2, 0] * x + m[2, 1] * y + m[2, 2] * z,
-                    m[0, 0] * d[0] + m[0, 1] * d[1] + m[0, 2] * d[2],
-                    m[1, 0] * d[0] + m[1, 1] * d[1] + m[1, 2] * d[2],
-                    m[2, 0] * d[0] + m[2, 1] * d[1] + m[2, 2] * d[2],
-                )
-                if t < best:
-                    best, hit = t, i
-        t_out[ray], surface_out[ray] = best if hit >= 0 else np.inf, hit
-        if hit >= 0:
-            m = to_local[hit]
             for k in range(3):
-                q[k] = 0.0
+                p[k] = v[k] = 0.0
                 for j in range(3):
-                    q[k] += m[k, j] * (origins[ray, j] + best * d[j] - centre[hit, j])
-            if shape[hit] == BOX:
-                largest = max(abs(q[0]), abs(q[1]), abs(q[2]))
-                for k in range(3):
-                    q[k] = 0.0 if abs(q[k]) < largest else q[k]
-            elif shape[hit] == CYLINDER:
-                if q[2] * q[2] > q[0] * q[0] + q[1] * q[1]:
-                    q[0], q[1] = 0.0, 0.0
-                else:
-                    q[2] = 0.0
-            for k in range(3):  # normals go by the inverse transpose
-                normal_out[ray, k] = m[0, k] * q[0] + m[1, k] * q[1] + m[2, k] * q[2]
+                    p[k] += to_local[i, k, j] * (o[j] - centre[i, j])
+                    v[k] += to_local[i, k, j] * d[j]
+            t = _hit(shape[i], p, v)
+            if t < best:
+                best, hit = t, i
+        t_out[ray], surface_out[ray] = best if hit >= 0 else np.inf, hit
+        if hit < 0:
+            continue
+        for k in range(3):
+            p[k] = 0.0
+            for j in range(3):
+                p[k] += to_local[hit, k, j] * (o[j] + best * d[j] - centre[hit, j])
+        largest = max(abs(p[0]), abs(p[1]), abs(p[2]))
+        cap = p[2] * p[2] > p[0] * p[0] + p[1] * p[1]  # of a cylinder, else its side
+        for k in range(3):  # the gradient of the unit shape; normals go by the inverse transpose
+            if shape[hit] == ELLIPSOID or (abs(p[k]) == largest if shape[hit] == BOX else cap == (k == 2)):
+                for j in range(3):
+                    normal_out[ray, j] += to_local[hit, k, j] * p[k]
