@@ -382,7 +382,7 @@ def main() -> None:
             wrong_ones = {kind: spoil for kind, spoil in WRONG.items() if kind in chosen}
             tables[name] = rows(source, cache, right_ones, options.right, options.views)
             tables[name] |= rows(source, cache, wrong_ones, options.loaders, options.views)
-    print(json.dumps({"benchmark": "check_loader", "machine": machine(), "tables": tables}, indent=2))
+    print(json.dumps({"benchmark": "check_loader", "machine": machine(), "tables": tables}, indent=1))
 
 
 if __name__ == "__main__":
