@@ -478,6 +478,7 @@ BELOW = {
     "half pixel",
     "other resize",
     "λ 0.1",
+    "λ 2",
 }  # not in each loader
 
 
