@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -39,10 +40,15 @@ def executor(request: pytest.FixtureRequest) -> Iterator[execute.Execute]:
 
 @pytest.fixture(scope="session")
 def dask_address() -> Iterator[str]:
-    """The address of a Dask cluster of two processes."""
+    """The address of a Dask cluster of two processes, which take little time while they wait."""
+    import dask
     from distributed import LocalCluster
 
-    with LocalCluster(n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0") as cluster:
+    processes: dict[str, Any] = {"n_workers": 2, "threads_per_worker": 1, "memory_limit": 0, "dashboard_address": None}
+    with (
+        dask.config.set({"distributed.worker.profile.enabled": False}),
+        LocalCluster(host="127.0.0.1", **processes) as cluster,
+    ):
         yield cluster.scheduler_address
 
 

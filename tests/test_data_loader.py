@@ -56,7 +56,7 @@ def same(one: dict[str, Any], two: dict[str, Any]) -> bool:
     ("method", "workers"),
     [
         ("fork", 2),
-        ("spawn", 2),
+        ("spawn", 1),
         pytest.param("fork", 4, marks=pytest.mark.slow),
         pytest.param("forkserver", 2, marks=pytest.mark.slow),
     ],

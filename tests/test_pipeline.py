@@ -85,6 +85,7 @@ def test_all_executors_write_the_same_bytes(tiny: TinyData, dask_address: str, t
     assert maps(caches[0]) == maps(caches[1]) == maps(caches[2])
 
 
+@pytest.mark.slow
 def test_worker_processes_of_our_own(tiny: TinyData) -> None:
     _, results = run(tiny.job(), execute.on_dask(workers=2))
     assert sum(result.computed for result in results) == 8

@@ -58,36 +58,45 @@ def test_behind_a_url(depthvar_check_cache):
 # Before pytester in every test: pytester forgets modules that were imported since, and Numba cannot be imported twice.
 @pytest.fixture
 def data(tmp_path: Path) -> TinyData:
-    tiny = TinyData(tmp_path / "tiny")
+    return make_data(tmp_path / "tiny")
+
+
+@pytest.fixture
+def edited(tmp_path: Path) -> TinyData:
+    """Another data set, whose frames are others than when its cache was computed."""
+    tiny = make_data(tmp_path / "edited")
+    for index in range(2):
+        tiny.write("a", f"{index:03}", make_depth(48, 64, index + 7))
+    return tiny
+
+
+def make_data(root: Path) -> TinyData:
+    tiny = TinyData(root)
     for index in range(2):
         tiny.write("a", f"{index:03}", make_depth(48, 64, index))
     list(pipeline.run(tiny.job(), execute.serial))
     return tiny
 
 
-def run(pytester: pytest.Pytester, code: str) -> pytest.RunResult:
-    pytester.makepyfile(code)
+def run(pytester: pytest.Pytester, **files: str) -> pytest.RunResult:
+    pytester.makepyfile(**files)
     return pytester.runpytest_subprocess("-p", "no:cacheprovider")  # found by its entry point
 
 
 def test_check_loader_fails_with_the_findings(data: TinyData, pytester: pytest.Pytester) -> None:
-    result = run(pytester, LOADER.format(toml=str(data.toml), cache=data.job().cache))
+    result = run(pytester, test_loader=LOADER.format(toml=str(data.toml), cache=data.job().cache))
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(["flip: *pass flip=True to annotate*"])
 
 
-def test_check_cache_fails_with_every_finding(data: TinyData, pytester: pytest.Pytester) -> None:
-    code = CACHE.format(cache=data.job().cache, root=str(data.root))
-    result = run(pytester, code)
-    result.assert_outcomes(passed=4, failed=2)
-    result.stdout.fnmatch_lines(
+def test_check_cache_fails_with_every_finding(data: TinyData, edited: TinyData, pytester: pytest.Pytester) -> None:
+    sound, stale = (CACHE.format(cache=tiny.job().cache, root=str(tiny.root)) for tiny in (data, edited))
+    result = run(pytester, test_sound=sound, test_stale=stale)
+    result.assert_outcomes(passed=4 + 1, failed=2 + 5)  # by itself the stale one is what it was
+    result.stdout.fnmatch_lines_random(
         ["*sigma_Z2.zarrx: no cache is there*", "*memory://somewhere/sigma_Z2.zarr: no cache is there*"]
+        + [f"  *a/depth/00{index}.npy: expected *repair: *" for index in range(2)]
     )
-    for index in range(2):
-        data.write("a", f"{index:03}", make_depth(48, 64, index + 7))
-    result = run(pytester, code)
-    result.assert_outcomes(passed=1, failed=5)  # by itself the cache is what it was
-    result.stdout.fnmatch_lines([f"  *a/depth/00{index}.npy: expected *repair: *" for index in range(2)])
 
 
 def test_its_names_are_ours_in_the_suites_of_others() -> None:
