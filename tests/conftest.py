@@ -1,5 +1,6 @@
-"""Fixtures: small data sets on disk, and the three ways to run a plan."""
+"""The suite on several CPUs; fixtures: small data sets on disk, and the three ways to run a plan."""
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,17 @@ from depthvar.precompute.pipeline.worker import Job, TaskResult
 pytest.register_assert_rewrite("ten_shards")  # a helper that asserts
 hypothesis.settings.register_profile("depthvar", deadline=None)  # machines are shared: time is benchmarks' business
 hypothesis.settings.load_profile("depthvar")
+# Before torch is imported, here and in every process that a test starts: threads of threads wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Share the whole suite out to four CPUs at most, by files, where nobody said -n, --pdb or which tests."""
+    whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS and not hasattr(config, "workerinput")
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if whole and cpus > 1 and not config.option.usepdb and getattr(config.option, "numprocesses", 0) is None:
+        config.option.numprocesses, config.option.dist = min(cpus, 4), "loadfile"
 
 
 @pytest.fixture
@@ -44,10 +56,10 @@ def dask_address() -> Iterator[str]:
     import dask
     from distributed import LocalCluster
 
-    processes: dict[str, Any] = {"n_workers": 2, "threads_per_worker": 1, "memory_limit": 0, "dashboard_address": None}
+    processes: dict[str, Any] = {"n_workers": 2, "threads_per_worker": 1, "memory_limit": 0}
     with (
         dask.config.set({"distributed.worker.profile.enabled": False}),
-        LocalCluster(host="127.0.0.1", **processes) as cluster,
+        LocalCluster(host="127.0.0.1", dashboard_address="127.0.0.1:0", **processes) as cluster,
     ):
         yield cluster.scheduler_address
 

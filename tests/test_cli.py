@@ -1,5 +1,6 @@
 """The command line: results on stdout, all else on stderr, one line per error, and exit codes that scripts can use."""
 
+import builtins
 import errno
 import json
 import logging
@@ -16,16 +17,20 @@ from pathlib import Path
 from typing import Any
 
 import click
+import dask.system
 import numpy as np
 import pytest
-import zarr.storage._local
+import torch
+import zarr
 from click.testing import CliRunner, Result
 from tiny_data import TinyData, make_depth
 
 from depthvar.datasets.cache.sigma_cache import SigmaCache
 from depthvar.datasets.frame import Frame
+from depthvar.datasets.hospital import write as hospital_files
 from depthvar.datasets.source.depth_source import DepthSource
 from depthvar.precompute.cli.main import main
+from depthvar.precompute.pipeline import run as pipeline
 
 # Started by a job in the background, a process ignores Ctrl-C unless it says otherwise.
 HEEDING = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
@@ -332,12 +337,12 @@ def test_threads_are_by_default_the_cpus_that_the_process_may_use(tiny: TinyData
 
 
 def test_threads_are_at_most_the_quota_of_the_container(tiny: TinyData, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dask.system.CPU_COUNT", 3)  # which dask.system takes from affinity and cgroup
+    monkeypatch.setattr(dask.system, "CPU_COUNT", 3)  # which dask.system takes from affinity and cgroup
     assert facts_of(run(tiny, "--dry-run", "--json"))["runs_in"] == "3 threads"
     assert facts_of(run(tiny, "--dry-run", "--json", "--threads", "5"))["runs_in"] == "5 threads"
     assert facts_of(run(tiny, "--dry-run", "--json", "--workers", "2"))["runs_in"] == "2 worker processes"
-    dask = facts_of(run(tiny, "--dry-run", "--json", "--scheduler", "tcp://x:1"))["runs_in"]
-    assert dask == "the Dask workers of tcp://x:1"
+    cluster = facts_of(run(tiny, "--dry-run", "--json", "--scheduler", "tcp://x:1"))["runs_in"]
+    assert cluster == "the Dask workers of tcp://x:1"
 
 
 def test_threads_run_at_most_so_many_shards_at_once(tiny: TinyData, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -551,7 +556,7 @@ def sample(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
         write_hospital(folder)
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("depthvar.datasets.hospital.write.write_sample", write, raising=False)
+    monkeypatch.setattr(hospital_files, "write_sample", write)
     return written
 
 
@@ -767,7 +772,7 @@ def test_bad_input_is_one_line_and_nothing_counts_as_done(
     exit_code: int,
     message: str,
 ) -> None:
-    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     spoil(tiny)
     before = tree(tiny.root / "other")
     result = run(tiny, *options.format(root=tiny.root).split())
@@ -842,7 +847,7 @@ def test_no_space_is_one_line_and_a_later_run_finishes(tiny: TinyData, monkeypat
         return real(path, mode, *arguments, **options)  # type: ignore[call-overload]
 
     with monkeypatch.context() as patch:
-        patch.setattr("builtins.open", full)
+        patch.setattr(builtins, "open", full)
         result = run(tiny)
     assert result.exit_code == 1
     errors = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
@@ -879,6 +884,6 @@ def test_an_error_of_the_program_itself_is_not_dressed_up(tiny: TinyData, monkey
     def bug(*_: object) -> None:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr("depthvar.precompute.pipeline.run.survey", bug)
+    monkeypatch.setattr(pipeline, "survey", bug)
     with pytest.raises(RuntimeError, match="a bug"):
         run(tiny)

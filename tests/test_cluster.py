@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from multiprocessing import resource_tracker
 from pathlib import Path
 
 import psutil
@@ -110,6 +111,7 @@ def test_a_hanging_worker_is_killed_and_its_shard_given_up(tiny: TinyData, tmp_p
     """The only worker hangs, and its successor goes on."""
     job = faulty(tiny, "stop")
     tiny.write("d", "last", make_depth(24, 32, 9))
+    resource_tracker.ensure_running()  # multiprocessing's own, which stays
     before = worker_processes()
     failed, computed = run(job, execute.on_dask(workers=1, timeout=30))
     assert failed == {"c0/depth/stop.npy": "not ended after 30 s (--timeout); run the same command again"}

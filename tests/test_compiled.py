@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 
+import numba
 import pytest
 
 from depthvar.datasets.compiled import njit
@@ -35,6 +36,6 @@ def test_another_error_of_the_compiler_is_not_hidden(monkeypatch: pytest.MonkeyP
     def fail(*_: object, **options: object) -> object:
         raise RuntimeError(f"{os.name}: cannot cache" if "cache" in options else "compiled anyway")
 
-    monkeypatch.setattr("numba.njit", fail)
+    monkeypatch.setattr(numba, "njit", fail)
     with pytest.raises(RuntimeError, match="cannot cache"):
         njit(cache=True)(lambda x: x)

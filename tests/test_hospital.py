@@ -198,7 +198,7 @@ def test_an_interrupt_does_not_wait_for_the_frames_to_come(tmp_path: Path, monke
 
     def render(*given: object) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
         rendered.append(given)
-        time.sleep(0.01)
+        time.sleep(0.1)  # 48 of them outlast any pause of the thread that is interrupted
         return np.ones((2, 2), np.float32), np.ones((2, 2, 3), np.uint8)
 
     def stop(done: int, total: int) -> None:

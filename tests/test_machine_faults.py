@@ -1,5 +1,6 @@
 """A fault of the machine (memory, threads, permission) is never called damage, and costs nothing that is stored."""
 
+import builtins
 import errno
 import os
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from depthvar.datasets.cache.sigma_cache import SigmaCache
 from depthvar.datasets.cache.store import LocalStore
 from depthvar.datasets.errors import CacheError, DamagedError
 from depthvar.precompute.cli.main import main
-from depthvar.precompute.pipeline import execute
+from depthvar.precompute.pipeline import execute, worker
 from depthvar.precompute.pipeline import run as pipeline
 from depthvar.precompute.validation.validate import validate
 
@@ -108,7 +109,7 @@ def test_a_fault_while_a_shard_is_written_is_an_error_and_removes_nothing(
     (tiny.root / "b/camera/001.txt").write_text("41 40 16 12")
     removed: list[str] = []
     with monkeypatch.context() as patch:
-        patch.setattr("depthvar.precompute.pipeline.worker.encode_map", failing(NO_MEMORY))
+        patch.setattr(worker, "encode_map", failing(NO_MEMORY))
         patch.setattr(LocalStore, "delete", lambda store, path: removed.append(path))
         with pytest.raises(MemoryError):
             list(pipeline.run(tiny.job(), execute.serial))
@@ -126,6 +127,6 @@ def test_a_missing_permission_is_told_with_the_file(cache: Path, monkeypatch: py
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
         return real(path, *arguments)  # type: ignore[call-overload]
 
-    monkeypatch.setattr("builtins.open", fail)
+    monkeypatch.setattr(builtins, "open", fail)
     with pytest.raises(CacheError, match=r"b/sigma_Z2/c.0.0.0: cannot be read: Permission denied; fix that and try ag"):
         SigmaCache(cache).read(KEY)

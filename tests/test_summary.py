@@ -28,7 +28,8 @@ sigmas = npst.arrays(np.float32, (3, 5), elements=st.sampled_from([np.inf, 1e-12
 
 
 def frame(depth: NDArray[np.float32], max_depth: float | None = 80) -> Frame:
-    return Frame("key", depth, np.array([1.0, 1, 0, 0]), max_depth)
+    height, width = depth.shape
+    return Frame("key", depth, np.array([1.0, 1, width / 2, height / 2]), max_depth)
 
 
 @given(st.lists(depths, min_size=1, max_size=5), st.sampled_from([None, 80.0]))

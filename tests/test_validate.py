@@ -7,7 +7,6 @@ import random
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +22,7 @@ from depthvar.datasets.cache.attributes import seal
 from depthvar.datasets.cache.format import level_name
 from depthvar.datasets.cache.sigma_cache import SigmaCache
 from depthvar.datasets.errors import CacheError, FrameNotFoundError, SourceError
+from depthvar.datasets.params import params_to_json
 from depthvar.precompute import Difference, KernelParams
 from depthvar.precompute.cli.main import main as cli
 from depthvar.precompute.cli.text import validate_text
@@ -365,7 +365,7 @@ def test_no_clean_cache_is_out_of_limits(data: TinyData, params: KernelParams) -
 def test_the_limits_are_reached(stride: int) -> None:
     """A pixel beside the sky has the upper one, a lonely one the lower one."""
     camera = np.array([40.0, 30.0, 0.0, 0.0])
-    job = {"max_depth": None, "keepbits": 23, **asdict(KernelParams(min_valid=2))}
+    job = {"max_depth": None, "keepbits": 23, **params_to_json(KernelParams(min_valid=2))}
     low, high = ratio_limits(job, camera, stride)
     alone, silhouette = np.full((2, 1, 2), 5.0, np.float32)
     alone[0, 1], silhouette[0, 1] = 0, np.inf

@@ -27,6 +27,7 @@ class FaultySource(DepthSource):
             os.kill(os.getpid(), signal.SIGKILL)
         elif name == "stop.npy":
             os.kill(os.getpid(), signal.SIGSTOP)
+            time.sleep(1000)  # another thread may be the one that gets the signal, and a little later
         elif name == "hang.npy":
             time.sleep(1000)
         elif name == "slow.npy":

@@ -1,7 +1,7 @@
 """Mutants of the product, each with one thing in the wrong order. Called in a run's process, they mutate that alone."""
 
-import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from depthvar.datasets.source.depth_source import DepthSource
@@ -35,14 +35,19 @@ def digest_first() -> None:
 
 def stat_after_read() -> None:
     """A file's size and time are taken after it was read."""
+    real = DepthSource.stat
 
-    def read_steady(source: DepthSource, key: str) -> Any:
-        frame = source.read(key)
-        stat = source.stat(key)
-        young = time.time_ns() - stat.newest_mtime_ns < worker.YOUNG_NS
-        return frame, (0, 0) if young else (stat.total_size, stat.hash63)
+    class Late:
+        """A stat that is taken whenever one of its numbers is asked for."""
 
-    worker._read_steady = read_steady
+        def __init__(self, source: DepthSource, key: str) -> None:
+            self.take = partial(real, source, key)
+            self.take()  # a missing file is an error now
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.take(), name)
+
+    DepthSource.stat = lambda source, key: Late(source, key)
 
 
 MUTANTS: dict[str, Mutant] = {mutant.__name__: mutant for mutant in (no_zeroing, digest_first, stat_after_read)}
