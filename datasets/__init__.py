@@ -1,51 +1,44 @@
 """Depth sources, the cache format and its reader. Public names are loaded when first used (PEP 562)."""
 
-from typing import TYPE_CHECKING, Any
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # type checkers take it for True; "as" makes a name public for them
+    from .cache.sigma_cache import SigmaCache as SigmaCache
+    from .errors import CacheError as CacheError
+    from .errors import DepthVarError as DepthVarError
+    from .errors import DescriptionError as DescriptionError
+    from .errors import FrameNotFoundError as FrameNotFoundError
+    from .errors import ParameterError as ParameterError
+    from .errors import SourceError as SourceError
+    from .frame import Frame as Frame
+    from .loaders.attach import attach as attach
+    from .loaders.dataset import CachedDepthDataset as CachedDepthDataset
+    from .source.depth_source import DepthSource as DepthSource
+    from .source.depth_source import open_source as open_source
+    from .source.source import Source as Source
+else:
+    _LAZY = {
+        "CacheError": ".errors",
+        "CachedDepthDataset": ".loaders.dataset",
+        "DepthSource": ".source.depth_source",
+        "DepthVarError": ".errors",
+        "DescriptionError": ".errors",
+        "Frame": ".frame",
+        "FrameNotFoundError": ".errors",
+        "ParameterError": ".errors",
+        "SigmaCache": ".cache.sigma_cache",
+        "Source": ".source.source",
+        "SourceError": ".errors",
+        "attach": ".loaders.attach",
+        "open_source": ".source.depth_source",
+    }
+    __all__ = list(_LAZY)
 
-from .errors import CacheError, DepthVarError, DescriptionError, FrameNotFoundError, ParameterError, SourceError
+    def __getattr__(name: str) -> object:
+        if name not in _LAZY:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from importlib import import_module
 
-if TYPE_CHECKING:
-    from .cache.sigma_cache import SigmaCache
-    from .frame import Frame
-    from .loaders.attach import attach
-    from .loaders.dataset import CachedDepthDataset
-    from .source.depth_source import DepthSource, open_source
-    from .source.source import Source
+        return getattr(import_module(_LAZY[name], __name__), name)
 
-_LAZY = {
-    "CachedDepthDataset": "loaders.dataset",
-    "DepthSource": "source.depth_source",
-    "Frame": "frame",
-    "SigmaCache": "cache.sigma_cache",
-    "Source": "source.source",
-    "attach": "loaders.attach",
-    "open_source": "source.depth_source",
-}
-
-__all__ = [
-    "CacheError",
-    "CachedDepthDataset",
-    "DepthSource",
-    "DepthVarError",
-    "DescriptionError",
-    "Frame",
-    "FrameNotFoundError",
-    "ParameterError",
-    "SigmaCache",
-    "Source",
-    "SourceError",
-    "attach",
-    "open_source",
-]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(f".{_LAZY[name]}", __name__), name)
-
-
-def __dir__() -> list[str]:
-    return __all__
+    def __dir__() -> list[str]:
+        return __all__

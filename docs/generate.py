@@ -1,8 +1,8 @@
-"""Write what is generated in the documentation: docs/cli.md from --help, the README's figures from
-benchmarks/results/, and its picture (matplotlib).
+"""Write what is generated in the documentation: docs/cli.md from --help, the tables of README.md and
+docs/benchmarks.md from benchmarks/results/, and the README's picture (matplotlib).
 
 python docs/generate.py           write everything
-python docs/generate.py --check   say whether cli.md and the figures are current, write nothing
+python docs/generate.py --check   report whether the pages are current, write nothing
 """
 
 import json
@@ -20,25 +20,26 @@ SAMPLE_FRAME = 24  # chairs, poles and window bars before the far outside
 WORK = """\
 ## Threads, processes, machines
 
-A run uses threads of one process, by default as many as there are CPUs that it may use (affinity mask and the quota of
-its container). Each thread holds one shard, at most 96 MiB of maps: `--threads N` bounds both.
+By default a run uses threads of one process, one per available CPU (it respects the affinity mask and the CPU quota
+of a container). `--threads N` sets another number. Each thread holds one shard, at most 96 MiB of maps, so N bounds
+the memory too.
 
-`--workers N` uses Dask worker processes instead. They are not faster on one machine: reading, the kernel and
-compression release Python's lock, so threads use all CPUs too; and each worker takes some 2 s of CPU time before its
-first frame, to load Dask, NumPy, Numba and Zarr (a thread computes some 100 frames of 640×480 in that), and more for
-Dask's own work all along. Measured with frames of 640×480 as `.npy`, in seconds of CPU time, since others used the two
-cores as well:
+`--workers N` uses Dask worker processes instead. On one machine they are not faster than threads, since file reading,
+the kernel and compression release Python's global lock. On a small data set they are much slower: each worker needs
+about 2 s of CPU time to start (Dask, NumPy, Numba, Zarr), in which one thread computes about 100 frames of 640×480.
+Measured on two shared cores with 640×480 frames in `.npy` files, in seconds of CPU time:
 
 | frames | `--threads 2` | `--workers 2` |
 |---|---|---|
 | 48 | 3.7 | 10.1 |
 | 480 | 12.7 | 31.3 |
 
-Workers are for files or a file system that may crash or hang a process: the shard in work then is given up (after
-`--timeout`, if it hangs), and the run goes on.
+Use workers where a file or a file system may crash or hang a process. The run then gives up the shard of that worker
+(after `--timeout` seconds, if it hangs) and continues with the others.
 
-`--scheduler ADDRESS` runs on the workers of a Dask cluster. `--part I/N` needs no Dask: N jobs, on machines that see
-the same files, do one part each, and may start at any time. In a Slurm array: `--part $SLURM_ARRAY_TASK_ID/16`.
+`--scheduler ADDRESS` runs on the workers of an existing Dask cluster. `--part I/N` needs no Dask: start N jobs, each
+with its own I, on machines that see the same files. They may start at different times. In a Slurm array: `--part
+$SLURM_ARRAY_TASK_ID/16`.
 
 ```sh
 precompute run --dataset hospital --root /data/tartanair/hospital --part 3/16
@@ -64,111 +65,151 @@ def result(name: str) -> Any:
     return json.loads((DOCS.parent / f"benchmarks/results/{name}.json").read_text())
 
 
+def table(rows: list[tuple[str, str, str]]) -> str:
+    """Return a Markdown table of what, figure and script."""
+    lines = ["| what | figure | `python benchmarks/…` |", "|---|---|---|"]
+    lines += [f"| {what} | {figure} | `{script}.py` |" for what, figure, script in rows]
+    return "\n".join(lines)
+
+
 def figures() -> str:
-    """Return the README's table, from the results of the benchmarks."""
-    kernel, pipeline, cache, startup = map(result, ("kernel", "pipeline", "cache", "startup"))
-    step, loader, fidelity = map(result, ("step", "loader", "fidelity"))
-    five, data = kernel["windows"]["5"], cache["data"]
-    maps = five["peak_extra_maps"]
+    """Return the README's table: the six figures that matter most."""
+    kernel, pipeline, cache, step, loader = map(result, ("kernel", "pipeline", "cache", "step", "loader"))
+    numba = kernel["windows"]["5"]["numba"]
     memory = pipeline["peak_memory_mib"]
+    stored = [entry["bytes_per_pixel_all_strides"] for entry in cache["data"].values()]
+    steps = step["step"]
+    with_sigma = loader["data"]["hospital"]["outputs"]["224x224"]["with"]
+    return table(
+        [
+            (
+                "kernel, window 5, one core",
+                f"{numba['megapixels_per_s']:.0f} million pixels/s, {numba['times_unfold_sort']:.0f} times unfold+sort",
+                "kernel",
+            ),
+            (
+                "`precompute run`, two cores, 640×480 PNG",
+                f"{pipeline['frames_per_second']['run']:.0f} frames/s, "
+                f"{pipeline['times_a_run_with_unfold_sort']:.0f} times a run with unfold+sort",
+                "pipeline",
+            ),
+            (
+                "its peak memory, 640×480 to 3840×2160",
+                f"{min(memory.values())} to {max(memory.values())} MiB",
+                "pipeline",
+            ),
+            (
+                "the cache, all strides, per pixel of depth",
+                f"{min(stored):.1f} to {max(stored):.1f} bytes",
+                "cache",
+            ),
+            (
+                "σ² of a 224×224 view, lookup; computed in the loader",
+                "; ".join(f"{with_sigma[name]['sigma_ms']:.1f} ms" for name in ("annotate", "sigma_z2 in the loader")),
+                "loader",
+            ),
+            (
+                "training step relative to plain L1: cached σ; unfold+sort",
+                f"{steps['weighted_l1_cached']['times_l1']:.2f}; {steps['weighted_l1_unfold_sort']['times_l1']:.2f}",
+                "step",
+            ),
+        ]
+    )
+
+
+def all_figures() -> str:
+    """Return the table of docs/benchmarks.md, with the machine it was measured on."""
+    kernel, pipeline, cache, startup = map(result, ("kernel", "pipeline", "cache", "startup"))
+    step, fidelity = map(result, ("step", "fidelity"))
+    windows, five = kernel["windows"], kernel["windows"]["5"]
+    maps = five["peak_extra_maps"]
     rows = [
-        ("kernel, window 5, one core", f"{five['numba']['megapixels_per_s']:.0f} million pixels/s", "kernel"),
-        ("… against unfold+sort", f"{five['numba']['times_unfold_sort']:.0f} times", "kernel"),
-        ("… the torch engine, on one core", f"{five['torch']['times_unfold_sort']:.0f} times", "kernel"),
-        (
-            "peak extra memory, in depth maps",
-            f"{maps['numba']:.2f} (torch {maps['torch']:.1f}, unfold+sort {maps['unfold_sort']:.0f})",
-            "kernel",
+        *(
+            (
+                f"kernel, window {side}, one core",
+                f"{each['numba']['megapixels_per_s']:.0f} million pixels/s",
+                "kernel",
+            )
+            for side, each in windows.items()
         ),
-        ("a 224×224 view in the loader, call included", f"{kernel['view']['ms']:.2f} ms", "kernel"),
-        ("a whole run, two cores, 640×480 PNG", f"{pipeline['frames_per_second']['run']:.0f} frames/s", "pipeline"),
-        ("… of a run that copies depth instead", f"{pipeline['of_a_run_that_copies_depth']:.2f}", "pipeline"),
-        ("… against a run with unfold+sort", f"{pipeline['times_a_run_with_unfold_sort']:.0f} times", "pipeline"),
+        ("… window 5, relative to unfold+sort", f"{five['numba']['times_unfold_sort']:.0f} times", "kernel"),
+        ("… the torch engine, relative to unfold+sort", f"{five['torch']['times_unfold_sort']:.0f} times", "kernel"),
+        *(
+            (f"extra memory of {name}, in depth maps", f"{maps[key]:.{digits}f}", "kernel")
+            for name, key, digits in (
+                ("the kernel", "numba", 2),
+                ("torch", "torch", 1),
+                ("unfold+sort", "unfold_sort", 0),
+            )
+        ),
+        ("one 224×224 view, with the call", f"{kernel['view']['ms']:.2f} ms", "kernel"),
+        ("run, two cores, 640×480 PNG", f"{pipeline['frames_per_second']['run']:.0f} frames/s", "pipeline"),
+        ("… relative to a run that only copies depth", f"{pipeline['of_a_run_that_copies_depth']:.2f}", "pipeline"),
+        ("… relative to a run with unfold+sort", f"{pipeline['times_a_run_with_unfold_sort']:.0f} times", "pipeline"),
+        ("run, two cores, 640×480 .npy", f"{pipeline['npy']['frames_per_second']:.0f} frames/s", "pipeline"),
         (
-            "a whole run, 640×480 .npy (TartanAir's); against unfold+sort",
-            f"{pipeline['npy']['frames_per_second']:.0f} frames/s; "
+            "… relative to a run with unfold+sort",
             f"{pipeline['npy']['times_a_run_with_unfold_sort']:.0f} times",
             "pipeline",
         ),
-        ("peak memory of a run, MiB", "; ".join(f"{name}: {value}" for name, value in memory.items()), "pipeline"),
+        *(
+            (f"peak memory of a run, {name}", f"{value} MiB", "pipeline")
+            for name, value in pipeline["peak_memory_mib"].items()
+        ),
         *(
             (
-                f"bytes a pixel, {name}, stride 1 (all strides)",
-                f"{entry['bytes_per_pixel_stride_1']:.2f} ({entry['bytes_per_pixel_all_strides']:.2f})",
+                f"bytes per pixel, {name}: stride 1; all strides",
+                f"{entry['bytes_per_pixel_stride_1']:.2f}; {entry['bytes_per_pixel_all_strides']:.2f}",
                 "cache",
             )
-            for name, entry in data.items()
+            for name, entry in cache["data"].items()
         ),
         (
-            "σ stored, largest error by rounding",
-            f"{100 * max(entry['largest_relative_error_of_sigma'] for entry in data.values()):.2f} %",
+            "largest rounding error of a stored σ",
+            f"{100 * max(entry['largest_relative_error_of_sigma'] for entry in cache['data'].values()):.2f} %",
             "cache",
         ),
-        (
-            "a training step with cached weighted_l1, of one with plain L1 (with unfold+sort in the step)",
-            f"{step['step']['weighted_l1_cached']['times_l1']:.2f} "
-            f"({step['step']['weighted_l1_unfold_sort']['times_l1']:.2f})",
-            "step",
+        *(
+            (f"training step relative to plain L1: {name}", f"{step['step'][key]['times_l1']:.2f}", "step")
+            for name, key in (("cached σ", "weighted_l1_cached"), ("σ by unfold+sort", "weighted_l1_unfold_sort"))
         ),
         *(
             (
-                f"a Pi3-like loader, {size}: σ by `annotate`; by `sigma_z2` in the loader",
-                "; ".join(f"{each['sigma_ms']:.1f} ms, {each['ratio']:.2f} of the samples/s" for each in pair),
-                "loader",
+                f"error of looked-up weights, {name} resize, relative to the nearest-versus-linear difference",
+                f"{min(parts):.2f} to {max(parts):.2f}",
+                "fidelity",
             )
-            for size, output in loader["data"]["hospital"]["outputs"].items()
-            for pair in [[output["with"][name] for name in ("annotate", "sigma_z2 in the loader")]]
-        ),
-        (
-            "error of `sample`'s weights, of what the choice of a resize changes online: nearest; linear",
-            "; ".join(
-                f"{min(parts):.2f} to {max(parts):.2f}"
-                for name in ("nearest", "linear")
-                for parts in [[output["part_of_online"][name] for output in fidelity["outputs"].values()]]
-            ),
-            "fidelity",
+            for name in ("nearest", "linear")
+            for parts in [[output["part_of_online"][name] for output in fidelity["outputs"].values()]]
         ),
         ("`precompute --help`", f"{startup['precompute_help_seconds']:.2f} s", "startup"),
     ]
     machine = kernel["machine"]
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
-    lines = [f"{machine['cores']} cores of an {machine['cpu']}, {machine['machine']}; {versions}.", ""]
-    lines += ["| what | figure | by `python benchmarks/…` |", "|---|---|---|"]
-    lines += [f"| {what} | {figure} | `{script}.py` |" for what, figure, script in rows]
-    return "\n".join(lines)
-
-
-def readme() -> str:
-    """Return the README with the figures as they are now."""
-    before, rest = (DOCS.parent / "README.md").read_text().split("<!-- figures -->")
-    after = rest.split("<!-- /figures -->")[1]
-    return f"{before}<!-- figures -->\n{figures()}\n<!-- /figures -->{after}"
+    return f"{machine['cores']} cores of an {machine['cpu']}, {machine['machine']}; {versions}.\n\n{table(rows)}"
 
 
 def loader_table() -> str:
     """Return the table of the ways to bring σ into a loader."""
-    loader = result("loader")
-    data = loader["data"]["hospital"]
+    data = result("loader")["data"]["hospital"]
     names = list(data["outputs"]["224x224"]["with"])
-    lines = [
-        "| σ from | bytes a native pixel | " + " | ".join(f"{size}: ms; samples/s" for size in data["outputs"]) + " |"
-    ]
-    lines += ["|" + "---|" * (2 + len(data["outputs"]))]
+    sizes = [f"{size.replace('x', '×')}: time; loader speed" for size in data["outputs"]]
+    lines = [f"| σ² from | bytes per native pixel | {' | '.join(sizes)} |", "|" + "---|" * (2 + len(sizes))]
     for name in names:
         stored = next((value for key, value in data["bytes_per_native_pixel"].items() if key.startswith(name)), None)
         cells = [
-            f"{output['with'][name]['sigma_ms']:.1f}; {output['with'][name]['ratio']:.2f} of those without σ"
+            f"{output['with'][name]['sigma_ms']:.1f} ms; {output['with'][name]['ratio']:.2f}"
             for output in data["outputs"].values()
         ]
         lines.append(f"| {name} | {'–' if stored is None else f'{stored:.2f}'} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def migrating() -> str:
-    """Return the migration page with the loader's table as it is now."""
-    before, rest = (DOCS / "migrating-from-online.md").read_text().split("<!-- figures:loader -->")
-    after = rest.split("<!-- /figures:loader -->")[1]
-    return f"{before}<!-- figures:loader -->\n{loader_table()}\n<!-- /figures:loader -->{after}"
+def with_block(page: str, name: str, block: str) -> str:
+    """Return a page with ``block`` between its markers ``<!-- name -->`` and ``<!-- /name -->``."""
+    before, rest = page.split(f"<!-- {name} -->")
+    after = rest.split(f"<!-- /{name} -->")[1]
+    return f"{before}<!-- {name} -->\n{block}\n<!-- /{name} -->{after}"
 
 
 def pictures() -> None:
@@ -218,10 +259,12 @@ def pictures() -> None:
 
 def main() -> int:
     """Write or check; return the exit code."""
+    readme, benchmarks = DOCS.parent / "README.md", DOCS / "benchmarks.md"
+    with_figures = with_block(benchmarks.read_text(), "figures", all_figures())
     pages = {
         DOCS / "cli.md": cli_page(),
-        DOCS.parent / "README.md": readme(),
-        DOCS / "migrating-from-online.md": migrating(),
+        readme: with_block(readme.read_text(), "figures", figures()),
+        benchmarks: with_block(with_figures, "loader", loader_table()),
     }
     stale = [path.name for path, text in pages.items() if not path.exists() or path.read_text() != text]
     if "--check" in sys.argv[1:]:

@@ -2,9 +2,10 @@
 
     python evidence/report.py
 
-writes results/training.md, the tables of docs/evidence.md between its markers, and docs/images/evidence_*.png. Losses
-are compared with plain L1, knobs with the default ones, at the same ground truth, budget and seed; intervals are 95 %
-bootstrap intervals of the mean difference over seeds, verdicts are by Student's paired test.
+writes results/training.md, the tables of docs/evidence.md and results/README.md between their markers, and
+docs/images/evidence_*.png. Losses are compared with plain L1, parameters with the default ones, at the same ground
+truth, budget and seed. Intervals are 95 % bootstrap intervals of the mean difference over seeds; verdicts are by
+Student's paired test.
 """
 
 import csv
@@ -42,7 +43,7 @@ def at_one_rate(rows: Rows, rates: Rates) -> Groups:
 
 
 def knobs(rows: Rows, rates: Rates) -> Groups:
-    """Return the runs of 1/σ with other knobs, beside those with the default ones."""
+    """Return the runs of 1/σ with other parameters, and those with the default ones."""
     varied = [row for row in rows if row["arm"] in SENSITIVITY]
     of = {(row["truth"], row["steps"]) for row in varied}
     default = [row for row in rows if row["arm"] == VARIED and (row["truth"], row["steps"]) in of]
@@ -57,7 +58,7 @@ def full(one: Difference) -> str:
 
 
 def brief(one: Difference) -> str:
-    """Return the difference in per cent, marked likewise, and for the baseline the mean."""
+    """Return the difference in per cent, marked in the same way, and for the baseline the mean."""
     return marked(f"{one.percent:+.0f} %", one.verdict) if one.pairs else f"{one.mean:.3f}"
 
 
@@ -93,12 +94,12 @@ def parts(rows: Rows, rates: Rates) -> list[tuple[str, str, Groups, str]]:
         ("tuned", "Tuned rates, against plain L1", tuned, BASELINE),
         ("depth", "The same, against inverse depth", tuned, DEPTH),
         ("one-rate", "All at the rate that most chose, against plain L1", at_one_rate(rows, rates), BASELINE),
-        ("knobs", "Knobs of 1/σ, against the default ones", knobs(rows, rates), VARIED),
+        ("knobs", "Parameters of 1/σ, against the default ones", knobs(rows, rates), VARIED),
     ]
 
 
 def markdown(rows: Rows, rates: Rates) -> str:
-    """Return the page: primary and other measures of every ground truth and budget, one rate, knobs."""
+    """Return the page: primary and other measures of every ground truth and budget, one rate, parameters of 1/σ."""
     text = (
         "Written by `python evidence/report.py`. Means over seeds; in brackets the 95 % bootstrap interval of the "
         "difference from what the part compares with, paired by seed. Bold: better; ↓: worse, by Student's paired test "
@@ -114,13 +115,23 @@ def markdown(rows: Rows, rates: Rates) -> str:
 
 
 def blocks(rows: Rows, rates: Rates) -> dict[str, str]:
-    """Return the tables of docs/evidence.md by the names of their markers."""
-    found = {}
+    """Return the tables of docs/evidence.md and results/README.md by the names of their markers."""
+    found = {"summary": summary(at_tuned_rates(rows, rates))}
     for name, _, groups, baseline in parts(rows, rates):
         for (_, steps), group in ((key, group) for key, group in groups.items() if key[0] == ALL_FAULTS):
             found[f"{name}-{steps}"] = table(group, PRIMARY, baseline, brief)
         found[f"{name}-count"] = count(groups, baseline)
     return found
+
+
+def summary(groups: Groups) -> str:
+    """Return the losses that ran with every budget, all faults: the primary measures of each budget in one cell."""
+    budgets = [group for (truth, _), group in sorted(groups.items()) if truth == ALL_FAULTS]
+    lines = ["| loss | " + " | ".join(PRIMARY) + " |", "|---" * (1 + len(PRIMARY)) + "|"]
+    for arm in (each for each in ARMS if all(each in group for group in budgets)):
+        cells = ["; ".join(brief(difference(group, arm, name, BASELINE)) for group in budgets) for name in PRIMARY]
+        lines.append(f"| {arm} | {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 def weight_table(path: Path) -> str:
@@ -137,7 +148,7 @@ def with_blocks(page: str, found: Mapping[str, str]) -> str:
 
     def put(match: re.Match[str]) -> str:
         if match[1] not in found:
-            raise click.ClickException(f"docs/evidence.md: no table {match[1]!r}; expected one of {', '.join(found)}")
+            raise click.ClickException(f"no table {match[1]!r}; expected one of {', '.join(found)}")
         return f"<!-- {match[1]} -->\n{found[match[1]]}\n<!-- /{match[1]} -->"
 
     return re.sub(r"<!-- (\S+) -->\n.*?<!-- /\1 -->", put, page, flags=re.DOTALL)
@@ -152,14 +163,15 @@ def main(results: Path, docs: Path) -> None:
     if not rows:
         raise click.ClickException(f"{results / 'training.csv'}: no runs yet; run: python evidence/train.py all")
     (results / "training.md").write_text(markdown(rows, rates), encoding="utf-8")
-    page = docs / "evidence.md"
-    if page.exists():
+    pages = [page for page in (docs / "evidence.md", results / "README.md") if page.exists()]
+    for page in pages:
         found = blocks(rows, rates) | {"weights": weight_table(results / "weights.csv")}
         page.write_text(with_blocks(page.read_text(encoding="utf-8"), found), encoding="utf-8")
     groups = at_tuned_rates(rows, rates)
     save_differences(groups, docs / "images" / "evidence_training.png")
     save_faults(groups, docs / "images" / "evidence_faults.png")
-    click.echo(f"{results / 'training.md'}, {page}, {docs / 'images'}: {len(rows)} runs")
+    written = ", ".join(map(str, (results / "training.md", *pages, docs / "images")))
+    click.echo(f"{written}: {len(rows)} runs")
 
 
 if __name__ == "__main__":

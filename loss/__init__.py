@@ -1,4 +1,4 @@
-"""Depth losses that take σ² maps: pure functions, and ``nn.Module`` shells over them. Needs torch only."""
+"""Depth losses that take σ² maps: pure functions, and ``nn.Module`` classes that call them. Needs torch only."""
 
 from .functional import inverse_depth_l1, laplace_nll, weighted_l1
 from .modules import InverseDepthL1, LaplaceNLL, WeightedL1

@@ -4,12 +4,12 @@ What holds for all of them:
 
 - Maps are (..., H, W), all of one shape; an image is one slice over the last two dimensions.
 - A pixel is *invalid* where ``valid`` is False, the target is not finite, or ``sigma_z2`` is not finite or
-  not above 0. It adds exactly zero to the value and to every gradient, whatever the maps hold there, NaN
-  included. A prediction that is not finite at a valid pixel is not hidden: it shows in the loss.
-- With no valid pixel at all the loss is 0 and so is its gradient.
-- Arithmetic and result are float32, also under autocast and for float16 or bfloat16 maps; float64 where any
-  map is. Keep ``sigma_z2`` itself in float32 or float64: 1e-8 m² is 0, so invalid, in float16.
-- Options, shapes and dtypes are checked; no value of a tensor is read, so a GPU is never waited for.
+  not above 0. Its contribution to the loss and to every gradient is exactly 0, even where a map holds NaN. A
+  prediction that is not finite at a valid pixel makes the loss not finite.
+- Without any valid pixel the loss and its gradient are 0.
+- Arithmetic and result are float32, also under autocast and for float16 or bfloat16 maps; float64 if any map
+  is float64. Keep ``sigma_z2`` in float32 or float64: in float16, 1e-8 m² becomes 0, which is invalid.
+- Options, shapes and dtypes are checked. No value of a tensor is read, so the losses never wait for a GPU.
 """
 
 import math
@@ -40,10 +40,10 @@ def weighted_l1(
 ) -> Tensor:
     """L1 of depth, weighted by the standard deviation of the target: ``w |pred - target|``.
 
-    Dividing depth and prediction by ``s`` and passing ``scale=s`` divides the loss by ``s``, like that of a
-    plain L1, if ``eps`` and ``sigma_min`` are 0 or divided too (weights in 1/m with ``normalize="none"``: leaves
-    it as it is). σ² = 1 everywhere with ``normalize="mean"`` is a plain masked L1 for the weightings that do not
-    read the target.
+    If depth and prediction are divided by ``s``, pass ``scale=s``. With ``normalize="mean"`` the loss is then divided
+    by ``s``, as a plain L1 is; with ``normalize="none"`` and weights in 1/m it does not change. ``eps`` and
+    ``sigma_min`` must be 0 or divided too. σ² = 1 everywhere with ``normalize="mean"`` is a plain masked L1, for the
+    weightings that do not read the target.
 
     Args:
         pred: (..., H, W) predicted depth, in the units of ``target``.
@@ -52,12 +52,12 @@ def weighted_l1(
         valid: (..., H, W) bool, pixels to train on. None: all.
         scale: what the training divided its ground truth by, above 0; σ is divided by it. A float, or a
             tensor with a value per image or sample and as many dimensions as the maps, such as (B, 1, 1).
-        weighting: w, where σ stands for σ + ``eps`` and Z for the target. ``"inverse_sigma"``: 1 / σ.
-            ``"inverse_sqrt_sigma"``: 1 / √σ. With c = ``relative_sigma``, ``"inverse_sigma_and_depth"``:
-            1 / √(σ² + (c Z)²), like 1 / Z where σ is small and like 1 / σ where it is large; ``"relative"``: c Z
-            times that, so 1 where σ is small. For these two, a pixel whose target is not above 0 is invalid.
-            What each did to a small network is in docs/evidence.md.
-        relative_sigma: c, above 0, without a unit: the σ / Z from which σ decides.
+        weighting: the formula of w, with σ for σ + ``eps``, Z for the target and c for ``relative_sigma``.
+            ``"inverse_sigma"``: 1 / σ. ``"inverse_sqrt_sigma"``: 1 / √σ. ``"inverse_sigma_and_depth"``:
+            1 / √(σ² + (c Z)²), close to 1 / Z where σ is small and to 1 / σ where it is large. ``"relative"``:
+            c Z / √(σ² + (c Z)²), close to 1 where σ is small. For the last two, a pixel whose target is not above
+            0 is invalid. docs/evidence.md compares them.
+        relative_sigma: c, above 0, without a unit: above this σ / Z, σ decides the weight.
         normalize: ``"mean"`` divides the weights of each image by their mean over its valid pixels, so the
             loss keeps the size of a plain L1 and learning rates carry over; ``"none"`` leaves them.
         eps: added to σ, at least 0, in the units of ``target``.
@@ -108,10 +108,10 @@ def laplace_nll(
 ) -> Tensor:
     """Negative log-likelihood of a Laplace distribution of variance σ²: ``|pred - target| / b + log b``.
 
-    ``b = σ / sqrt(2)``; the constant ``log 2`` is left out. As σ is given and not predicted, its gradient is
-    ``sqrt(2)`` times that of :func:`weighted_l1` with ``normalize="none"`` and the same ``sigma_min``: what
-    it adds is a value that can be compared between σ maps. Dividing depth and prediction by ``s`` and passing
-    ``scale=s`` lowers the loss of every valid pixel by ``log s``.
+    ``b = σ / sqrt(2)``; the constant ``log 2`` is left out. σ is given and not predicted, so the gradient is
+    ``sqrt(2)`` times that of :func:`weighted_l1` with ``normalize="none"`` and the same ``sigma_min``. In
+    addition, its value can be compared between σ maps. If depth and prediction are divided by ``s``, pass
+    ``scale=s``; the loss of every valid pixel is then lower by ``log s``.
 
     Args:
         pred: (..., H, W) predicted depth, in the units of ``target``.
@@ -147,8 +147,8 @@ def inverse_depth_l1(
 ) -> Tensor:
     """L1 of depth, weighted by one over the target: ``|pred - target| / (max(target, 0.1 mean) + 1e-6)``.
 
-    ``mean`` is that of the target over the valid pixels of the image. The loss to compare with, without σ.
-    Dividing depth and prediction by ``s`` leaves it as it is, but for the 1e-6.
+    ``mean`` is the mean of the target over the valid pixels of the image. This loss needs no σ, and is the one
+    to compare with. Dividing depth and prediction by ``s`` does not change it, except through the 1e-6.
 
     Args:
         pred: (..., H, W) predicted depth, in the units of ``target``.
@@ -179,7 +179,7 @@ def inverse_depth_l1(
 def sigma_weight(
     sigma: Tensor, target: Tensor, valid: Tensor, weighting: Weighting, relative_sigma: float = 0.1
 ) -> Tensor:
-    """Return the weight that σ gives to a pixel, 0 where invalid. Its forms live here alone; see :func:`weighted_l1`.
+    """Return the weight of each pixel by σ, 0 where invalid; see :func:`weighted_l1`.
 
     Args:
         sigma: (..., H, W) standard deviation in the units of the target, above 0 where valid.
@@ -276,7 +276,7 @@ def _usable(pred: Tensor, target: Tensor, valid: Tensor | None, sigma_z2: Tensor
 def _sigma(sigma_z2: Tensor, valid: Tensor, scale: float | Tensor, sigma_min: float) -> Tensor:
     """Return σ in the units of the target, 1 / scale where invalid."""
     if isinstance(scale, Tensor):
-        # A (B,) against (B, H, W) would broadcast over columns: dimensions have to be spelled out.
+        # A (B,) would broadcast over the columns of (B, H, W), so all dimensions are required.
         fits = all(n in (1, size) for n, size in zip(scale.shape, sigma_z2.shape, strict=False))
         if scale.dim() not in (0, sigma_z2.dim()) or not fits:
             raise ValueError(
@@ -286,7 +286,7 @@ def _sigma(sigma_z2: Tensor, valid: Tensor, scale: float | Tensor, sigma_min: fl
         scale = scale.to(sigma_z2.dtype)
     elif not (_is_number(scale) and 0 < scale < math.inf):
         raise ValueError(f"scale: expected a finite number > 0, got {scale!r}")
-    # 1 in place of what is invalid, before the root: where() after it would still let NaN into the gradient.
+    # Invalid values become 1 before the root: a where() after the root would still give a gradient of NaN.
     return (torch.where(valid, sigma_z2, 1.0).sqrt() / scale).clamp_min(sigma_min)
 
 

@@ -1,7 +1,7 @@
 """Poses, points, normals and scale of a few views, as pure functions of tensors.
 
-A pose is camera to world, (..., 4, 4), rigid: its inverse is taken by transposing the rotation. Products are written
-out element by element, so that they keep float32 where matrix products run in TF32.
+A pose is camera to world, (..., 4, 4), and rigid: its inverse uses the transposed rotation. Products are computed
+element by element, so that they stay float32 where matrix products run in TF32.
 """
 
 import math
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import huber_loss, smooth_l1_loss
 
-DEPTH_EDGE = 0.03  # of the nearest depth: what steps more is an edge, and has no normal
+DEPTH_EDGE = 0.03  # a step of more than this part of the nearest depth is an edge, which has no normal
 SMALLEST_ANGLE, LARGEST_ANGLE, ANGLE_BETA = math.radians(1), math.radians(90), math.radians(3)
 SMALLEST_SCALE = 1e-3
 HUBER_DELTA = 0.1
@@ -75,8 +75,8 @@ def relative_poses(poses: Tensor) -> tuple[Tensor, Tensor]:
 def rotation_angle(a: Tensor, b: Tensor) -> Tensor:
     """Return the angle in radians, (...), of the rotation between ``a`` and ``b`` (..., 3, 3), in 0 to π.
 
-    By atan2 of the rotation's antisymmetric part and its trace: unlike an arccos of the trace, it has a finite gradient
-    at equal rotations (0) and beside them.
+    Computed by atan2 of the rotation's antisymmetric part and its trace. Unlike an arccos of the trace, this has a
+    finite gradient at equal and almost equal rotations (0 at equal ones).
     """
     between = (a[..., :, :, None] * b[..., :, None, :]).sum(-3)
     skew = (between - between.mT) / 2
@@ -106,14 +106,14 @@ def camera_losses(pred: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
 def normal_loss(pred: Tensor, target: Tensor, valid: Tensor) -> Tensor:
     """Return the mean smooth L1 of the angles between predicted and true surface normals, in radians.
 
-    The four corners of each block of 2×2 pixels have a normal each, the cross product of the block's two sides that
-    meet there. A block counts where its four pixels are valid and their true depths lie within 3 %. Angles are clamped
-    to 1° (below it there is no gradient, and so a perfect prediction has the value 1°/6) and 90°; β is 3°. Where a
-    predicted normal has no length, the angle counts as 90°.
+    Each corner of a block of 2×2 pixels has a normal: the cross product of the two sides of the block that meet there.
+    A block counts if its four pixels are valid and their true depths lie within 3 %. Angles are clamped to 1° (below it
+    the gradient is 0, so a perfect prediction has the value 1°/6) and 90°; β is 3°. A predicted normal of length 0
+    counts as 90°.
 
     Args:
         pred: (..., H, W, 3) predicted points in their camera's frame, finite where invalid too.
-        target: (..., H, W, 3) true points, likewise.
+        target: (..., H, W, 3) true points, in the same form.
         valid: (..., H, W) bool.
 
     Returns:
@@ -126,16 +126,16 @@ def normal_loss(pred: Tensor, target: Tensor, valid: Tensor) -> Tensor:
     m, has_m = _unit(_corner_normals(target))
     sine = torch.linalg.vector_norm(torch.linalg.cross(n, m), dim=-1)
     cosine = (n * m).sum(-1)
-    known = has_n & has_m  # atan2(0, 0) has a gradient that is no number
+    known = has_n & has_m  # the gradient of atan2(0, 0) is NaN
     angle = torch.atan2(torch.where(known, sine, 0.0), torch.where(known, cosine, 1.0))
     angle = torch.where(has_n, angle, LARGEST_ANGLE).clamp(SMALLEST_ANGLE, LARGEST_ANGLE)
-    # A prediction that is not finite has to show.
+    # A prediction that is not finite must make the loss not finite.
     loss = smooth_l1_loss(angle, torch.zeros_like(angle), reduction="none", beta=ANGLE_BETA)
     return masked_mean(loss, smooth[..., None] & has_m)
 
 
 def best_scale(pred: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-    """Return the scale s of each sample that minimises ``Σ weight |s · pred − target|``, of those of at least 1e-3.
+    """Return for each sample the scale s ≥ 1e-3 that minimises ``Σ weight |s · pred − target|``.
 
     The sum is convex in s and bends at the ratios target / pred, so its minimum is their median weighted by
     ``weight · |pred|``. It has no gradient: at the minimum, the sum does not depend on s to first order.
@@ -178,8 +178,8 @@ def _corner_normals(points: Tensor) -> Tensor:
 def _unit(vectors: Tensor) -> tuple[Tensor, Tensor]:
     """Return vectors of length 1, and where they had one above 0.
 
-    The length is taken as a constant: an angle does not depend on it, and so its gradient stays what it is.
+    The length counts as a constant: an angle does not depend on it, so the gradient of the angle is the same.
     """
     length = torch.linalg.vector_norm(vectors.detach(), dim=-1, keepdim=True)
-    exists = length != 0  # NaN too: a prediction that is not finite has to show
+    exists = length != 0  # also for NaN: a prediction that is not finite must make the loss not finite
     return vectors / torch.where(exists, length, 1.0), exists[..., 0]

@@ -1,4 +1,4 @@
-"""``nn.Module`` shells that keep the options of a loss and call its function."""
+"""``nn.Module`` classes that keep the options of a loss and call its function."""
 
 from typing import Any
 

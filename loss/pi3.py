@@ -1,18 +1,18 @@
-"""Drop-ins for two training losses of Pi3: the original one, and the one weighted by σ² that the data loader brings.
+"""Drop-ins for two training losses of Pi3: the original one, and one weighted by σ² from the data loader.
 
-Both take what Pi3's trainer passes, ``loss(pred, gt_raw)``, and return ``(loss, details)``:
+Pi3's trainer calls them as ``loss(pred, gt_raw)``. They return ``(loss, details)``.
 
 - ``pred``: ``local_points`` (B, N, H, W, 3) in each camera's frame and ``camera_poses`` (B, N, 4, 4), camera to world.
-  What else is there, such as ``global_points``, follows from these and is not read.
+  Other entries, such as ``global_points``, follow from these and are not read.
 - ``gt_raw``: N views, dicts of batched tensors: ``pts3d`` (B, H, W, 3) world points in metres, ``valid_mask``
   (B, H, W), ``camera_pose`` (B, 4, 4) camera to world; for :class:`Pi3LossMipNeRFVariance` also ``sigma_Z2`` (B, H, W)
-  in m², and ``sigma_Z2_params`` (B, 3) where there is one; with ``normal_datasets`` also ``dataset``, B names.
+  in m², and optionally ``sigma_Z2_params`` (B, 3); with ``normal_datasets`` also ``dataset``, B names.
 
-``loss = local_pts_loss + normal_loss + 0.1 (100 trans_loss + rot_loss)``. The worlds of prediction and ground truth may
-differ: points are compared in their own camera, cameras by their poses relative to one another. A pixel is valid where
-the mask says so and its true point is finite and in front of the camera; what the prediction holds elsewhere has no
-influence. Arithmetic is float32, also under autocast; float64 for a float64 prediction. No value of a tensor is read
-but ``sigma_Z2_params``, once, so a GPU is never waited for.
+``loss = local_pts_loss + normal_loss + 0.1 (100 trans_loss + rot_loss)``. Prediction and ground truth may have
+different world frames: points are compared in the frame of their camera, cameras by their relative poses. A pixel is
+valid where the mask is set and its true point is finite and in front of the camera; predictions at other pixels are
+ignored. Arithmetic is float32, also under autocast; float64 for a float64 prediction. Of all tensors only
+``sigma_Z2_params`` is read on the host, once, so the losses do not wait for a GPU.
 """
 
 import math
@@ -32,7 +32,7 @@ LossType = Literal["weighted_l1", "laplace_nll"]
 
 
 class _Pi3Loss(nn.Module):
-    """What both losses share: the scenes and their scale, normals, cameras. How points are weighted is theirs."""
+    """What both losses share: scenes, scale, normals and cameras. Subclasses define the weights of points."""
 
     needs_sigma = False
 
@@ -63,13 +63,13 @@ class _Pi3Loss(nn.Module):
 
         Args:
             pred: the model's output; see the top of this module for keys and shapes.
-            gt_raw: the N views of the batch, likewise.
+            gt_raw: the N views of the batch; see there too.
 
         Returns:
             A scalar, and scalars without gradient: ``depth_loss``, ``xy_loss``, ``local_pts_loss``, ``normal_loss``,
             ``trans_loss``, ``rot_loss`` (both before their factors; radians), ``depth_xy_ratio`` (depth_loss /
-            xy_loss), ``weight_min``, ``weight_mean``, ``weight_max`` of the depth error over the pixels that count,
-            and with σ² ``sigma_min``, ``sigma_mean``, ``sigma_max`` in metres. What is over no pixel at all is 0.
+            xy_loss), ``weight_min``, ``weight_mean``, ``weight_max`` of the depth error over the valid pixels,
+            and with σ² ``sigma_min``, ``sigma_mean``, ``sigma_max`` in metres. Without any valid pixel they are 0.
 
         Raises:
             ValueError: shapes that do not fit, a key that is missing, or σ² of other parameters.
@@ -118,7 +118,7 @@ class Pi3LossGTOnlyNorm(_Pi3Loss):
     Args:
         normalize_pred: divide each predicted sample by the mean distance of its points (where the truth is valid) from
             its first camera.
-        normalize_gt: divide each true sample by that of its own.
+        normalize_gt: divide each true sample by the mean distance of its own points.
         use_scale_align: first multiply each predicted sample by the scale that minimises ``local_pts_loss``.
         normal_datasets: names of the data sets with a loss of surface normals.
     """
@@ -149,20 +149,20 @@ class Pi3LossMipNeRFVariance(_Pi3Loss):
     """The loss weighted by σ: depth by its variance, x and y unweighted; reads ``view["sigma_Z2"]``.
 
     ``local_pts_loss = depth_loss + xy_loss``; see :func:`~depthvar.loss.weighted_l1` and
-    :func:`~depthvar.loss.laplace_nll`, and for the knobs ``docs/migrating-from-online.md``. With
+    :func:`~depthvar.loss.laplace_nll`, and for the parameters ``docs/migrating-from-online.md``. With
     ``torch.compile(fullgraph=True)``, run one step before compiling: the first reads ``sigma_Z2_params`` on the host.
 
     Args:
         normalize_pred: as for :class:`Pi3LossGTOnlyNorm`.
-        normalize_gt: likewise; σ² is divided by the square.
-        use_scale_align: likewise.
+        normalize_gt: as there; σ² is divided by the square of that distance.
+        use_scale_align: as there.
         loss_type: ``"weighted_l1"`` or ``"laplace_nll"``.
-        window: with the two below, what σ² must have been computed with: compared with ``view["sigma_Z2_params"]``,
-            once, where there is one. The loss itself does not use them.
+        window: the window that σ² must have been computed with. Compared once with ``view["sigma_Z2_params"]``, if
+            the view has it; the loss does not use it otherwise.
         lambda_prior: see ``window``.
         alpha_clamp: see ``window``.
         normal_datasets: as for :class:`Pi3LossGTOnlyNorm`.
-        normalize_weight: ``"none"`` leaves 1 / σ, as the original; ``"mean"`` divides an image's weights by their mean.
+        normalize_weight: ``"none"``: 1 / σ, as in the original; ``"mean"`` divides an image's weights by their mean.
             For ``"weighted_l1"`` only.
         sigma_min: lower bound of σ, in the units of the normalised ground truth.
 
@@ -196,13 +196,13 @@ class Pi3LossMipNeRFVariance(_Pi3Loss):
         self._params_checked = False
 
     def forward(self, pred: Mapping[str, Tensor], gt_raw: Sequence[View]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Check the parameters of σ² the first time there are any, and return the loss and its parts."""
+        """Check the parameters of σ² in the first step that has them, and return the loss and its parts."""
         if not self._params_checked:
             self._params_checked = self._check_params(gt_raw)
         return super().forward(pred, gt_raw)
 
     def weights(self, truth: Truth) -> tuple[Tensor, Tensor]:
-        """Return that of depth, which is the loss of an error of 1, and for x and y what makes theirs a plain mean."""
+        """Return the weight of depth (the loss of an error of 1), and the weight of x and y (a plain mean)."""
         assert truth.sigma_z2 is not None
         nll = self.loss_type == "laplace_nll"
         weight = weighted_l1(

@@ -1,4 +1,4 @@
-"""What Pi3's trainer passes to a loss, as two scenes: checked, each in its cameras' frames, and normalised."""
+"""The arguments of a Pi3 loss as two scenes: checked, in the frames of their cameras, and normalised."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -25,7 +25,7 @@ class Scene(NamedTuple):
 
 
 class Truth(NamedTuple):
-    """The ground truth in the units of the loss, and what is known of it."""
+    """The ground truth in the units of the loss, its valid pixels and its variance."""
 
     scene: Scene
     valid: Tensor  # (B, N, H, W) bool
@@ -44,9 +44,9 @@ def read_scenes(
 
     Args:
         pred: ``local_points`` and ``camera_poses``; see :mod:`depthvar.loss.pi3`.
-        gt_raw: the N views, likewise.
+        gt_raw: the N views; see there too.
         normalize_pred: divide a predicted sample by its points' mean distance from its first camera.
-        normalize_gt: divide a true sample by that of its own.
+        normalize_gt: divide a true sample by the mean distance of its own points.
         with_sigma: read ``sigma_Z2`` too.
 
     Raises:
@@ -81,14 +81,14 @@ def read_scenes(
 
 
 def predicted(pred: Mapping[str, Tensor], key: str) -> Tensor:
-    """Return ``pred[key]``; a ValueError that says what there is where it is missing."""
+    """Return ``pred[key]``; if it is missing, a ValueError that names the keys that exist."""
     if key not in pred:
         raise ValueError(f"pred: no {key!r}; got {sorted(pred)}")
     return pred[key]
 
 
 def lookup(view: View, key: str, index: int) -> Any:
-    """Return ``view[key]``; a ValueError that says what to add where it is missing."""
+    """Return ``view[key]``; if it is missing, a ValueError that says what to add."""
     if key in view:
         return view[key]
     if key == "sigma_Z2":
@@ -100,7 +100,7 @@ def lookup(view: View, key: str, index: int) -> Any:
 
 
 def _stack(gt_raw: Sequence[View], key: str, shape: tuple[int, ...], like: Tensor) -> Tensor:
-    """Return (B, N, ...): what the views hold under a key, on the device of ``like`` (trainers move what they know)."""
+    """Return (B, N, ...): the views' entries under a key, on the device of ``like`` (trainers may not move σ²)."""
     maps = [lookup(view, key, index) for index, view in enumerate(gt_raw)]
     for index, each in enumerate(maps):
         if not isinstance(each, Tensor):
@@ -109,6 +109,6 @@ def _stack(gt_raw: Sequence[View], key: str, shape: tuple[int, ...], like: Tenso
                 "collate the views into tensors first"
             )
         if tuple(each.shape) != shape:
-            turned = "; a view that is turned after annotate has to turn its map along" if key == "sigma_Z2" else ""
+            turned = "; rotate the map with the view if you rotate it after annotate" if key == "sigma_Z2" else ""
             raise ValueError(f"gt_raw[{index}][{key!r}]: expected shape {shape}, got {tuple(each.shape)}{turned}")
     return torch.stack([each.to(like.device, non_blocking=True) for each in maps], dim=1)

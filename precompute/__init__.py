@@ -3,53 +3,42 @@
 Imports nothing: this is what the `precompute` command runs before it can deal with Ctrl-C (cli/interrupt.py).
 """
 
-TYPE_CHECKING = False  # for type checkers it is True
-if TYPE_CHECKING:
-    from depthvar.datasets.params import Difference, KernelParams
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # type checkers take it for True; "as" makes a name public for them
+    from depthvar.datasets.params import Difference as Difference
+    from depthvar.datasets.params import KernelParams as KernelParams
 
-    from .api import RunResult, plan, run
-    from .cli.info import cache_info
-    from .kernel.api import sigma_z2
-    from .loader_check.check import check_loader
-    from .pipeline.plan import Plan
-    from .validation.validate import Report, validate
+    from .api import RunResult as RunResult
+    from .api import plan as plan
+    from .api import run as run
+    from .cli.info import cache_info as cache_info
+    from .kernel.api import sigma_z2 as sigma_z2
+    from .loader_check.check import check_loader as check_loader
+    from .pipeline.plan import Plan as Plan
+    from .validation.validate import Report as Report
+    from .validation.validate import validate as validate
+else:
+    _LAZY = {
+        "Difference": "depthvar.datasets.params",
+        "KernelParams": "depthvar.datasets.params",
+        "Plan": ".pipeline.plan",
+        "Report": ".validation.validate",
+        "RunResult": ".api",
+        "cache_info": ".cli.info",
+        "check_loader": ".loader_check.check",
+        "plan": ".api",
+        "run": ".api",
+        "sigma_z2": ".kernel.api",
+        "validate": ".validation.validate",
+    }
+    __all__ = list(_LAZY)
 
-_LAZY = {
-    "Difference": "depthvar.datasets.params",
-    "KernelParams": "depthvar.datasets.params",
-    "Plan": ".pipeline.plan",
-    "Report": ".validation.validate",
-    "RunResult": ".api",
-    "cache_info": ".cli.info",
-    "check_loader": ".loader_check.check",
-    "plan": ".api",
-    "run": ".api",
-    "sigma_z2": ".kernel.api",
-    "validate": ".validation.validate",
-}
+    def __getattr__(name: str) -> object:
+        if name not in _LAZY:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from importlib import import_module
 
-__all__ = [
-    "Difference",
-    "KernelParams",
-    "Plan",
-    "Report",
-    "RunResult",
-    "cache_info",
-    "check_loader",
-    "plan",
-    "run",
-    "sigma_z2",
-    "validate",
-]
+        return getattr(import_module(_LAZY[name], __name__), name)
 
-
-def __getattr__(name: str) -> object:
-    if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(_LAZY[name], __name__), name)
-
-
-def __dir__() -> list[str]:
-    return __all__
+    def __dir__() -> list[str]:
+        return __all__

@@ -1,29 +1,44 @@
 """check_loader on right loaders, and on loaders that are wrong in one way each, of rendered and of sensor depth."""
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
+from check_loader import RIGHT, WRONG, Loader, Spoil, View, annotate, draw, in_some, make_views, mirror, right
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import spearmanr
 
-from depthvar.datasets import SigmaCache, open_source
-from depthvar.datasets.errors import ParameterError
-from depthvar.datasets.hospital.write import write_sample as _write
+from depthvar.datasets import CachedDepthDataset, SigmaCache, open_source
+from depthvar.datasets.errors import FrameNotFoundError, ParameterError
+from depthvar.datasets.hospital.render import render
+from depthvar.datasets.hospital.scene import scene
+from depthvar.datasets.hospital.write import camera_poses
 from depthvar.datasets.source.depth_source import DepthSource
-from depthvar.precompute import check_loader
+from depthvar.precompute import KernelParams, check_loader, sigma_z2
+from depthvar.precompute.loader_check.agreement import agreement
+from depthvar.precompute.loader_check.check import LoaderCheck
+from depthvar.precompute.loader_check.register import Place
+from depthvar.precompute.loader_check.view import Frames, LoaderView, Lookup
 from depthvar.precompute.pipeline import execute
 from depthvar.precompute.pipeline import run as pipeline
 from depthvar.precompute.pipeline.worker import Job
 
-View = dict[str, Any]
 Data = tuple[DepthSource, SigmaCache]
-Resize = Literal["nearest", "linear"]
-Annotate = Callable[[View, SigmaCache, Resize], None]
-SENSOR = {"redwood_rgbd": 1000, "tum_rgbd": 5000}  # units in a metre
+
+PLAIN = Loader(size=(96, 96), zoom=(0.8, 1.0))
+LOADERS = [
+    PLAIN,
+    PLAIN._replace(resize="linear", rounded=True),
+    PLAIN._replace(size=(60, 80), flips=True),
+    PLAIN._replace(size=(96, 128), resize="linear", zoom=(0.4, 0.6), rounded=True, flips=True),
+    PLAIN._replace(size=(96, 144), zoom=(0.3, 0.5), random_crop=False),  # finer than the frame
+]
 
 
 def cached(source: DepthSource) -> Data:
@@ -32,309 +47,450 @@ def cached(source: DepthSource) -> Data:
     return source, SigmaCache(job.cache)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def rendered(tmp_path_factory: pytest.TempPathFactory) -> Data:
-    root = tmp_path_factory.mktemp("scene") / "scene"
-    _write(root, None, 4, (240, 320), (160.0, 160.0, 160.0, 120.0))
-    return cached(open_source("hospital-sample", root, intrinsics=(160, 160, 160, 120)))
+    """Six frames of a walk through the sample scene, each seen from a place of its own."""
+    root = tmp_path_factory.mktemp("scene")
+    (root / "walk").mkdir()
+    for number, pose in enumerate(camera_poses("Easy/P000")[::4]):
+        depth, _ = render(scene(), pose, (160, 160, 160, 120), (240, 320))
+        np.save(root / "walk" / f"{number}.npy", depth)
+    pattern, camera = "{sequence}/{frame}.npy", (160, 160, 160, 120)
+    return cached(open_source("folder", root, pattern=pattern, intrinsics=camera, max_depth=80))
 
 
-@pytest.fixture(scope="module", params=SENSOR)
-def sensor(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Data:
-    root = tmp_path_factory.mktemp("sensor") / request.param
-    shutil.copytree(Path(__file__).parent / "data" / request.param, root)
+@pytest.fixture(scope="session")
+def redwood(tmp_path_factory: pytest.TempPathFactory) -> Data:
+    return kinect("redwood_rgbd", 1000, tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def tum(tmp_path_factory: pytest.TempPathFactory) -> Data:
+    return kinect("tum_rgbd", 5000, tmp_path_factory)
+
+
+def kinect(name: str, units_per_metre: float, tmp_path_factory: pytest.TempPathFactory) -> Data:
+    root = tmp_path_factory.mktemp("sensor") / name
+    shutil.copytree(Path(__file__).parent / "data" / name, root)
     camera = (525, 525, 319.5, 239.5)
-    return cached(open_source("folder", root, intrinsics=camera, units_per_metre=SENSOR[request.param]))
+    return cached(open_source("folder", root, intrinsics=camera, units_per_metre=units_per_metre))
 
 
-def resized(depth: NDArray[np.float32], size: tuple[int, int], resize: Resize) -> NDArray[np.float32]:
-    """Resize (H, W) depth as cv2 does; 0 where linear interpolation would use an unknown pixel."""
-    if resize == "linear":
-        both = torch.from_numpy(np.stack([depth, depth > 0]))[None]
-        linear, known = torch.nn.functional.interpolate(both, size, mode="bilinear", align_corners=False)[0].numpy()
-        return np.where(known > 0.999, linear, np.float32(0))
-    rows, columns = (np.arange(out) * full // out for out, full in zip(size, depth.shape, strict=True))
-    return depth[np.ix_(rows, columns)]
+def made(data: Data, spoil: Spoil = right, loader: Loader = PLAIN, count: int = 3, seed: int = 0) -> list[View]:
+    """Return views of a loader, spoiled."""
+    views = make_views(data[0], loader, seed, count)
+    for index, view in enumerate(views):
+        spoil(view, data[1], index)
+    return views
 
 
-def views(source: DepthSource, size: tuple[int, int], resize: Resize = "nearest", rounded: bool = False) -> list[View]:
-    """Right views as a DUSt3R-like loader makes them, without σ²: crop, zoom, resize, float32 K, sky zeroed.
-
-    With ``rounded``, the intrinsics are scaled by the zoom that was asked for, as if the size were not rounded down.
-    """
-    random = np.random.default_rng(0)
-    made = []
-    for frame in ([*source] * 4)[:4]:
-        (height, width), (h, w) = frame.depth.shape, size
-        zoom = random.uniform(0.8, 1) * min(height / h, width / w)
-        rows, columns = round(h * zoom), round(w * zoom)
-        top, left = random.integers(height - rows + 1), random.integers(width - columns + 1)
-        depth = np.where(frame.valid, frame.depth, np.float32(0))[top : top + rows, left : left + columns]
-        fx, fy, cx, cy = frame.intrinsics
-        x, y = (columns / (w + 0.6), rows / (h + 0.6)) if rounded else (columns / w, rows / h)
-        matrix = [[fx / x, 0, (cx - left + 0.5) / x - 0.5], [0, fy / y, (cy - top + 0.5) / y - 0.5], [0, 0, 1]]
-        made.append({"depthmap": resized(depth, size, resize), "camera_intrinsics": np.float32(matrix),
-                     "key": frame.key, "zoom": (x, y)})  # fmt: skip
-    return made
+def check(data: Data, spoil: Spoil = right, loader: Loader = PLAIN, count: int = 3) -> LoaderCheck:
+    return check_loader(made(data, spoil, loader, count), data[1])
 
 
-def right(view: View, cache: SigmaCache, resize: Resize) -> None:
-    cache.annotate(view, view["key"], resize)
+# ---- right
 
 
-def moved(view: View, dx: float, dy: float) -> NDArray[np.float32]:
-    """Return the intrinsics by which a lookup lands (dx, dy) native pixels beside the right place."""
-    matrix: NDArray[np.float32] = view["camera_intrinsics"].copy()
-    matrix[:2, 2] -= dx / view["zoom"][0], dy / view["zoom"][1]
-    return matrix
+@pytest.mark.parametrize(
+    ("name", "loader"), [("rendered", each) for each in LOADERS] + [("redwood", LOADERS[2]), ("tum", LOADERS[3])]
+)
+def test_a_right_loader_has_no_findings(name: str, loader: Loader, request: pytest.FixtureRequest) -> None:
+    report = check(request.getfixturevalue(name), right, loader)
+    assert str(report).startswith("right: σ agrees with the kernel on the loader's depth at ")
+    assert report.right
+    assert report.findings == ()
+    assert report.agreement.weight_error <= report.limit < report.elsewhere
 
 
-def shifted(dx: int, dy: int) -> Annotate:
-    def annotate(view: View, cache: SigmaCache, resize: Resize) -> None:
-        view["sigma_Z2"] = cache.sample(view["key"], moved(view, dx, dy), view["depthmap"].shape, resize)
-
-    return annotate
-
-
-def principal_point_off(dx: int, dy: int) -> Annotate:
-    def annotate(view: View, cache: SigmaCache, resize: Resize) -> None:
-        view["camera_intrinsics"] = moved(view, dx, dy)
-        cache.annotate(view, view["key"], resize)
-
-    return annotate
+@pytest.mark.parametrize("spoil", RIGHT.values(), ids=RIGHT)
+@pytest.mark.parametrize("loader", [PLAIN, LOADERS[-1]])
+def test_half_precision_and_the_kernel_in_the_loader_are_right(rendered: Data, spoil: Spoil, loader: Loader) -> None:
+    assert check(rendered, spoil, loader).findings == ()
 
 
-def without_half_pixel(view: View, cache: SigmaCache, resize: Resize) -> None:
-    x, y = view["zoom"]
-    view["camera_intrinsics"][:2, 2] += 0.5 - 0.5 / x, 0.5 - 0.5 / y
-    cache.annotate(view, view["key"], resize)
-
-
-def mirror(view: View) -> None:
-    view["depthmap"] = view["depthmap"][:, ::-1]
-    view["camera_intrinsics"][0, 2] = view["depthmap"].shape[1] - 1 - view["camera_intrinsics"][0, 2]
-
-
-def without_flip(view: View, cache: SigmaCache, resize: Resize) -> None:
-    mirror(view)
-    cache.annotate(view, view["key"], resize)
-
-
-def with_flip(view: View, cache: SigmaCache, resize: Resize) -> None:
-    mirror(view)
-    cache.annotate(view, view["key"], resize, flip=True)
-
-
-def transposed(view: View, cache: SigmaCache, resize: Resize) -> None:
-    cache.annotate(view, view["key"], resize)
-    view["sigma_Z2"] = view["sigma_Z2"].T
-
-
-def of_another_frame(view: View, cache: SigmaCache, resize: Resize) -> None:
-    keys = cache.keys()
-    cache.annotate(view, keys[keys.index(view["key"]) - 1], resize)
-
-
-def in_millimetres(view: View, cache: SigmaCache, resize: Resize) -> None:
-    cache.annotate(view, view["key"], resize)
-    view["depthmap"] = view["depthmap"] * np.float32(1000)
-
-
-def resized_otherwise(view: View, cache: SigmaCache, resize: Resize) -> None:
-    cache.annotate(view, view["key"], "linear" if resize == "nearest" else "nearest")
-
-
-def rolled(view: View, cache: SigmaCache, resize: Resize) -> None:
-    cache.annotate(view, view["key"], resize)
-    view["sigma_Z2"] = np.roll(view["sigma_Z2"], (31, 23), (0, 1))
-
-
-def of_other_depth(view: View, cache: SigmaCache, resize: Resize) -> None:
-    cache.annotate(view, view["key"], resize)
-    view["depthmap"] = np.random.default_rng(0).uniform(1, 9, view["depthmap"].shape)
-
-
-def turned(view: View, cache: SigmaCache, resize: Resize) -> None:
-    cache.annotate(view, view["key"], resize)
+def turned(view: View, cache: SigmaCache, index: int) -> None:
+    annotate(view, cache)
     view["camera_intrinsics"] = view["camera_intrinsics"][[1, 0, 2]]
     view["depthmap"], view["sigma_Z2"] = view["depthmap"].T, view["sigma_Z2"].T
 
 
-def negative_fx(view: View, cache: SigmaCache, resize: Resize) -> None:
+def negative_fx(view: View, cache: SigmaCache, index: int) -> None:
     mirror(view)
     view["camera_intrinsics"][0, 0] *= -1
-    cache.annotate(view, view["key"], resize)
+    annotate(view, cache)
 
 
-def annotated(made: list[View], cache: SigmaCache, annotate: Annotate, resize: Resize) -> list[View]:
-    for view in made:
-        annotate(view, cache, resize)
-    return made
+@pytest.mark.parametrize("spoil", [turned, negative_fx])
+def test_turned_views_and_a_flip_by_a_negative_focal_length_are_understood(rendered: Data, spoil: Spoil) -> None:
+    assert check(rendered, spoil, PLAIN._replace(size=(96, 128))).findings == ()
 
 
-SHIFTS = [(1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (2, 0), (0, -2), (-2, 2)]
-WRONG = [
-    (without_flip, "flip: "),
-    (transposed, "transposed: "),
-    (in_millimetres, "other units: the loader's depth gives"),
-    (rolled, "other values: "),
-    (of_other_depth, "nothing fits: "),
-    *((wrong(*shift), f"shifted: sigma_Z2 was taken {shift} ") for shift in SHIFTS for wrong in (shifted,)),
-    *((principal_point_off(*shift), f"shifted: sigma_Z2 was taken {shift} ") for shift in [(-1, 0), (0, 1), (2, 0)]),
-]
-
-
-@pytest.mark.parametrize("rounded", [False, True])
-@pytest.mark.parametrize("resize", ["nearest", "linear"])
-@pytest.mark.parametrize("size", [(112, 112), (60, 80)])
-@pytest.mark.parametrize("annotate", [right, with_flip])
-def test_a_right_loader_has_no_findings(
-    rendered: Data, size: tuple[int, int], resize: Resize, rounded: bool, annotate: Annotate
-) -> None:
+@pytest.mark.parametrize("augment", [False, True])
+def test_samples_of_the_own_data_set_are_right(rendered: Data, augment: bool) -> None:
     source, cache = rendered
-    report = check_loader(annotated(views(source, size, resize, rounded), cache, annotate, resize), cache)
-    assert report.findings == ()
-    assert str(report).startswith("right: σ agrees")
-
-
-@pytest.mark.parametrize("annotate", [turned, negative_fx])
-def test_turned_views_and_a_flip_by_a_negative_focal_length_are_understood(rendered: Data, annotate: Annotate) -> None:
-    source, cache = rendered
-    report = check_loader(annotated(views(source, (96, 128)), cache, annotate, "nearest"), cache)
-    assert report.findings == ()
-
-
-@pytest.mark.parametrize("resize", ["nearest", "linear"])
-@pytest.mark.parametrize("annotate", [right, with_flip])
-def test_a_right_loader_of_sensor_depth_has_no_findings(sensor: Data, resize: Resize, annotate: Annotate) -> None:
-    source, cache = sensor
-    report = check_loader(annotated(views(source, (224, 224), resize), cache, annotate, resize), cache)
-    assert report.findings == ()
-
-
-@pytest.mark.parametrize(("wrong", "finding"), [*WRONG, (of_another_frame, "another frame's σ: the view of ")])
-def test_a_wrong_loader_is_told_what_is_wrong(rendered: Data, wrong: Annotate, finding: str) -> None:
-    source, cache = rendered
-    (found,) = check_loader(annotated(views(source, (112, 112)), cache, wrong, "nearest"), cache).findings
-    assert found.startswith(finding)
-
-
-@pytest.mark.parametrize(("wrong", "finding"), [*WRONG[:5], (shifted(2, 0), "shifted: sigma_Z2 was taken (2, 0)")])
-def test_a_wrong_loader_of_sensor_depth_is_told_what_is_wrong(sensor: Data, wrong: Annotate, finding: str) -> None:
-    source, cache = sensor
-    (found,) = check_loader(annotated(views(source, (224, 224)), cache, wrong, "nearest"), cache).findings
-    assert found.startswith(finding)
-
-
-@pytest.mark.parametrize("wrong", [without_half_pixel, resized_otherwise])
-def test_a_missing_half_pixel_and_another_resize_move_the_lookup_alike(rendered: Data, wrong: Annotate) -> None:
-    source, cache = rendered
-    (found,) = check_loader(annotated(views(source, (56, 80)), cache, wrong, "nearest"), cache).findings
-    assert ("half pixel: " if wrong is without_half_pixel else "resize: depthmap fits resize='nearest'") in found
-
-
-def test_a_flip_missing_in_some_views_and_one_wrong_key_are_found(rendered: Data) -> None:
-    source, cache = rendered
-    made = views(source, (112, 112))
-    flipped = [*annotated(made[:2], cache, without_flip, "nearest"), *annotated(made[2:], cache, right, "nearest")]
-    assert check_loader(flipped, cache).findings[0].startswith("flip: ")
-    made = annotated(views(source, (112, 112)), cache, right, "nearest")
-    of_another_frame(made[2], cache, "nearest")
-    assert check_loader(made, cache).findings[0].startswith(f"another frame's σ: the view of {made[2]['key']} ")
-
-
-@pytest.fixture(scope="module")
-def walk(tmp_path_factory: pytest.TempPathFactory) -> Data:
-    """Twelve frames of the rendered scene, in one sequence or two."""
-    root = tmp_path_factory.mktemp("walk") / "scene"
-    _write(root, None, 12, (120, 160), (80.0, 80.0, 80.0, 60.0))
-    return cached(open_source("hospital-sample", root, intrinsics=(80, 80, 80, 60)))
-
-
-@pytest.mark.parametrize("half", [False, True])
-@pytest.mark.parametrize("off", [3, 5])
-def test_the_frame_whose_sigma_it_is_is_named_also_where_it_is_some_rows_off(walk: Data, off: int, half: bool) -> None:
-    source, cache = walk
-    keys = cache.keys()
-    made = views(source, (56, 80))[:1]
-    wrong = keys[keys.index(made[0]["key"]) + off]
-    cache.annotate(made[0], wrong)
-    if half:  # no longer value for value
-        made[0]["sigma_Z2"] = made[0]["sigma_Z2"].astype(np.float16).astype(np.float32)
-    (found,) = check_loader(made, cache).findings
-    assert found == f"another frame's σ: the view of {made[0]['key']} holds that of {wrong}; pass annotate its own key"
-
-
-def test_other_values_may_be_those_of_a_frame_that_is_not_found(rendered: Data) -> None:
-    source, cache = rendered
-    (found,) = check_loader(annotated(views(source, (112, 112)), cache, rolled, "nearest"), cache).findings
-    assert found.endswith("; or it is that of another frame: pass annotate the view's own key")
-    assert "flip" not in found
-
-
-@pytest.mark.filterwarnings("error")
-def test_a_constant_is_a_finding_of_its_own(rendered: Data) -> None:
-    source, cache = rendered
-    made = annotated(views(source, (112, 112)), cache, right, "nearest")
-    for view in made[1:]:
-        view["sigma_Z2"] = np.ones_like(view["depthmap"])
-    (found,) = check_loader(made, cache).findings
-    assert found.startswith("constant: sigma_Z2 is 1 at every pixel compared, in 3 of 4 views, so it weights nothing;")
-
-
-@pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_sigma_without_any_value_is_a_finding(rendered: Data, value: float) -> None:
-    source, cache = rendered
-    made = views(source, (112, 112))
-    for view in made:
-        view["sigma_Z2"] = np.full_like(view["depthmap"], value)
-    (found,) = check_loader(made, cache).findings
-    assert found.startswith("no values: sigma_Z2 is NaN or +inf where depthmap is valid, in 4 of 4 views;")
+    samples = CachedDepthDataset(source, cache, size=(96, 128), augment=augment)
+    assert set(samples[0]) == {"depth", "sigma_Z2", "valid", "intrinsics", "key"}
+    assert check_loader((samples[index] for index in range(3)), cache).findings == ()
 
 
 def test_what_the_loader_calls_invalid_is_left_out(rendered: Data) -> None:
-    source, cache = rendered
-    made = annotated(views(source, (112, 112)), cache, right, "nearest")
-    before = check_loader(made, cache)
-    for view in made:
-        view["valid_mask"] = np.arange(112) >= 40
-        view["valid_mask"] = np.broadcast_to(view["valid_mask"], (112, 112))
+    before, views = check(rendered), made(rendered)
+    for view in views:
+        view["valid_mask"] = np.broadcast_to(np.arange(96) >= 40, (96, 96))
         view["depthmap"] = torch.from_numpy(np.where(view["valid_mask"], view["depthmap"], np.float32(3)))
-    masked = check_loader(made, cache)
+    masked = check_loader(views, rendered[1])
     assert masked.findings == ()
+    assert masked.views == 3
     assert 0 < masked.pixels < before.pixels
-    for view in made:
-        del view["valid_mask"]
-    assert check_loader(made, cache).pixels > masked.pixels
+
+
+def test_a_view_of_what_lies_beyond_the_maximum_depth_is_legitimate(rendered: Data) -> None:
+    views = made(rendered)
+    views[1]["depthmap"] = np.full((96, 96), np.float32(100))
+    views[1]["sigma_Z2"] = np.full((96, 96), np.float32(np.inf))
+    report = check_loader(views, rendered[1])
+    assert report.findings == ()
+    assert report.pixels < check(rendered).pixels
+
+
+# ---- wrong
+
+SLICE = [
+    *("focal 0.5", "focal 0.95", "another crop in each view", "flip", "transposed", "looked up elsewhere"),
+    *("next frame", "log(1 + depth)", "difference", "σ² with noise"),
+]
+
+
+@pytest.mark.parametrize("kind", SLICE)
+def test_the_cause_of_a_large_error_is_named(rendered: Data, kind: str) -> None:
+    spoil, expected = WRONG[kind]
+    report = check(rendered, spoil)
+    assert not report.right
+    assert expected in [finding.kind for finding in report.findings]
+    assert str(report).count("\n") == len(report.findings) - 1
+
+
+@pytest.mark.parametrize("kind", ["focal 1.1", "principal point (7.5, -2)", "flip", "σ", "millimetres"])
+def test_the_cause_is_named_on_sensor_depth(redwood: Data, kind: str) -> None:
+    spoil, expected = WRONG[kind]
+    assert [finding.kind for finding in check(redwood, spoil).findings] == [expected]
+
+
+def numbers(report: LoaderCheck, pattern: str) -> list[float]:
+    """Return the numbers of the only finding."""
+    assert len(report.findings) == 1, str(report)
+    found = re.search(pattern, report.findings[0].text)
+    assert found, str(report)
+    return [float(number) for number in found.groups()]
+
+
+@pytest.mark.parametrize("loader", [PLAIN, PLAIN._replace(resize="linear", flips=True)])
+@pytest.mark.parametrize("factor", [0.67, 1.1, 1.5])
+def test_the_factor_of_a_focal_length_is_estimated(rendered: Data, factor: float, loader: Loader) -> None:
+    report = check(rendered, WRONG[f"focal {factor}"][0], loader)
+    assert numbers(report, r"^focal length (\S+) times what fits")[0] == pytest.approx(factor, rel=0.02)
+    assert report.findings[0].kind == "camera_intrinsics"
+    assert report.findings[0].sure
+    assert "correct them before annotate (certain; in 3 of 3 views; weight error " in str(report)
+
+
+def test_the_focal_lengths_of_x_and_y_are_estimated_apart(rendered: Data) -> None:
+    report = check(rendered, WRONG["focal 1.4, 1"][0])
+    found = numbers(report, r"^focal lengths (\S+) \(x\) and (\S+) \(y\) times what fits")
+    assert found == pytest.approx((1.4, 1), rel=0.02)
+
+
+@pytest.mark.parametrize("loader", [PLAIN, PLAIN._replace(resize="linear", flips=True)])
+@pytest.mark.parametrize("shift", [(7.5, -2), (60, 10)])
+def test_the_shift_of_a_principal_point_is_estimated(
+    rendered: Data, shift: tuple[float, float], loader: Loader
+) -> None:
+    report = check(rendered, WRONG[f"principal point {shift}"][0], loader)
+    assert numbers(report, r"principal point off by \((\S+), (\S+)\) native pixels") == pytest.approx(shift, abs=1.5)
+
+
+def test_the_fixed_point_of_a_stretch_names_what_was_not_scaled(rendered: Data) -> None:
+    assert "as if they were not scaled with the view" in str(check(rendered, WRONG["not scaled with the view"][0]))
+    other = str(check(rendered, WRONG["cache of another resolution"][0]))
+    assert "as if the cache had those of another resolution" in other
+    assert "(or those of the cache are wrong)" in str(check(rendered, WRONG["focal 1.25"][0]))
+
+
+@pytest.mark.parametrize("kind", ["half pixel", "other resize"])
+def test_a_missing_half_pixel_and_another_resize_are_named_together(redwood: Data, kind: str) -> None:
+    (finding,) = check(redwood, WRONG[kind][0], PLAIN._replace(size=(60, 80), zoom=(1, 1)), count=8).findings
+    assert finding.kind == "half pixel"
+    assert not finding.sure
+    assert "; or " in finding.text
+
+
+def test_a_flip_missing_in_some_views_and_one_wrong_key_are_found_in_those(rendered: Data) -> None:
+    views = made(rendered, WRONG["flip in some"][0])
+    (finding,) = check_loader(views, rendered[1]).findings
+    assert (finding.kind, finding.views) == ("flip", (views[2]["key"],))
+    assert "in 1 of 3 views" in str(finding)
+    views = made(rendered, WRONG["next frame in one"][0])
+    (finding,) = check_loader(views, rendered[1]).findings
+    assert finding.views == (views[2]["key"],)
+    assert finding.text.startswith(f"the view of {views[2]['key']} holds that of walk/")
+
+
+def test_the_frame_is_named_also_where_it_is_some_rows_off(rendered: Data) -> None:
+    cache = rendered[1]
+    views = made(rendered, count=1)
+    keys = cache.keys()
+    wrong = keys[keys.index(views[0]["key"]) - 3]
+    annotate(views[0], cache, key=wrong)
+    views[0]["sigma_Z2"] = views[0]["sigma_Z2"].astype(np.float16)  # no longer value for value
+    expected = f"another frame's σ: the view of {views[0]['key']} holds that of {wrong}; pass annotate its own key"
+    assert str(check_loader(views, cache)).startswith(expected)
+
+
+def test_depth_of_another_frame_is_not_called_another_frames_sigma(rendered: Data) -> None:
+    report = check(rendered, WRONG["depth of another frame"][0])
+    (finding,) = (finding for finding in report.findings if finding.kind == "another frame's depth")
+    assert "key must name the frame of the depth" in finding.text
+    assert "another frame's σ" not in str(report)
+
+
+def divided(view: View, cache: SigmaCache, index: int) -> None:
+    annotate(view, cache)
+    view["depthmap"] = view["depthmap"] / np.float32(2 + index)
+
+
+def test_units_are_named_with_the_scale_for_the_loss(rendered: Data) -> None:
+    assert "pass scale=0.001 to the loss" in str(check(rendered, WRONG["millimetres"][0]))
+    assert "pass scale=0.01 to the loss" in str(check(rendered, WRONG["centimetres"][0]))
+    assert "by view; pass as scale what each view's depth was divided by" in str(check(rendered, divided))
+
+
+def test_the_form_of_sigma_and_of_depth_is_named(rendered: Data) -> None:
+    for kind, text in (("σ", "holds σ in place of σ²"), ("1/σ", "holds 1/σ in"), ("1/σ²", "holds 1/σ² in")):
+        assert text in str(check(rendered, WRONG[kind][0]))
+    for kind, text in (("log depth", "holds log(depth) in place"), ("disparity", "holds 1 / depth (a disparity) in")):
+        assert text in str(check(rendered, WRONG[kind][0]))
+
+
+def test_negative_depth_that_the_mask_calls_valid_is_no_depth(rendered: Data) -> None:
+    views = made(rendered)
+    views[1]["valid_mask"] = views[1]["depthmap"] > 0
+    views[1]["depthmap"] = np.where(views[1]["valid_mask"], views[1]["depthmap"] - 10, 0)
+    (finding,) = check_loader(views, rendered[1]).findings
+    assert finding.views == (views[1]["key"],)
+    assert re.match(
+        r"no depth: depth is below 0 at \d+ valid pixels, as log\(depth\) is; pass depth along", str(finding)
+    )
+
+
+def by_other_cache(view: View, cache: SigmaCache, index: int) -> None:
+    """As if σ² were of a cache of window 3: what it would hold, with the error of a lookup."""
+    annotate(view, cache)
+    depth, matrix = view["depthmap"], view["camera_intrinsics"]
+    window_3, window_5 = sigma_z2(depth, matrix, KernelParams(window=3)), sigma_z2(depth, matrix)
+    with np.errstate(invalid="ignore"):
+        view["sigma_Z2"] = view["sigma_Z2"] * (window_3 / window_5)
+
+
+def test_other_parameters_are_named(rendered: Data) -> None:
+    (finding,) = check(rendered, WRONG["window 3"][0]).findings
+    assert finding.text.startswith("sigma_Z2 fits the kernel with window=3, lambda_prior=0.5, unlike the cache")
+    assert finding.sure
+    report = check(rendered, by_other_cache)
+    assert "sigma_Z2 fits the kernel with window=3, lambda_prior=0.5, unlike the cache" in str(report)
+    assert "(likely; " in str(report)
+    views = made(rendered)
+    for view in views:
+        view["sigma_Z2_params"] = np.array([3, 0.5, 0.3], np.float32)
+    expected = "other parameters: sigma_Z2_params is [3.0, 0.5, 0.3], the cache has [5, 0.5, 0.3]; pass the cache that"
+    assert str(check_loader(views, rendered[1])).startswith(expected)
+
+
+def shuffled(view: View, cache: SigmaCache, index: int) -> None:
+    annotate(view, cache)
+    view["sigma_Z2"] = np.random.default_rng(index).permutation(view["sigma_Z2"].ravel()).reshape(96, 96)
+
+
+def halved(view: View, cache: SigmaCache, index: int) -> None:
+    """The upper half is weighted ten times as much."""
+    annotate(view, cache)
+    view["sigma_Z2"][:48] /= 100
+
+
+def other_scene(view: View, cache: SigmaCache, index: int) -> None:
+    annotate(view, cache)
+    view["depthmap"] = np.random.default_rng(index).uniform(1, 9, (96, 96)).astype(np.float32)
+
+
+@pytest.mark.parametrize("spoil", [shuffled, halved, other_scene, in_some(shuffled, 99)])
+def test_a_large_error_is_never_right_though_nothing_explains_it(rendered: Data, spoil: Spoil) -> None:
+    report = check(rendered, spoil)
+    assert [finding.kind for finding in report.findings] == ["unexplained"]
+    assert "certain" not in str(report)
+    assert "likely" not in str(report)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (1.0, "constant: sigma_Z2 is 1 at every pixel compared, so it weights nothing; call cache.annotate"),
+        (np.nan, "no values: sigma_Z2 is NaN, 0 or +inf wherever depth is valid, so the view trains with weight 0;"),
+        (np.inf, "no values: sigma_Z2 is NaN, 0 or +inf wherever depth is valid, so the view trains with weight 0;"),
+    ],
+)
+def test_sigma_of_one_value_or_none_is_a_finding_of_its_own(rendered: Data, value: float, expected: str) -> None:
+    views = made(rendered)
+    for view in views[1:]:
+        view["sigma_Z2"] = np.full_like(view["depthmap"], value)
+    report = check_loader(views, rendered[1])
+    assert str(report).startswith(expected)
+    assert str(report).endswith("(certain; in 2 of 3 views)")
+    assert check_loader(views[1:], rendered[1]).findings[0].kind == report.findings[0].kind
 
 
 def test_sigma_of_another_shape_is_a_finding(rendered: Data) -> None:
-    source, cache = rendered
-    made = annotated(views(source, (60, 80)), cache, transposed, "nearest")
-    expected = "transposed: sigma_Z2 is (80, 60) where depthmap is (60, 80), in 4 of 4 views; turn sigma_Z2 along"
-    assert str(check_loader(made, cache)).startswith(expected)
-    made[0]["sigma_Z2"] = np.ones((7, 7))
-    assert str(check_loader(made[:1], cache)).startswith("another size: sigma_Z2 is (7, 7) where depthmap is (60, 80)")
+    views = made(rendered, WRONG["transposed"][0], PLAIN._replace(size=(60, 80)))
+    expected = "transposed: sigma_Z2 is (80, 60) where depth is (60, 80); transpose sigma_Z2 where the loader"
+    assert str(check_loader(views, rendered[1])).startswith(expected)
+    views[0]["sigma_Z2"] = np.ones((7, 7))
+    assert str(check_loader(views[:1], rendered[1])).startswith(
+        "another size: sigma_Z2 is (7, 7) where depth is (60, 80)"
+    )
+
+
+# ---- what cannot be checked, and the parts
 
 
 def test_a_key_may_be_an_absolute_path(rendered: Data) -> None:
     source, cache = rendered
-    made = annotated(views(source, (60, 80)), cache, right, "nearest")
-    report = check_loader(made, cache, key=lambda view: source.root / view["key"])
-    assert report == check_loader(made, cache)
+    views = made(rendered)
+    report = check_loader(views, cache, key=lambda view: source.root / view["key"])
+    assert report == check_loader(views, cache)
+    with pytest.raises(FrameNotFoundError):
+        check_loader(views, cache, key=lambda view: "walk/99.npy")
 
 
-def test_views_that_cannot_be_checked_are_refused(rendered: Data) -> None:
-    source, cache = rendered
+def without(name: str) -> Callable[[View], View]:
+    return lambda view: {key: value for key, value in view.items() if key != name}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (without("key"), r'view: expected "key", the frame\'s key, got \[.*\]; pass key='),
+        (without("depthmap"), r'view: expected "depthmap" or "depth", got \[\'camera_intrinsics\', .*\]; rename'),
+        (without("camera_intrinsics"), r'view: expected "camera_intrinsics" or "intrinsics", got \['),
+        (without("sigma_Z2"), r'view: expected "sigma_Z2", got \[.*\]; add cache\.annotate\(view, key\)'),
+        (
+            lambda view: view | {"depthmap": view["depthmap"][None]},
+            r'"depthmap" of 2 dimensions, got shape \(1, 96, 96',
+        ),
+        (
+            lambda view: view | {"depthmap": view["depthmap"] * 0},
+            r"at least 256 pixels in whole windows of depth above",
+        ),
+    ],
+)
+def test_views_that_cannot_be_checked_are_refused(rendered: Data, change: Callable[[View], View], message: str) -> None:
+    with pytest.raises(ParameterError, match=message):
+        check_loader(map(change, made(rendered)), rendered[1])
+
+
+def test_no_view_and_sparse_depth_are_refused(rendered: Data) -> None:
     with pytest.raises(ParameterError, match="expected some views, got none"):
-        check_loader([], cache)
-    with pytest.raises(ParameterError, match=r"""view: expected "key", .* got \['depthmap'\]; pass key="""):
-        check_loader([{"depthmap": np.ones((9, 9))}], cache)
-    made = views(source, (112, 112))
-    with pytest.raises(ParameterError, match=r"add cache\.annotate"):
-        check_loader(made, cache)
-    for view in annotated(made, cache, right, "nearest"):
-        view["depthmap"][::4] = 0  # no whole window is left, as in LiDAR depth
-    with pytest.raises(ParameterError, match=r"expected a view with at least 100 valid pixels .* got 0 in all"):
-        check_loader(made, cache)
+        check_loader([], rendered[1])
+    views = made(rendered)
+    for view in views:
+        view["depthmap"][::4] = 0  # no whole window is left
+    with pytest.raises(ParameterError, match=r"got 0 at most; pass dense depth: sparse depth, as a LiDAR's, cannot"):
+        check_loader(views, rendered[1])
+
+
+@given(
+    left=st.floats(-12, 12),
+    top=st.floats(-12, 12),
+    wider=st.floats(-15, 15),
+    higher=st.floats(-15, 15),
+    flip=st.booleans(),
+)
+@settings(max_examples=6, derandomize=True)
+def test_a_place_is_found_again(
+    rendered: Data, left: float, top: float, wider: float, higher: float, flip: bool
+) -> None:
+    view = made(rendered, count=1)[0]
+    sample = LoaderView(view, Frames(rendered[1]), view["key"])
+    place = Place(left, left + wider, top, top + higher)
+    lookup = Lookup(view["key"], flip, "linear", place)
+    found, _ = sample.register(sample.look_up(lookup), lookup._replace(place=Place()))
+    assert found.place == pytest.approx(place, abs=0.5)
+
+
+def test_ranks_are_those_of_spearman_also_with_ties() -> None:
+    random = np.random.default_rng(0)
+    one, other = (np.round(random.normal(size=(30, 40)), 1) for _ in range(2))
+    assert agreement(one, other + one).rank == pytest.approx(spearmanr(one.ravel(), (other + one).ravel()).statistic)
+
+
+# ---- annotate
+
+
+def test_annotate_warns_of_a_view_without_any_sigma(rendered: Data) -> None:
+    view = made(rendered, count=1)[0]
+    view["camera_intrinsics"][0, 2] -= 1000
+    expected = (
+        r"^walk/\d.npy: σ² is \+inf at every pixel of a view with depth at \d+, so it trains with weight 0: camera_"
+    )
+    with pytest.warns(UserWarning, match=expected) as warned:
+        rendered[1].annotate(view, view["key"])
+    assert np.isinf(view["sigma_Z2"]).all()
+    assert str(warned[0].message).endswith("or all of its depth is beyond the maximum of 80 m")
+    assert warned[0].filename == __file__
+
+
+@pytest.mark.filterwarnings("error")
+def test_annotate_says_nothing_of_a_view_with_sigma_or_without_depth(rendered: Data) -> None:
+    view: dict[str, Any] = made(rendered, count=1)[0]
+    rendered[1].annotate(view, view["key"])
+    view["camera_intrinsics"][0, 2] -= 1000
+    view["depthmap"] = np.zeros_like(view["depthmap"])
+    rendered[1].annotate(view, view["key"])
+    assert np.isinf(view["sigma_Z2"]).all()
+
+
+# ---- the campaign
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("name", ["rendered", "redwood", "tum"])
+def test_forty_right_loaders_have_no_findings(name: str, request: pytest.FixtureRequest) -> None:
+    source, cache = request.getfixturevalue(name)
+    for seed in range(40):
+        views = make_views(source, draw(seed), seed, 6)
+        for view in views:
+            annotate(view, cache)
+        assert (seed, check_loader(views, cache).findings) == (seed, ())
+
+
+BELOW = {
+    "principal point (1, 0)",
+    "principal point (0, 2)",
+    "half pixel",
+    "other resize",
+    "λ 0.1",
+    "λ 2",
+}  # not in each loader
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("kind", [kind for kind in WRONG if kind not in BELOW])
+def test_a_wrong_loader_is_found_whatever_it_does_besides(rendered: Data, redwood: Data, kind: str) -> None:
+    spoil, _ = WRONG[kind]
+    for source, cache in (rendered, redwood):
+        for seed in range(3):
+            views = make_views(source, draw(seed), seed, 6)
+            for index, view in enumerate(views):
+                spoil(view, cache, index)
+            report = check_loader(views, cache)
+            assert not report.right, (kind, seed)

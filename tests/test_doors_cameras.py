@@ -177,7 +177,7 @@ TEXTS: dict[str, tuple[bytes, str | None]] = {
     "a comment in Latin-1": (b"# f\xfcr Kamera 2\n40 44 15.5 11.5", None),
     "a header": (
         b"fx fy cx cy\n40 44 15.5 11.5",
-        "expected 4, 9 or 16 numbers, got 'fx'; put a # before what is no number",
+        "expected 4, 9 or 16 numbers, got 'fx'; put a # before text",
     ),
     "names": (b"fx=40 fy=44", "expected 4, 9 or 16 numbers, got 'fx=40'"),
     "units": (b"40px 44px 15.5px 11.5px", "expected 4, 9 or 16 numbers, got '40px'"),

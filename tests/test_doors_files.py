@@ -60,7 +60,7 @@ def adam7(values: NDArray[Any]) -> bytes:
 
 GAMMA = b"\0\0\0\4gAMA\0\0\xb1\x8f\x0b\xfca\5"
 IN_MM: dict[str, Any] = {"units_per_metre": 1000}
-NO_UNIT = r"got {}, which has no unit of its own: give --units-per-metre \(\[depth\] units_per_metre; 1000 for mm\)"
+NO_UNIT = r"got {}, which has no unit: give --units-per-metre \(\[depth\] units_per_metre; 1000 for mm\)"
 FILES: dict[str, tuple[str, bytes, dict[str, Any], str | None]] = {
     "npy float32": ("0.npy", npy(DEPTH), {}, None),
     "npy float64": ("0.npy", npy(DEPTH.astype(np.float64)), {}, None),
@@ -129,12 +129,12 @@ def test_suffixes_in_capitals_are_frames_too(tmp_path: Path) -> None:
     ("depth", "message"),
     [
         ('view = "<f2"\ndtype = ["uint16"]', None),
-        ('dtype = ["uint8"]', "missing field .depth. units_per_metre: uint8 has no unit of its own: add"),
+        ('dtype = ["uint8"]', "missing field .depth. units_per_metre: uint8 has no unit: add"),
         (
             'dtype = ["uint8", "uint16"]',
-            "missing field .depth. units_per_metre: uint8 or uint16 has no unit of its own",
+            "missing field .depth. units_per_metre: uint8 or uint16 has no unit",
         ),
-        ('view = "<u2"\ndtype = ["uint8"]', "missing field .depth. units_per_metre: <u2 has no unit of its own"),
+        ('view = "<u2"\ndtype = ["uint8"]', "missing field .depth. units_per_metre: <u2 has no unit"),
     ],
 )
 def test_what_a_description_that_names_no_unit_means(depth: str, message: str | None, tmp_path: Path) -> None:

@@ -10,7 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from numcodecs import BitRound
+from numpy.typing import NDArray
 from tiny_data import TinyData, make_depth
 
 from depthvar.datasets.cache.sigma_cache import SigmaCache
@@ -71,6 +75,18 @@ def test_every_frame_and_stride_is_what_the_kernel_gives(tiny: TinyData, executo
             sigma = np.sqrt(stored[finite]) / np.sqrt(expected[finite])
             assert np.abs(sigma - 1).max() <= 1e-3
             np.testing.assert_array_equal(finite, frame.valid[::stride, ::stride])
+
+
+BITS = st.integers(0, 2**32 - 1) | st.floats(width=32).map(lambda number: int(np.float32(number).view(np.uint32)))
+
+
+@given(arrays(np.uint32, st.integers(1, 64), elements=BITS), st.integers(1, 23))
+def test_mantissas_are_rounded_to_the_bit_as_numcodecs_rounds_them(bits: NDArray[np.uint32], keepbits: int) -> None:
+    """All of float32: infinities, every NaN, subnormals and both zeros too."""
+    rounding = BitRound(keepbits=keepbits)
+    expected = np.array(rounding.decode(rounding.encode(bits.view(np.float32))))
+    worker.round_mantissas(bits.view(np.float32), keepbits)
+    np.testing.assert_array_equal(bits, expected.view(np.uint32))
 
 
 def test_all_executors_write_the_same_bytes(tiny: TinyData, dask_address: str, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from depthvar.precompute.cli.progress import LogHandler, human_seconds, progress, progress_line, steps
+from depthvar.precompute.cli.progress import LogHandler, human_seconds, progress_line, steps
 
 
 @pytest.mark.parametrize(
@@ -70,10 +70,10 @@ def test_log_lines_stand_on_lines_of_their_own(stream: type[io.StringIO], monkey
     monkeypatch.setattr(sys, "stderr", where)
     log = logging.Logger("test")
     log.addHandler(LogHandler())
-    with progress(4, "frames done") as advance:
-        advance(1)
+    with steps() as report:
+        report("frames done", 1, 4, 0)
         log.warning("s3://user:secret@bucket was begun with another engine")
-        advance(3, 1)
+        report("frames done", 4, 4, 1)
     lines = where.screen() if isinstance(where, Terminal) else where.getvalue().split("\n")
     warning = "s3://***@bucket was begun with another engine"
     assert [line for line in lines if not line.startswith("frames done ")] == [warning, ""]
@@ -96,14 +96,15 @@ def test_steps_end_where_the_next_begins(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_without_work_nothing_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stderr", where := io.StringIO())
-    with progress(0, "frames done") as advance:
-        advance(0)
+    with steps() as report:
+        report("frames done", 0, 0, 0)
     assert where.getvalue() == ""
 
 
 def test_a_line_comes_now_and_then_though_nothing_is_finished(monkeypatch: pytest.MonkeyPatch) -> None:
     """A hung worker must not look like a finished run: the line is drawn by the clock, not by what is finished."""
     monkeypatch.setattr(sys, "stderr", where := io.StringIO())
-    with progress(4, "frames done", every=0.001):
+    with steps(every=0.001) as report:
+        report("frames done", 0, 4, 0)
         while where.getvalue().count("frames done 0/4\n") < 3:
             pass

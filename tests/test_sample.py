@@ -509,16 +509,16 @@ def test_what_rounding_left_of_a_zero_or_a_one_is_none() -> None:
 
 # ---- refusals ----
 
-WAY_OUT = "call sample before that step and turn or flip the map along, or compute sigma_z2 in the loader"
+WAY_OUT = "call sample before that step and apply it to σ² too, or compute sigma_z2 in the loader"
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"intrinsics": [[0, 30, 15], [30, 0, 20], [0, 0, 1]]}, rf"intrinsics: expected no turn.*{WAY_OUT}"),
+        ({"intrinsics": [[0, 30, 15], [30, 0, 20], [0, 0, 1]]}, rf"intrinsics: expected no rotation.*{WAY_OUT}"),
         ({"intrinsics": [[30, 0.1, 20], [0, 30, 15], [0, 0, 1]]}, rf"intrinsics: expected .*no skew.*{WAY_OUT}"),
-        ({"intrinsics": [[30, 0, 20], [0, -30, 15], [0, 0, 1]]}, rf"no flip top to bottom.*{WAY_OUT}"),
-        ({"intrinsics": [-30, -30, 20, 15]}, rf"no flip top to bottom.*{WAY_OUT}"),
+        ({"intrinsics": [[30, 0, 20], [0, -30, 15], [0, 0, 1]]}, rf"no vertical flip.*{WAY_OUT}"),
+        ({"intrinsics": [-30, -30, 20, 15]}, rf"no vertical flip.*{WAY_OUT}"),
         ({"intrinsics": [[30, 0, 20], [0, 30, 15], [0, 0, 2]]}, r"intrinsics: expected a pinhole matrix"),
         ({"intrinsics": [30, 30, math.nan, 15]}, r"intrinsics: expected finite fx, fy, cx, cy"),
         ({"intrinsics": [0, 30, 20, 15]}, r"intrinsics: expected finite .* with fx, fy > 0"),

@@ -210,7 +210,7 @@ def test_attach_annotates_landscape_views_and_refuses_turned_ones(tmp_path: Path
     assert not hasattr(dataset, "__getitems__")
     (view,) = dataset[0]
     np.testing.assert_array_equal(view["sigma_Z2"], cache.read(view["key"]))
-    with pytest.raises(ParameterError, match="call sample before that step and turn or flip the map along"):
+    with pytest.raises(ParameterError, match="call sample before that step and apply it to σ² too"):
         dataset[1]
     (turned,) = Annotated(tiny, cache)[1]
     assert turned["sigma_Z2"].shape == turned["depthmap"].shape == (24, 32)

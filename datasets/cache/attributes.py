@@ -70,12 +70,12 @@ def check_root(attributes: object, where: str) -> dict[str, Any]:
     return content
 
 
-def _is_number(value: Any, low: float, high: float) -> bool:
-    return type(value) in (int, float) and low <= value <= high
-
-
 def _is_line(value: Any) -> bool:
     return isinstance(value, str) and not CONTROL.search(value)
+
+
+def _is_positive(value: Any) -> bool:
+    return type(value) in (int, float) and sys.float_info.min <= value <= sys.float_info.max
 
 
 def _are_strides(value: Any) -> bool:
@@ -86,15 +86,12 @@ def _are_strides(value: Any) -> bool:
 _PARAMETERS: dict[str, Callable[[Any], bool]] = {
     "strides": _are_strides,
     "keepbits": lambda value: type(value) is int and 1 <= value <= 23,
-    "max_depth": lambda value: value is None or _is_number(value, sys.float_info.min, sys.float_info.max),
+    "max_depth": lambda value: value is None or _is_positive(value),
     "with_depth": lambda value: type(value) is bool,
     "decode_rule": lambda value: isinstance(value, dict),
 }
 _ATTRIBUTES: dict[str, Callable[[Any], bool]] = {
-    "dataset": _is_line,
-    "camera_model": _is_line,
-    "fingerprint": _is_line,
-    "engine": _is_line,
+    **dict.fromkeys(("dataset", "camera_model", "fingerprint", "engine"), _is_line),
     "source": lambda value: isinstance(value, dict),
     "software": lambda value: isinstance(value, dict) and all(map(_is_line, value.values())),
     "groups": lambda value: isinstance(value, list) and all(isinstance(g, str) and stays_below(g) for g in value),
@@ -104,9 +101,8 @@ _ATTRIBUTES: dict[str, Callable[[Any], bool]] = {
 
 def _check_content(attributes: Mapping[str, Any], where: str) -> None:
     """Raise DamagedError where the root's attributes hold what no run writes; a checksum proves no good will."""
-    parts: list[tuple[dict[str, Callable[[Any], bool]], Any]]
-    parts = [(_ATTRIBUTES, attributes), (_PARAMETERS, attributes.get("parameters"))]
-    for checks, values in parts:
+    for checks in (_ATTRIBUTES, _PARAMETERS):
+        values = attributes if checks is _ATTRIBUTES else attributes["parameters"]
         for name, possible in checks.items():
             if name not in values or not possible(values[name]):
                 got = repr(values.get(name, "missing"))[:200]

@@ -1,6 +1,7 @@
 """SigmaCache: the reader of a cache. Picklable; opens its store lazily, once per process."""
 
 import os
+import warnings
 from collections.abc import Callable, MutableMapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, TypeVar
@@ -8,7 +9,14 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from depthvar.datasets.errors import CacheError, DepthVarError, FrameNotFoundError, ParameterError, hide_credentials
+from depthvar.datasets.errors import (
+    CacheError,
+    DepthVarError,
+    FrameNotFoundError,
+    ParameterError,
+    hide_credentials,
+    one_line,
+)
 from depthvar.datasets.frame import as_numbers
 from depthvar.datasets.paths import cache_path, composed, key_text
 from depthvar.datasets.scalars import whole
@@ -221,13 +229,19 @@ class SigmaCache:
         Sets ``view["sigma_Z2"]`` (h, w) float32 in m², and ``view["sigma_Z2_params"]``, float64
         [window, lambda_prior, alpha_clamp], by which a loss can check that it trains with what was computed.
         Where ``depthmap`` is not above 0, a pixel whose neighbours in the cache are invalid is ``+inf``.
+
+        Warns (UserWarning) where the view has depth, but no pixel of it a finite σ²: it would train with weight 0.
         """
         if not isinstance(view, MutableMapping) or not {"depthmap", "camera_intrinsics"} <= view.keys():
             got = sorted(map(str, view)) if isinstance(view, MutableMapping) else type(view).__name__
             raise ParameterError(f"view: expected a dict with 'depthmap' and 'camera_intrinsics', got {got}")
         depth = as_numbers("depthmap", view["depthmap"])
-        view["sigma_Z2"] = self.sample(key, view["camera_intrinsics"], depth.shape, resize, flip, depth > 0)
-        params = self._open().estimator
+        valid = depth > 0
+        sigma_z2 = view["sigma_Z2"] = self.sample(key, view["camera_intrinsics"], depth.shape, resize, flip, valid)
+        opened = self._open()
+        if sigma_z2.min() == np.inf and valid.any():
+            warnings.warn(_no_values(key, int(valid.sum()), opened.parameters["max_depth"]), stacklevel=2)
+        params = opened.estimator
         view["sigma_Z2_params"] = np.array([params.window, params.lambda_prior, params.alpha_clamp])
 
     def relative_key(self, key: str | os.PathLike[str]) -> str:
@@ -275,3 +289,11 @@ def _load_lookup() -> None:
 
     with announced("the lookup of σ²", 4):
         import depthvar.datasets.lookup.sample  # noqa: F401
+
+
+def _no_values(key: str | os.PathLike[str], pixels: int, max_depth: float | None) -> str:
+    beyond = "" if max_depth is None else f", or all of its depth is beyond the maximum of {max_depth:g} m"
+    return one_line(
+        f"{os.fspath(key)}: σ² is +inf at every pixel of a view with depth at {pixels}, so it trains with weight 0: "
+        f"camera_intrinsics point outside of the frame, the key is that of another frame{beyond}"
+    )

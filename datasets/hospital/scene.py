@@ -1,4 +1,4 @@
-"""What stands in the sample's hospital: reads the text of ``parts`` and turns it into primitives."""
+"""The objects of the sample's hospital: reads the text of ``parts`` and turns it into primitives."""
 
 from collections.abc import Iterator
 

@@ -71,7 +71,7 @@ def write_sample(
 ) -> None:
     """Write the sample scene in TartanAir V1's layout, the same bytes on every call, unless it is there already.
 
-    What an interrupted call leaves is never taken for a sample; a finished one may be of other frames.
+    Files of an interrupted call never count as a sample. A finished sample may have another number of frames.
 
     Args:
         root: the folder to make; it may exist if it is empty or holds this version of the sample.
@@ -121,16 +121,16 @@ def _is_finished(root: Path) -> bool:
 
 @contextmanager
 def _finished_at_once(root: Path) -> Iterator[Path]:
-    """Give a folder to fill, renamed to ``root`` at the end: so what an interrupted call leaves is no sample."""
+    """Yield a folder to fill. It is renamed to ``root`` at the end, so an interrupted call leaves no sample."""
     if root.exists() and not (root.is_dir() and not any(root.iterdir())):
         expected = "expected no folder, an empty one or one with this version of the sample"
         raise SourceError(f"hospital sample: {root}: {expected}, got other content; remove it or name another folder")
     try:
         root.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{root.name}-", dir=root.parent) as beside:
-            yield Path(beside) / root.name
+        with tempfile.TemporaryDirectory(prefix=f".{root.name}-", dir=root.parent) as folder:
+            yield Path(folder) / root.name
             try:
-                (Path(beside) / root.name).replace(root)
+                (Path(folder) / root.name).replace(root)
             except OSError:  # another process may have finished the same sample first
                 if not _is_finished(root):
                     raise

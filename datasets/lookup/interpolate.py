@@ -1,8 +1,8 @@
 """Bilinear interpolation of log σ² that leaves holes out, and the nearest valid pixel; compiled loops.
 
-The signatures are written out, so that importing this module compiles them, or loads what Numba has cached: processes
-that are forked afterwards inherit the code. All in one file: Numba's cache on disk sees changes of the file of the
-outer function only.
+The functions have explicit signatures, so importing this module compiles them or loads them from Numba's cache.
+Processes that are forked afterwards inherit the code. All functions are in one file, since Numba's cache on disk
+detects changes in the file of the outer function only.
 """
 
 import math
@@ -16,7 +16,7 @@ from depthvar.datasets.compiled import njit
 
 
 class Axis(NamedTuple):
-    """Ascending native positions along one axis, each looked up ``shift`` native pixels back and forth."""
+    """Ascending native positions along one axis; each is looked up ``shift`` native pixels before and after it."""
 
     positions: NDArray[np.float64]
     shift: float
@@ -45,9 +45,9 @@ _NATIVE = types.Array(types.float32, 2, "A", readonly=True)  # of any strides, r
 
 @njit(cache=True, error_model="numpy")
 def _taps(axis: Axis, stride: int, start: int, last: int) -> tuple[NDArray[np.uintp], NDArray[np.float32]]:
-    """Return (2, n): for positions moved back and forth, the sample at or before each, and the rest beyond it.
+    """Return two (2, n) arrays for the positions minus and plus the shift: the sample at or before, and the fraction.
 
-    Samples are counted from ``start``; positions beyond them are clamped to the first and the last.
+    Samples are counted from ``start``; positions outside are clamped to the first and the last sample.
     """
     position, shift = axis.positions, axis.shift
     lower, rest = np.empty((2, position.size), dtype=np.uintp), np.empty((2, position.size), dtype=np.float32)
@@ -62,16 +62,16 @@ def _taps(axis: Axis, stride: int, start: int, last: int) -> tuple[NDArray[np.ui
 
 @njit(cache=True, error_model="numpy")
 def _between(first: np.float32, second: np.float32, share: np.float32) -> np.float32:
-    """Return the value at a part ``share`` of the way from first to second; the valid one, where one is +inf."""
+    """Return the linear interpolation from first (share 0) to second (share 1); if one is +inf, the other."""
     inf = np.float32(np.inf)
-    value = first + (second - first) * share  # not finite where either is not
+    value = first + (second - first) * share  # not finite if either is not
     only = first if first < inf else (second if share > 0 else inf)
     return value if value < inf else only
 
 
 @njit(cache=True, error_model="numpy")
 def _choose(one: np.float32, other: np.float32, larger: bool) -> np.float32:
-    """Return the larger or the smaller of two values; the valid one, where one is +inf."""
+    """Return the larger or the smaller of two values; if one is +inf, the other."""
     inf = np.float32(np.inf)
     if larger:
         return max(one if one < inf else other, other if other < inf else one)
@@ -85,7 +85,7 @@ def interpolate(level: Level, v: Axis, u: Axis, widen: bool) -> NDArray[np.float
     Args:
         level: what is looked up.
         v, u: the h rows and w columns.
-        widen: take the larger of the values at the two positions of a row (then column); False: the smaller.
+        widen: use the larger of the values at the two positions of a row (then column); False: the smaller.
     """
     values, height, width = level.values, v.positions.size, u.positions.size
     last_row, columns_there = values.shape[0] - 1, values.shape[1]
@@ -113,7 +113,7 @@ def interpolate(level: Level, v: Axis, u: Axis, widen: bool) -> NDArray[np.float
 
 @njit(types.void(_MAP, _MAP, types.float64), cache=True, error_model="numpy")
 def blend(one: NDArray[np.float32], other: NDArray[np.float32], share: float) -> None:
-    """Blend ``share`` of another map of log σ² (h, w) into the first; where one is +inf, the other counts alone."""
+    """Blend ``share`` of another map of log σ² (h, w) into the first; where one is +inf, use the other alone."""
     weight = np.float32(share)
     for i in range(one.shape[0]):
         for j in range(one.shape[1]):

@@ -1,10 +1,11 @@
 """Interpolation of σ² maps: bilinear in log σ², at positions in native pixels; arrays in, array out.
 
-Between two strides, neither level's window is the output's: the finer one's is too narrow, the coarser one's too wide.
-So both levels are looked up a little to either side. Of the finer one the larger value is used, of the coarser one the
-smaller: an edge then reaches about as far as in the output. The shift is ``REACH`` of the distance between the edges of
-the two windows. Close to a stride, in log scale, that level alone is looked up, and its σ grown by the footprint law;
-stride 1 then without the shift, so that a nearest resize takes what is stored (docs/decisions/0007).
+Between two strides, the window of the finer level is narrower than that of the output, and the window of the coarser
+level is wider. So both levels are looked up a little to either side: the larger value of the finer level and the
+smaller value of the coarser level are used. An edge is then about as wide as in the output. The shift is ``REACH``
+times the distance between the edges of the two windows. A level with most of the blend is looked up alone, and its σ is
+multiplied by scale / stride, as the footprint grows. Stride 1 alone has no shift, so that a nearest resize gets stored
+values (docs/decisions/0007).
 """
 
 import math
@@ -21,7 +22,7 @@ Map = NDArray[np.float32]
 ReadLevel = Callable[[int, slice], Map]  # the rows of a stride's σ² map
 
 REACH = 0.75
-# A level of less share in the blend than this is not read.
+# A level with a smaller share of the blend is not read.
 LEAST_SHARE = 1 / 3
 
 
@@ -34,7 +35,7 @@ class Places:
         v: (h,) native rows, ascending, all inside the frame.
         u: (w,) native columns.
         window: of the kernel, in pixels of a level.
-        wanted: (h, w) where a pixel without any valid neighbour takes the nearest valid native pixel; None: everywhere.
+        wanted: (h, w) where a pixel without any valid neighbour uses the nearest valid native pixel; None: everywhere.
     """
 
     scale: float
@@ -49,8 +50,8 @@ def blend_weights(strides: Sequence[int], scale: float) -> list[tuple[int, float
 
     Args:
         strides: ascending.
-        scale: native pixels per output pixel. On a stride or close to it, below the first or above the last: that one
-            alone.
+        scale: native pixels per output pixel. On a stride or close to it, below the first or above the last: one
+            stride only.
     """
     above = bisect(strides, scale)
     if above in (0, len(strides)) or scale == strides[above - 1]:
@@ -81,14 +82,14 @@ def look_up(read_level: ReadLevel, strides: Sequence[int], places: Places) -> Ma
 
 
 def _look_up_one(read_level: ReadLevel, strides: Sequence[int], stride: int, places: Places) -> Map:
-    """Look up one level, its σ² grown by the footprint law where the scale is none of the strides.
+    """Look up one level. If the scale lies between two strides, σ² is multiplied by (scale / stride)².
 
-    Where it is one, or lies beyond them, positions on samples take what is stored there, holes too.
+    Otherwise, positions on samples get the stored values, including holes.
     """
     scale, v, u = places.scale, places.v, places.u
     as_stored = scale in strides or not strides[0] < scale < strides[-1]
     shift = 0.0 if as_stored or stride == 1 else _shift(places, stride)
-    top, bottom = _reach(v, scale if stride == 1 else shift, stride)  # at stride 1 the rows too that holes may need
+    top, bottom = _reach(v, scale if stride == 1 else shift, stride)  # at stride 1 also the rows that holes may need
     level = read_level(stride, slice(top, bottom))
 
     def read_again(other: int, rows: slice) -> Map:
@@ -115,12 +116,12 @@ def _look_up_one(read_level: ReadLevel, strides: Sequence[int], stride: int, pla
 
 
 def _fill(sigma_z2: Map, lost: NDArray[np.bool_], read_level: ReadLevel, places: Places) -> Map:
-    """Give lost pixels that are wanted σ² of the nearest valid native pixel, at most ``scale`` away, times scale²."""
+    """Fill wanted lost pixels with σ² of the nearest valid native pixel, at most ``scale`` away, times scale²."""
     if places.wanted is not None:
         lost &= places.wanted
     found = np.flatnonzero(lost)
     if found.size:
-        rows, columns = np.divmod(found, places.u.size)  # nonzero of two dimensions takes 20 times as long
+        rows, columns = np.divmod(found, places.u.size)  # np.nonzero of two dimensions is 20 times slower
         v, u, scale = places.v[rows], places.u[columns], places.scale
         top, bottom = max(math.floor(v[0] - scale), 0), max(math.ceil(v[-1] + scale), 0)
         native = read_level(1, slice(top, bottom + 1))  # a row at least
@@ -144,5 +145,5 @@ def _shift(places: Places, stride: int) -> float:
 
 
 def _reach(position: NDArray[np.float64], shift: float, stride: int) -> tuple[int, int]:
-    """Return the first sample of a level that ascending positions, moved to and fro, need, and one past the last."""
+    """Return the first sample of a level that ascending positions, shifted both ways, need, and one past the last."""
     return max(math.floor((position[0] - shift) / stride), 0), max(int((position[-1] + shift) / stride), 0) + 2

@@ -1,7 +1,7 @@
 """The lookup of σ² at the crop and resolution of a training sample: arrays in, array out.
 
 Column ``u'`` of the output looks along ``(u' - cx') / fx'``, so it lies at native column
-``fx (u' - cx') / fx' + cx``: intrinsics and size of the output say which crop and which resize were made.
+``fx (u' - cx') / fx' + cx``: intrinsics and size of the output determine the crop and the resize.
 """
 
 import math
@@ -20,9 +20,9 @@ from .levels import Places, ReadLevel, look_up
 Resize = Literal["nearest", "linear"]
 RESIZES = get_args(Resize)
 
-# What is this close to a stride or to a native pixel is meant to be there: loaders return float32 intrinsics.
+# A scale or position this close to a stride or a native pixel counts as equal: loaders return float32 intrinsics.
 SNAP = 1e-3
-# Native pixels per output pixel that a crop and a resize can plausibly cause; the most that x and y differ.
+# Plausible native pixels per output pixel, and the largest ratio of x to y.
 MIN_ZOOM, MAX_ZOOM, MAX_STRETCH = 1 / 16, 64.0, 2.0
 
 
@@ -40,36 +40,36 @@ def sample(
 ) -> NDArray[np.float32]:
     """Return σ² for a crop and resize of a native frame, close to what the kernel would give on its depth.
 
-    With ``r`` native pixels per output pixel (the geometric mean of x and y), the two strides around ``r``
-    are each looked up bilinearly in log σ, the finer one widened and the coarser one narrowed to the reach of the
-    output's window (:mod:`.levels`), and blended by log₂ distance; a stride ``s`` with more than
-    2/3 of the blend is read alone, and its σ taken times r / s (stride 1 neither widened nor narrowed). Invalid
-    neighbours, and levels without a valid one, are left out. Where nothing is left, the nearest valid native pixel at
-    most ``r`` away gives its σ² times r² (of equally near ones the leftmost, then topmost). With ``r`` within 1e-3
-    of a stride, below the first or above the last, one level is read alone, and a position on one of its samples
-    takes what is stored there bit for bit, +inf included: a crop is a slice.
+    ``r`` is the number of native pixels per output pixel (the geometric mean of x and y). The two strides around ``r``
+    are looked up bilinearly in log σ and blended by log₂ distance. The finer one is widened and the coarser one
+    narrowed first, so that edges are as wide as with the output's window (:mod:`.levels`). A stride ``s`` with more
+    than 2/3 of the blend is read alone, and its σ is multiplied by r / s (stride 1 is then not widened). Invalid
+    neighbours, and levels without a valid one, are left out. If nothing is left, the pixel gets σ² · r² of the nearest
+    valid native pixel at most ``r`` away (the leftmost, then topmost of equally near ones). If ``r`` is within 1e-3 of
+    a stride, below the first or above the last, one level is read alone. A position on one of its samples then gets the
+    stored value bit for bit, including +inf, so a crop is a slice.
 
     Args:
         read_level: gives some rows of the σ² map of a stride, which is (ceil(H / stride), ceil(W / stride)) float32
             in m², +inf where invalid, with sample ``i`` at native pixel ``i * stride``; called with stride and rows.
-        strides: the strides there are, ascending from 1.
+        strides: the stored strides, ascending from 1.
         native_intrinsics: fx, fy, cx, cy of the native frame; integer coordinates are pixel centres.
         native_size: (H, W) of the native frame in pixels.
-        intrinsics: (3, 3) or (4,) of the output. A negative fx says that it is flipped left to right.
+        intrinsics: (3, 3) or (4,) of the output. A negative fx means that it is flipped left to right.
         size: (h, w) of the output in pixels.
-        resize: how the supervised depth was resized. ``"nearest"``: as ``cv2.INTER_NEAREST`` does, which
-            takes native pixel ``floor(u' r)`` (up to its rounding where ``u' r`` is an exact integer);
-            ``"linear"``: at the centres that the intrinsics give.
+        resize: how the supervised depth was resized. ``"nearest"``: as ``cv2.INTER_NEAREST``, which copies
+            native pixel ``floor(u' r)`` (up to its rounding where ``u' r`` is an exact integer);
+            ``"linear"``: at the pixel centres of the intrinsics.
         flip: the output is flipped left to right though its fx is above 0 (``cx' = w - 1 - cx``).
         window: of the kernel that wrote the levels.
-        valid: (h, w) bool, where the output has depth; None: wherever it may. Elsewhere a pixel without any valid
-            neighbour is +inf at once, which spares reading stride 1 for the sake of a hole.
+        valid: (h, w) bool, where the output has depth; None: everywhere. At other pixels without any valid neighbour
+            the result is +inf at once, which saves reading stride 1.
 
     Returns:
         (h, w) float32 in m², +inf outside the native frame and where there is no information.
 
     Raises:
-        ParameterError: the output is turned, skewed or flipped top to bottom; its intrinsics are not finite,
+        ParameterError: the output is rotated, skewed or flipped vertically; its intrinsics are not finite,
             or no plausible zoom (1/16 to 64 native pixels per output pixel, x and y within a factor of 2);
             ``size``, ``resize`` or dtype or shape of ``valid`` is not one of those allowed.
     """
@@ -151,8 +151,8 @@ def _output_intrinsics(intrinsics: ArrayLike, size: tuple[int, int]) -> tuple[li
     fy = given[1, 1] if square else given[1]
     if fy < 0 or (square and (given[0, 0] == 0 or fy == 0 or not is_pinhole([*given[:2].flat, 0.0, 0.0, 1.0]))):
         raise ParameterError(
-            f"intrinsics: expected no turn, no skew and no flip top to bottom, got {given.tolist()}; "
-            "call sample before that step and turn or flip the map along, or compute sigma_z2 in the loader"
+            f"intrinsics: expected no rotation, no skew and no vertical flip, got {given.tolist()}; "
+            "call sample before that step and apply it to σ² too, or compute sigma_z2 in the loader"
         )
     mirrored = bool(given.flat[0] < 0)
     given.flat[0] = abs(given.flat[0])

@@ -19,7 +19,7 @@ def pinhole(numbers: ArrayLike) -> NDArray[np.float64]:
     """Return intrinsics as (4,) float64 fx, fy, cx, cy in pixels.
 
     Args:
-        numbers: 4 of them (fx fy cx cy), 9 (a 3×3 matrix by rows), or 16 (a 4×4 identity that holds one).
+        numbers: 4 (fx fy cx cy), 9 (a 3×3 matrix by rows), or 16 (a 3×3 matrix in a 4×4 identity).
 
     Raises:
         ParameterError: another count, skew, a translation, or a focal length below one pixel or not finite.
@@ -42,12 +42,12 @@ def pinhole(numbers: ArrayLike) -> NDArray[np.float64]:
 
 
 def read_intrinsics(path: str | Path) -> NDArray[np.float64]:
-    """Return what :func:`pinhole` makes of the numbers in a .npy or a text file (``#`` begins a comment).
+    """Return :func:`pinhole` of the numbers in a .npy or a text file (``#`` begins a comment).
 
-    Numbers stand between blanks, tabs, commas, semicolons, brackets or line ends.
+    Blanks, tabs, commas, semicolons, brackets or line ends separate the numbers.
 
     Raises:
-        SourceError: the file is missing, holds something else, or impossible intrinsics.
+        SourceError: the file is missing, or holds something else or impossible intrinsics.
     """
     with reading(path) as file:
         if container_of(path) == "npy":
@@ -63,7 +63,7 @@ def read_intrinsics(path: str | Path) -> NDArray[np.float64]:
 
 
 def _numbers(content: bytes) -> list[float]:
-    """Return the numbers in a text file of UTF-8, or of UTF-16 that a byte-order mark names; comments may be of any."""
+    """Return the numbers in a text file, UTF-8, or UTF-16 with a byte-order mark; comments may have any encoding."""
     encoding = "utf-16" if content[:2] in (BOM_UTF16_LE, BOM_UTF16_BE) else "utf-8-sig"
     lines = (line.split("#")[0] for line in content.decode(encoding, errors="replace").splitlines())
     words = " ".join(lines).translate(str.maketrans(",;[](){}", " " * 8)).split()
@@ -71,7 +71,7 @@ def _numbers(content: bytes) -> list[float]:
         return [float(word) for word in words]
     except ValueError:
         word = next(word for word in words if not _is_float(word))
-        raise ValueError(f"expected 4, 9 or 16 numbers, got {word[:40]!r}; put a # before what is no number") from None
+        raise ValueError(f"expected 4, 9 or 16 numbers, got {word[:40]!r}; put a # before text") from None
 
 
 def _is_float(word: str) -> bool:

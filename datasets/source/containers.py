@@ -1,4 +1,4 @@
-"""The file formats of depth and masks: their headers and pixels, each read only after its claims are checked."""
+"""The file formats of depth and masks: headers and pixels. Pixels are read only after the header is checked."""
 
 import io
 import os
@@ -28,8 +28,9 @@ class Header(NamedTuple):
 
 
 class Container(NamedTuple):
-    """A file format: its readers (they raise ValueError), the dtypes that a description may leave open, and the unit
-    that its integers then have, or None.
+    """A file format: its readers (they raise ValueError), its default dtypes, and the default unit of its integers.
+
+    The unit is None if integers have no default.
     """
 
     header: Callable[[BinaryIO], Header]
@@ -54,11 +55,11 @@ def _npy_header(file: BinaryIO) -> Header:
     return _parse_npy(version, stored_length + file.read(length))
 
 
-@lru_cache(maxsize=64)  # NumPy takes longer to parse it than the system to open the file, and most frames have the same
+@lru_cache(maxsize=64)  # parsing is slower than opening the file, and most frames have equal headers
 def _parse_npy(version: tuple[int, int], header: bytes) -> Header:
     try:
         shape, fortran_order, dtype = _NPY_READERS[version](io.BytesIO(header))
-    except Exception as error:  # SyntaxError, TypeError, RecursionError and what else NumPy lets through
+    except Exception as error:  # SyntaxError, TypeError, RecursionError and others that NumPy does not catch
         raise ValueError(f"malformed npy header ({type(error).__name__}: {error})") from error
     if dtype.hasobject:
         raise ValueError(f"expected numbers, got dtype {dtype} (pickled objects are never loaded)")
@@ -70,7 +71,7 @@ def _parse_npy(version: tuple[int, int], header: bytes) -> Header:
 def _npy_pixels(file: BinaryIO, header: Header) -> NDArray[Any]:
     count = int(np.prod(header.shape, dtype=object))  # Python integers: a forged shape must not overflow
     expected, got = file.tell() + count * header.dtype.itemsize, os.fstat(file.fileno()).st_size
-    if expected != got:  # before anything of that size is allocated
+    if expected != got:  # checked before that memory is allocated
         raise ValueError(f"expected {expected} bytes for {header.dtype} of shape {header.shape}, got {got}")
     values: NDArray[Any] = np.fromfile(file, header.dtype, count)
     return values.reshape(header.shape[::-1]).T if header.fortran_order else values.reshape(header.shape)
@@ -78,11 +79,11 @@ def _npy_pixels(file: BinaryIO, header: Header) -> NDArray[Any]:
 
 # (bit depth, colour type) of the PNGs that hold depth or masks -> channels, dtype
 _PNG_PIXELS = {(1, 0): (1, "|u1"), (8, 0): (1, "|u1"), (16, 0): (1, "<u2"), (8, 6): (4, "|u1")}
-# Pillow's mode -> order of the bytes. OpenCV holds colours as BGRA, and who keeps a float in four channels saves and
-# loads through OpenCV: so BGRA, not Pillow's own RGBA, is the order of the float's bytes.
+# Pillow's mode -> order of the bytes. A float in four channels is written and read by OpenCV, whose order is BGRA, not
+# Pillow's RGBA.
 _PNG_BYTES = {"1": "L", "L": "L", "I;16": "I;16", "RGBA": "BGRA"}
 
-MAX_DEFLATE = 1032  # bytes that one byte of a zlib stream can stand for
+MAX_DEFLATE = 1032  # bytes that one byte of a zlib stream can expand to
 
 
 def _png_header(file: BinaryIO) -> Header:
@@ -94,7 +95,7 @@ def _png_header(file: BinaryIO) -> Header:
         raise ValueError(f"expected 8- or 16-bit grey or 8-bit RGBA, got {depth}-bit PNG of colour type {colour}")
     channels, dtype = _PNG_PIXELS[depth, colour]
     expected = height * -(-width * channels * depth // 8) // MAX_DEFLATE
-    if (got := os.fstat(file.fileno()).st_size) < expected:  # before Pillow takes memory for the pixels
+    if (got := os.fstat(file.fileno()).st_size) < expected:  # before Pillow allocates memory for the pixels
         raise ValueError(f"expected a PNG of at least {expected} bytes for {height}×{width} pixels, got {got}")
     return Header((height, width) if channels == 1 else (height, width, channels), np.dtype(dtype))
 
@@ -105,7 +106,7 @@ def _png_pixels(file: BinaryIO, header: Header) -> NDArray[Any]:
     try:
         file.seek(0)
         with Image.open(file, formats=("PNG",)) as image:
-            image.verify()  # checksums: decoding alone lets one flipped bit in 25 through as other depth
+            image.verify()  # checksums: decoding alone misses one flipped bit in 25
         file.seek(0)
         with Image.open(file, formats=("PNG",)) as image:
             values = np.frombuffer(image.tobytes("raw", _PNG_BYTES[image.mode]), header.dtype)
@@ -121,18 +122,18 @@ CONTAINERS = {
 
 
 def container_of(path: str | Path) -> str:
-    """Return the container that the suffix of a file or a template names, in capitals too; empty where none does."""
+    """Return the container of the suffix of a file or a template, also in capitals; empty if there is none."""
     name = suffix_of(str(path))[1:].lower()
     return name if name in CONTAINERS else ""
 
 
 def _open_at_once(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NONBLOCK)  # a named pipe would wait for who writes it
+    return os.open(path, flags | os.O_NONBLOCK)  # opening a named pipe would wait for a writer
 
 
 @contextmanager
 def reading(path: str | Path) -> Iterator[BinaryIO]:
-    """Open a file; whatever is wrong with it becomes one line that begins with its path."""
+    """Open a file; any error becomes a SourceError of one line that begins with its path."""
     try:
         with open(path, "rb", opener=_open_at_once) as file:
             status = os.fstat(file.fileno())

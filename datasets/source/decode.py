@@ -1,4 +1,4 @@
-"""From a file to depth: what it stores is checked against the rule of its data set, and becomes metres by it."""
+"""From a file to depth: stored values are checked against the rule of their data set and converted to metres."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -23,13 +23,13 @@ class DepthRule:
     Attributes:
         container: a name in :data:`CONTAINERS`.
         dtype: names of the dtypes that a file may hold.
-        view: dtype as which the bytes of a pixel are seen (TartanAir V2 keeps a float in four channels).
-        units_per_metre: a stored value divided by this is in metres. Integers have no unit of their own: ``dtype``
-            holds some only where the description or an option gives one, or the container has one (16-bit PNG).
+        view: dtype as which the bytes of a pixel are read (TartanAir V2 stores a float in four channels).
+        units_per_metre: a stored value divided by this is in metres. ``dtype`` contains integers only if the
+            description or an option gives a unit, or the container has one (16-bit PNG).
         kind: ``"z"`` is planar depth, ``"ray"`` the distance along the ray of the pixel.
         max_depth: metres; depth beyond it is far. None: no maximum.
-        unknown: stored values without a depth, beside 0, negative and non-finite ones.
-        far: stored values of what is far and has no depth of its own; they become ``+inf``.
+        unknown: stored values without a depth, in addition to 0, negative and non-finite ones.
+        far: stored values of far pixels without a depth; they become ``+inf``.
     """
 
     container: str
@@ -44,12 +44,12 @@ class DepthRule:
 
 @lru_cache(maxsize=64)
 def _check(header: Header, rule: DepthRule) -> tuple[int, int]:
-    """Return (H, W) of a file that holds what the rule says; a last axis of length 1 is dropped."""
+    """Return (H, W) of a file with this header; a last axis of length 1 is dropped; ValueError if the rule differs."""
     if header.dtype.name not in rule.dtype:
         no_unit = header.dtype.kind in "iu" and not any(np.dtype(name).kind in "iu" for name in rule.dtype)
         raise ValueError(
             f"expected dtype {' or '.join(rule.dtype)}, got {header.dtype.name}"
-            + ", which has no unit of its own: give --units-per-metre ([depth] units_per_metre; 1000 for mm)" * no_unit
+            + ", which has no unit: give --units-per-metre ([depth] units_per_metre; 1000 for mm)" * no_unit
         )
     shape = header.shape
     if rule.view is not None:
@@ -85,7 +85,7 @@ def read_stored(path: str | Path, rule: DepthRule) -> NDArray[Any]:
         header = container.header(file)
         shape = _check(header, rule)
         stored = container.pixels(file, header)
-        if rule.view is not None:  # the order of the bytes is that of the view, whatever the file's
+        if rule.view is not None:  # the bytes have the order of the view, not of the file
             stored = np.ascontiguousarray(stored, stored.dtype.newbyteorder("<")).view(rule.view)
         return stored.reshape(shape)
 
@@ -115,7 +115,7 @@ def _ray_z(shape: tuple[int, int], fx: float, fy: float, cx: float, cy: float) -
 
 
 def _equals(stored: NDArray[Any], value: float) -> NDArray[np.bool_] | None:
-    """Return where ``stored`` holds ``value``; None if its dtype cannot (65535 as a float16 would match inf)."""
+    """Return where ``stored`` equals ``value``; None if its dtype cannot hold it (65535 as a float16 would be inf)."""
     if stored.dtype.kind in "iu":
         limits = np.iinfo(stored.dtype)
         return stored == int(value) if limits.min <= value <= limits.max and value == int(value) else None
@@ -131,19 +131,19 @@ def to_depth(
     """Turn stored values into planar depth with the three states of a pixel: valid, unknown and far.
 
     Args:
-        stored: (H, W) as :func:`read_stored` returns it; its memory may become that of the result.
+        stored: (H, W) as :func:`read_stored` returns it; the result may reuse its memory.
         rule: how to read the values.
-        intrinsics: (4,) fx, fy, cx, cy in pixels; they matter where the rule's kind is ``"ray"``.
-        usable: (H, W) bool; False makes a pixel unknown, also one that is far.
+        intrinsics: (4,) fx, fy, cx, cy in pixels; used only if the rule's kind is ``"ray"``.
+        usable: (H, W) bool; False makes a pixel unknown, even a far one.
 
     Returns:
-        (H, W) float32 in metres: 0 where unknown, ``+inf`` where far without a depth of its own. Less than
-        ``SMALLEST_DEPTH`` is unknown. With a maximum depth, a finite one that float32 cannot hold becomes the largest
-        that it can: it is far.
+        (H, W) float32 in metres: 0 where unknown, ``+inf`` where far without a depth of its own. Depth below
+        ``SMALLEST_DEPTH`` is unknown. With a maximum depth, a finite depth that float32 cannot hold becomes the largest
+        float32; it is far.
 
     Raises:
-        ParameterError: a depth above ``LARGEST_DEPTH`` that is neither unknown nor far: no camera sees it, so the
-            bytes are read wrongly, or it stands for something that only a description can tell.
+        ParameterError: a depth above ``LARGEST_DEPTH`` that is neither unknown nor far. Either the bytes are decoded
+            wrongly, or the value has a meaning that the description must give.
     """
     far, unknown = (
         [mask for value in values if (mask := _equals(stored, value)) is not None]
@@ -181,6 +181,6 @@ def _check_largest(depth: NDArray[Any], explained: list[NDArray[np.bool_]], usab
         row, column = np.argwhere(beyond)[0]
         raise ParameterError(
             f"expected depth of at most {LARGEST_DEPTH:.1g} m, got {depth[row, column]:g} m at row {row}, column "
-            f"{column} ({beyond.sum()} such pixels); if that is the sky, pass --max-depth; if it is no depth, name it "
-            "in [depth] unknown; else correct dtype, view or units_per_metre"
+            f"{column} ({beyond.sum()} such pixels); if that is the sky, pass --max-depth; if it is not a depth, list "
+            "it in [depth] unknown; else correct dtype, view or units_per_metre"
         )

@@ -34,7 +34,7 @@ class _Files(NamedTuple):
 
 
 class DepthSource(Source):
-    """The frames of a data set below a root; what it pickles to does not grow with their number.
+    """The frames of a data set below a root. The size of its pickle does not depend on their number.
 
     A frame's key is its depth file's path relative to the root, with forward slashes. Every method that takes a
     key raises SourceError when the key does not match the data set's layout.
@@ -80,8 +80,8 @@ class DepthSource(Source):
     def keys(self) -> list[str]:
         """Return the sorted keys of all frames, listed on the first call.
 
-        Symlinked folders are followed, but not in circles. What begins with a dot, or is a folder that ends in
-        ``.zarr``, is left out.
+        Symlinked folders are followed, but not in circles. Names that begin with a dot, and folders that end in
+        ``.zarr``, are left out.
 
         Raises:
             SourceError: there is no frame, a folder cannot be read, or a name is not UTF-8.
@@ -129,7 +129,7 @@ class DepthSource(Source):
         return read_shape(f"{self.root}/{self._files(key).key}", self.description.depth)
 
     def intrinsics(self, key: str) -> NDArray[np.float64]:
-        """Return (4,) float64 fx, fy, cx, cy in pixels; SourceError where its file is missing or impossible."""
+        """Return (4,) float64 fx, fy, cx, cy in pixels; SourceError if their file is missing or wrong."""
         given, file = self.description.intrinsics, self._files(key).intrinsics
         if file is None:
             return np.array(given, dtype=np.float64)
@@ -214,7 +214,7 @@ def open_source(
 ) -> DepthSource:
     """Open a data set on disk.
 
-    Numbers may be Python's or NumPy's; a float32 counts as the decimal that it stands for (np.float32(0.1) as 0.1).
+    Numbers may be Python's or NumPy's; a float32 becomes the shortest decimal that rounds to it (np.float32(0.1): 0.1).
 
     Args:
         dataset: a name that ``precompute datasets`` lists, or the path of a description that ends in ``.toml``.
@@ -226,9 +226,9 @@ def open_source(
         max_depth: metres, in place of the description's; inf for no maximum.
 
     Raises:
-        DescriptionError: the data set is unknown, its description or an option impossible, or it has no intrinsics.
-        SourceError: there is no root, or it is no folder.
-        ParameterError: the intrinsics are no array, or the data set or root is no text.
+        DescriptionError: the data set is unknown, its description or an option is wrong, or it has no intrinsics.
+        SourceError: there is no root, or it is not a folder.
+        ParameterError: the intrinsics are not an array, or the data set or root is not text.
 
     Example:
         >>> from depthvar.datasets import open_source

@@ -1,4 +1,4 @@
-"""What a data set looks like on disk, as data: a TOML file, checked strictly."""
+"""The description of a data set on disk: a TOML file, checked strictly."""
 
 import tomllib
 from collections.abc import Mapping
@@ -20,20 +20,20 @@ Tables = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Description:
-    """A data set: where its files lie below its root, how depth is stored, and what the camera is.
+    """A data set: where its files are below its root, how depth is stored, and the camera.
 
     Paths are templates relative to the root, with forward slashes (see ``templates.py``).
 
     Attributes:
         summary: one line for people.
-        names: every name by which the data set is asked for.
+        names: all names of the data set, for ``--dataset``.
         depth_path: template of the depth files; a frame's key is a path that matches it.
         depth: how stored values become metres.
         homepage: where to get it; empty for none.
         image_path: template of the images; None for none.
         mask_path: template of masks, nonzero where usable; None for none.
-        intrinsics: fx, fy, cx, cy in pixels, or the template of the files that hold them; None where only the
-            user can say.
+        intrinsics: fx, fy, cx, cy in pixels, or the template of the files that hold them; None if the user must
+            give them.
     """
 
     summary: str
@@ -49,12 +49,12 @@ class Description:
     def from_dict(cls, tables: Tables, where: str) -> "Description":
         """Check the tables of a TOML file and return what they describe.
 
-        Where ``[depth]`` names no container, the suffix of the depth files does, and the container decides
-        what dtype and units are unless they are given.
+        If ``[depth]`` names no container, the suffix of the depth files decides it. The container decides dtype and
+        units unless they are given.
 
         Args:
             tables: the file's content, as ``tomllib`` or ``json`` returns it.
-            where: the file's name, with which error messages begin.
+            where: the file's name, for error messages.
 
         Raises:
             DescriptionError: a field is unknown, missing or impossible.
@@ -118,9 +118,9 @@ def _depth_rule(fields: dict[str, Any], depth_path: str, where: str) -> DepthRul
 
 
 def _default_unit(fields: dict[str, Any], container: Container, where: str) -> None:
-    """Set the unit where nobody gave one: floats are metres; integers have the container's unit, or none.
+    """Set the unit if none is given: metres for floats; for integers that of the container, if it has one.
 
-    Where integers have none, the files may hold floats only.
+    If integers have no unit, the files may hold floats only.
     """
     values = (fields["view"],) if "view" in fields else fields["dtype"]
     floats = tuple(name for name in values if np.dtype(name).kind == "f")
@@ -132,13 +132,13 @@ def _default_unit(fields: dict[str, Any], container: Container, where: str) -> N
         fields |= {"units_per_metre": 1.0, "dtype": floats}
     else:
         raise DescriptionError(
-            f"{where}: missing field [depth] units_per_metre: {' or '.join(values)} has no unit of its own: add "
+            f"{where}: missing field [depth] units_per_metre: {' or '.join(values)} has no unit: add "
             "units_per_metre = 1000.0 for millimetres (--units-per-metre)"
         )
 
 
 def _jsonable(value: Any) -> Any:
-    """Return plain JSON values without what is not set: no tuples, and no infinity, which JSON cannot hold."""
+    """Return plain JSON values without unset entries: no tuples, and no infinity, which JSON cannot hold."""
     if isinstance(value, Mapping):
         written = {name: _jsonable(entry) for name, entry in value.items()}
         return {name: entry for name, entry in written.items() if entry not in (None, "", [], {})}
@@ -148,12 +148,12 @@ def _jsonable(value: Any) -> Any:
 
 
 def load_description(path: str | Path) -> Description:
-    """Return the description in a TOML file; DescriptionError when there is none, or it is wrong."""
+    """Return the description in a TOML file; DescriptionError if there is none, or it is wrong."""
     return Description.from_dict(_load_tables(Path(path)), str(path))
 
 
 def builtin_descriptions() -> dict[str, Description]:
-    """Return data set name -> description of all that the package knows, sorted by name."""
+    """Return data set name -> description for all data sets of the package, sorted by name."""
     return {name: Description.from_dict(tables, file) for name, (file, tables) in _builtin_tables().items()}
 
 
@@ -162,11 +162,11 @@ def find_description(dataset: str, overrides: Mapping[str, Tables] | None = None
 
     Args:
         dataset: a name in :func:`builtin_descriptions`, or the path of a file that ends in ``.toml``.
-        overrides: table name -> field -> value. Another depth path takes the place of the image path too, and
-            intrinsics the place of the whole table.
+        overrides: table name -> field -> value. A depth path also removes the image path; intrinsics replace the
+            whole table.
 
     Raises:
-        DescriptionError: the name is unknown, or the description is wrong, be it by an override.
+        DescriptionError: the name is unknown, or the description is wrong, also because of an override.
     """
     if is_file(dataset):
         where, tables = dataset, _load_tables(Path(dataset))
@@ -190,7 +190,7 @@ def find_description(dataset: str, overrides: Mapping[str, Tables] | None = None
 
 
 def is_file(dataset: str) -> bool:
-    """Return whether a data set is asked for by the path of its description."""
+    """Return whether ``dataset`` is the path of a description rather than a name."""
     return dataset.lower().endswith(".toml")
 
 
@@ -203,7 +203,7 @@ def _builtin_tables() -> dict[str, tuple[str, Tables]]:
 
 def _load_tables(path: Path) -> Tables:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))  # Windows' editors begin with a byte-order mark
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))  # editors on Windows write a byte-order mark
     except OSError as error:
         raise DescriptionError(f"{path}: cannot be read ({error.strerror}): pass another path") from error
     except (ValueError, RecursionError) as error:

@@ -15,9 +15,11 @@ from .containers import CONTAINERS, container_of
 from .decode import KINDS
 from .templates import placeholders, stays_below
 
-_INTEGERS = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64")
-DTYPES = (*_INTEGERS, "float16", "float32", "float64")
+DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64", "float16", "float32", "float64")
 VIEWS = ("<u2", "<u4", "<f2", "<f4", "<f8")
+
+Check = Callable[[Any], Any]
+"""Returns a field's value as it is kept; ValueError or ParameterError: what was expected of it."""
 
 
 def read_fields(table: Mapping[str, Any], section: str, where: str) -> dict[str, Any]:
@@ -29,26 +31,27 @@ def read_fields(table: Mapping[str, Any], section: str, where: str) -> dict[str,
         where: the file's name, for error messages.
 
     Returns:
-        field name -> value, with tuples for lists and floats for numbers; fields that are left out stay out.
+        field name -> value, with tuples for lists and floats for numbers; missing fields are not added.
 
     Raises:
         DescriptionError: a field is unknown, or required and missing, or its value is not possible.
     """
     known, fields = FIELDS[section], {}
+    label = f"[{section}] {{}}" if section else "{}"
     for name, value in table.items():
         if name not in known:
             raise DescriptionError(
-                f"{where}: unknown field {_label(section, name)}{nearest(name, known)}; "
+                f"{where}: unknown field {label.format(name)}{nearest(name, known)}; "
                 f"expected one of {', '.join(known)}: correct or remove it"
             )
         try:
             fields[name] = known[name](value)
         except (ValueError, ParameterError) as error:
-            raise DescriptionError(f"{where}: {_label(section, name)}: {error}; got {repr(value)[:200]}") from error
-    # Who names no container gets that of the suffix, with its dtype and units.
+            raise DescriptionError(f"{where}: {label.format(name)}: {error}; got {repr(value)[:200]}") from error
+    # Without a container, the one of the suffix is used, with its dtype and units.
     for name, example in REQUIRED.get(section, {}).items():
         if name not in fields and (section != "depth" or "container" in fields):
-            raise DescriptionError(f"{where}: missing field {_label(section, name)}: add {example}")
+            raise DescriptionError(f"{where}: missing field {label.format(name)}: add {name} = {example}")
     return fields
 
 
@@ -58,46 +61,18 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f" (did you mean {' or '.join(close)}?)" if close else ""
 
 
-def _label(section: str, name: str) -> str:
-    return f"[{section}] {name}" if section else name
+def _rule(expected: str, holds: Callable[[Any], object], first: Check = lambda value: value) -> Check:
+    """Return a check that a rule holds for what another check returns."""
 
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str) or not value.strip() or CONTROL.search(value):
-        raise ValueError("expected one line of text")
-    return value
-
-
-def _number(value: Any) -> float:
-    if isinstance(value, str) and value in ("inf", "-inf"):  # JSON has no infinity
-        return float(value)
-    if math.isnan(number := as_float(value)):
-        raise ValueError("expected a number")
-    return number
-
-
-def _max_depth(value: Any) -> float:
-    if not is_max_depth(number := _number(value)):
-        raise ValueError(f"expected {MAX_DEPTH_RULE}")
-    return number
-
-
-def _units(value: Any) -> float:
-    if not 1e-9 <= (number := _number(value)) <= 1e9:
-        raise ValueError("expected a number from 1e-9 to 1e9")
-    return number
-
-
-def _list_of(item: Callable[[Any], Any]) -> Callable[[Any], tuple[Any, ...]]:
-    def check(value: Any) -> tuple[Any, ...]:
-        if not isinstance(value, list | tuple) or not value:
-            raise ValueError("expected a list with at least one entry")
-        return tuple(item(entry) for entry in value)
+    def check(value: Any) -> Any:
+        if not holds(kept := first(value)):
+            raise ValueError(f"expected {expected}")
+        return kept
 
     return check
 
 
-def _one_of(known: Iterable[str]) -> Callable[[Any], str]:
+def _one_of(known: Iterable[str]) -> Check:
     def check(value: Any) -> str:
         if not isinstance(value, str) or value not in known:
             raise ValueError(f"expected one of {', '.join(known)}{nearest(str(value), known)}")
@@ -106,39 +81,17 @@ def _one_of(known: Iterable[str]) -> Callable[[Any], str]:
     return check
 
 
-def _dtype(value: Any) -> tuple[str, ...]:
+def _list_of(item: Check) -> Check:
+    entries = _rule("a list with at least one entry", lambda value: isinstance(value, list | tuple) and value)
+    return lambda value: tuple(map(item, entries(value)))
+
+
+def _dtype(value: Any) -> Any:
     return _list_of(_one_of(DTYPES))([value] if isinstance(value, str) else value)
 
 
-def _name(value: Any) -> str:
-    if not re.fullmatch(r"\w[\w.-]*", _text(value)) or value.lower().endswith(".toml"):
-        raise ValueError("expected names of letters, digits, '-', '_' and '.'")
-    return str(value)
-
-
-def _template(value: Any) -> str:
-    parts = _text(value).split("/")
-    rest = re.sub(r"\{(sequence|frame)\}", "", value)
-    if not stays_below(value):
-        raise ValueError("expected a path relative to the root, with forward slashes and without '..'")
-    if "{" in rest or "}" in rest:
-        raise ValueError("expected no placeholders but {sequence} and {frame}")
-    if any("{sequence}" in part and part != "{sequence}" for part in parts):
-        raise ValueError("expected {sequence} to be whole folders, not a part of a name")
-    return str(value)
-
-
-def _depth_template(value: Any) -> str:
-    found = placeholders(_template(value))
-    if found.count("frame") != 1 or found.count("sequence") > 1 or value.endswith("{sequence}"):
-        raise ValueError("expected {frame} once, and {sequence} at most once and as a folder")
-    return str(value)
-
-
-def _pixel_path(value: Any) -> str:
-    if not container_of(_template(value)):
-        raise ValueError(f"expected a path that ends in .{' or .'.join(CONTAINERS)}")
-    return str(value)
+def _as_number(value: Any) -> float:
+    return float(value) if isinstance(value, str) and value in ("inf", "-inf") else as_float(value)  # JSON has no inf
 
 
 def _constant(value: Any) -> tuple[float, ...]:
@@ -146,13 +99,34 @@ def _constant(value: Any) -> tuple[float, ...]:
     return tuple(pinhole(_list_of(_number)([number for row in value for number in row] if rows else value)).tolist())
 
 
-def _table(value: Any) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping):
-        raise ValueError("expected a table")
-    return value
+def _has_one_frame(template: str) -> bool:
+    found = placeholders(template)
+    return found.count("frame") == 1 and found.count("sequence") <= 1 and not template.endswith("{sequence}")
 
 
-FIELDS: dict[str, dict[str, Callable[[Any], Any]]] = {
+_number = _rule("a number", lambda number: not math.isnan(number), _as_number)
+_text = _rule("one line of text", lambda text: isinstance(text, str) and text.strip() and not CONTROL.search(text))
+_name = _rule(
+    "names of letters, digits, '-', '_' and '.'",
+    lambda name: re.fullmatch(r"\w[\w.-]*", name) and not name.lower().endswith(".toml"),
+    _text,
+)
+_path = _rule("a path relative to the root, with forward slashes and without '..'", stays_below, _text)
+_known_path = _rule(
+    "no placeholders but {sequence} and {frame}",
+    lambda path: not re.search("[{}]", re.sub(r"\{(sequence|frame)\}", "", path)),
+    _path,
+)
+_template = _rule(
+    "{sequence} to be whole folders, not a part of a name",
+    lambda path: all(part == "{sequence}" or "{sequence}" not in part for part in path.split("/")),
+    _known_path,
+)
+_depth_template = _rule("{frame} once, and {sequence} at most once and as a folder", _has_one_frame, _template)
+_pixel_path = _rule(f"a path that ends in .{' or .'.join(CONTAINERS)}", container_of, _template)
+_table = _rule("a table", lambda value: isinstance(value, Mapping))
+
+FIELDS: dict[str, dict[str, Check]] = {
     "": {
         "summary": _text,
         "homepage": _text,
@@ -166,9 +140,9 @@ FIELDS: dict[str, dict[str, Callable[[Any], Any]]] = {
         "container": _one_of(CONTAINERS),
         "dtype": _dtype,
         "view": _one_of(VIEWS),
-        "units_per_metre": _units,
+        "units_per_metre": _rule("a number from 1e-9 to 1e9", lambda units: 1e-9 <= units <= 1e9, _number),
         "kind": _one_of(KINDS),
-        "max_depth": _max_depth,
+        "max_depth": _rule(MAX_DEPTH_RULE, is_max_depth, _number),
         "unknown": _list_of(_number),
         "far": _list_of(_number),
     },
@@ -176,7 +150,7 @@ FIELDS: dict[str, dict[str, Callable[[Any], Any]]] = {
 }
 
 REQUIRED = {  # with an example that the error message shows
-    "": {"summary": 'summary = "what it is, in one line"', "names": 'names = ["my-data"]'},
-    "files": {"depth": 'depth = "{sequence}/depth/{frame}.png"'},
-    "depth": {"dtype": 'dtype = "uint16"', "units_per_metre": "units_per_metre = 1000.0"},
+    "": {"summary": '"what it is, in one line"', "names": '["my-data"]'},
+    "files": {"depth": '"{sequence}/depth/{frame}.png"'},
+    "depth": {"dtype": '"uint16"', "units_per_metre": "1000.0"},
 }

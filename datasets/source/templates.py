@@ -1,7 +1,7 @@
 """Templates of paths below the root of a data set, and the files that match them.
 
-``{sequence}`` stands for one or more folders, ``{frame}`` for a part of one name. A suffix at the end matches in
-capitals too: ``{frame}.png`` is also ``0.PNG``.
+``{sequence}`` matches one or more folders, ``{frame}`` a part of one name. A suffix at the end also matches in
+capitals: ``{frame}.png`` matches ``0.PNG``.
 """
 
 import os
@@ -17,9 +17,9 @@ from depthvar.datasets.paths import composed
 
 
 def stays_below(path: str) -> bool:
-    """Return whether a path leads, as text, nowhere but below the folder that it is relative to.
+    """Return whether a path, as text, stays below the folder that it is relative to.
 
-    It has forward slashes, is not absolute, and holds no ``..``, no empty part and no control character.
+    It has forward slashes, is not absolute, and contains no ``..``, no empty part and no control character.
     """
     parts = f"/{path}/"  # a part of a path lies between two slashes; three times faster than a split
     return not ("//" in parts or "/./" in parts or "/../" in parts or "\\" in path or CONTROL.search(path))
@@ -32,12 +32,12 @@ def placeholders(template: str) -> list[str]:
 
 @lru_cache(maxsize=256)
 def path_pattern(template: str) -> re.Pattern[str]:
-    """Return the pattern that paths of a template match whole, with groups ``sequence`` and ``frame``.
+    """Return the pattern that whole paths of a template match, with groups ``sequence`` and ``frame``.
 
-    No match is absolute or climbs out of the root: a name holds no slash and does not begin with a dot.
+    No match is absolute or leaves the root: a name contains no slash and does not begin with a dot.
     """
     name = r"[^/\\.\0][^/\\\0]*"
-    folder = name + r"(?<!\.zarr)"  # a cache may lie beside the sequences
+    folder = name + r"(?<!\.zarr)"  # a cache may be next to the sequences
     pattern, suffix = "", suffix_of(template)
     for piece in re.split(r"(\{\w+\})", template.removesuffix(suffix)):
         if piece == "{sequence}":
@@ -50,7 +50,7 @@ def path_pattern(template: str) -> re.Pattern[str]:
 
 
 def suffix_of(path: str) -> str:
-    """Return the suffix at the end of a path or a template, with its dot; empty where a placeholder decides it."""
+    """Return the suffix at the end of a path or a template, with its dot; empty if a placeholder decides it."""
     suffix = PurePosixPath(path).suffix
     return "" if "{" in suffix else suffix
 
@@ -79,14 +79,14 @@ def walk(folder: str, prefix: str, parts: tuple[str, ...], above: frozenset[tupl
             yield from walk(f"{folder}{name}/", f"{prefix}{name}/", parts, inside)
 
 
-MOST_FILES = 10_000  # that are looked at for an error message
+MOST_FILES = 10_000  # to look at for an error message
 SHOWN = 3
 
 
 def found_instead(root: str | Path, template: str) -> str:
-    """Return what a folder holds where no file matches a template, in one phrase for an error message.
+    """Return what a folder holds if no file matches a template, in one phrase for an error message.
 
-    Caches and their locks are left out: they are not what is looked for.
+    Caches and their locks are left out.
     """
     files = list(islice(_files(Path(root)), MOST_FILES))
     if not files:

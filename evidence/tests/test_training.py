@@ -365,7 +365,7 @@ def test_a_verdict_is_wrong_in_one_of_twenty_cases_where_nothing_differs_and_the
     cases = np.random.default_rng(0).normal(0, 1, (2000, 5))
     assert np.mean([differs(case) for case in cases]) == pytest.approx(0.05, abs=0.015)
     outside = [not low <= 0 <= high for low, high in map(interval, cases[:400])]
-    assert np.mean(outside) == pytest.approx(0.15, abs=0.04)  # as docs/evidence.md says
+    assert np.mean(outside) == pytest.approx(0.15, abs=0.04)  # as evidence/README.md says
     assert differs([0.5, 0.5, 0.5])
     assert not differs([0.0, 0.0, 0.0])
 
@@ -438,12 +438,13 @@ def test_each_table_has_the_runs_of_its_rates() -> None:
 
 def test_tables_of_the_page_are_those_of_the_committed_runs() -> None:
     rows, rates = train.read(train.RESULTS / "training.csv"), train.chosen_rates(train.read(train.RESULTS / "lr.csv"))
-    page = (report.DOCS / "evidence.md").read_text(encoding="utf-8")
     found = report.blocks(rows, rates) | {"weights": report.weight_table(train.RESULTS / "weights.csv")}
-    assert report.with_blocks(page, found) == page, "run: python evidence/report.py"
+    for path, tables in ((report.DOCS / "evidence.md", 1), (train.RESULTS / "README.md", 10)):
+        page = path.read_text(encoding="utf-8")
+        assert report.with_blocks(page, found) == page, "run: python evidence/report.py"
+        assert page.count("<!-- /") >= tables
     assert (train.RESULTS / "training.md").read_text(encoding="utf-8") == report.markdown(rows, rates)
-    assert page.count("<!-- /") >= 3
-    with pytest.raises(ClickException, match=r"docs/evidence.md: no table 'lost'; expected one of tuned-3"):
+    with pytest.raises(ClickException, match=r"no table 'lost'; expected one of tuned-3"):
         report.with_blocks("<!-- lost -->\n<!-- /lost -->", {"tuned-3": ""})
     assert (
         report.with_blocks("a\n<!-- b -->\nold\n<!-- /b -->\nc", {"b": "new"}) == "a\n<!-- b -->\nnew\n<!-- /b -->\nc"

@@ -9,8 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from typing import Protocol
+from contextlib import contextmanager
 
 from depthvar.datasets.errors import hide_credentials
 
@@ -20,12 +19,6 @@ CLEAR = "\r\x1b[K"  # to the start of the line, and empty it
 
 Report = Callable[[str, int, int, int], None]
 """Called with what is counted ("frames done"), how many are done, how many there are, and how many failed."""
-
-
-class Advance(Protocol):
-    """Called with how many were finished since the last call, and how many of them failed."""
-
-    def __call__(self, done: int, failed: int = 0) -> None: ...
 
 
 def progress_line(
@@ -55,7 +48,7 @@ def progress_line(
     if columns is None:
         return f"{what} {text}"
     cells = min(BAR_CELLS, columns - len(what) - len(text) - 5)
-    filled = cells * done // max(total, 1)
+    filled = cells * done // total
     bar = f"[{'#' * filled}{'-' * (cells - filled)}] " if cells > 0 else ""
     return f"{what} {bar}{text}"[: max(columns - 1, 0)]
 
@@ -68,19 +61,31 @@ def human_seconds(seconds: float) -> str:
     return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"
 
 
-class _Shown:
-    """Work that is under way, and its line on stderr."""
+class _Step:
+    """A step of the work, and its line on stderr, drawn until the step is ended."""
 
-    current: "_Shown | None" = None
+    current: "_Step | None" = None
     lock = threading.RLock()  # of stderr: the thread that draws, the work, and the log
 
-    def __init__(self, what: str, total: int) -> None:
+    def __init__(self, what: str, total: int, every: float | None) -> None:
         self.what, self.total, self.done, self.failed = what, total, 0, 0
         self.began = self.finished = time.monotonic()
         self.on_terminal = sys.stderr.isatty()
+        self.every = every or (BAR_SECONDS if self.on_terminal else LINE_SECONDS)
+        self._ended, self._thread = threading.Event(), threading.Thread(target=self._draw_again, daemon=True)
+        _Step.current = self
+        self.draw()
+        self._thread.start()
 
-    def advance(self, done: int, failed: int = 0) -> None:
-        self.done, self.failed, self.finished = self.done + done, self.failed + failed, time.monotonic()
+    def count(self, done: int, failed: int) -> None:
+        self.done, self.failed, self.finished = done, failed, time.monotonic()
+
+    def end(self) -> None:
+        self._ended.set()
+        self._thread.join()
+        with self.lock:
+            self.draw(end="\n")
+            _Step.current = None
 
     def draw(self, end: str = "") -> None:
         with self.lock:
@@ -89,6 +94,10 @@ class _Shown:
             line = progress_line(self.what, self.done, self.total, self.failed, seconds, since, columns)
             sys.stderr.write(f"{CLEAR}{line}{end}" if self.on_terminal else f"{line}\n")
             sys.stderr.flush()
+
+    def _draw_again(self) -> None:
+        while not self._ended.wait(self.every):
+            self.draw()
 
 
 def _columns() -> int:
@@ -99,53 +108,30 @@ def _columns() -> int:
 
 
 @contextmanager
-def progress(total: int, what: str, every: float | None = None) -> Iterator[Advance]:
-    """Show how far work has come, nothing without any work; yields the function to call as it is finished.
+def steps(every: float | None = None) -> Iterator[Report]:
+    """Yield a function for work in several steps; each has its own bar, which ends where the next one begins.
+
+    A step of nothing shows nothing.
 
     Args:
-        total: how many there are to do.
-        what: is counted, such as "frames done".
         every: seconds between two drawings; None: 0.2 on a terminal, 10 elsewhere.
     """
-    if not total:
-        yield lambda done, failed=0: None
-        return
-    shown, ended = _Shown(what, total), threading.Event()
+    step: _Step | None = None
 
-    every = every or (BAR_SECONDS if shown.on_terminal else LINE_SECONDS)
+    def report(what: str, done: int, total: int, failed: int) -> None:
+        nonlocal step
+        if step is None or what != step.what:
+            if step is not None:
+                step.end()
+            step = _Step(what, total, every) if total else None
+        if step is not None:
+            step.count(done, failed)
 
-    def draw_again() -> None:
-        while not ended.wait(every):
-            shown.draw()
-
-    thread = threading.Thread(target=draw_again, name="progress", daemon=True)
-    _Shown.current = shown
-    shown.draw()
-    thread.start()
     try:
-        yield shown.advance
-    finally:
-        ended.set()
-        thread.join()
-        shown.draw(end="\n")
-        _Shown.current = None
-
-
-@contextmanager
-def steps() -> Iterator[Report]:
-    """Yield a function for work in several steps; each has its own bar, which ends where the next one begins."""
-    with ExitStack() as stack:
-        step, before, advance = "", (0, 0), None
-
-        def report(what: str, done: int, total: int, failed: int) -> None:
-            nonlocal step, before, advance
-            if advance is None or what != step:
-                stack.close()
-                step, before, advance = what, (0, 0), stack.enter_context(progress(total, what))
-            advance(done - before[0], failed - before[1])
-            before = done, failed
-
         yield report
+    finally:
+        if step is not None:
+            step.end()
 
 
 class LogHandler(logging.StreamHandler):  # type: ignore[type-arg]
@@ -157,11 +143,10 @@ class LogHandler(logging.StreamHandler):  # type: ignore[type-arg]
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a record where the bar was, and draw the bar below it."""
-        with _Shown.lock:
-            shown = _Shown.current
-            on_bar = shown is not None and shown.on_terminal
-            if on_bar:
+        with _Step.lock:
+            bar = _Step.current if _Step.current and _Step.current.on_terminal else None
+            if bar:
                 self.stream.write(CLEAR)
             super().emit(record)
-            if shown is not None and on_bar:
-                shown.draw()
+            if bar:
+                bar.draw()

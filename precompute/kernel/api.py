@@ -75,28 +75,29 @@ def sigma_z2(
 
     Args:
         depth: (..., H, W) planar depth in metres, a NumPy array (float16, float32 or float64) or a torch tensor.
-            Below 2^-40 m (1e-12), negative or NaN: unknown. ``+inf``: far, without a depth of its own (sky).
+            Values below 2^-40 m (1e-12), negative values and NaN are unknown. ``+inf`` is far (sky).
         intrinsics: (..., 3, 3) or (..., 4) as fx, fy, cx, cy, in pixels with integer pixel centres; its leading
-            dimensions broadcast against those of the depth. Those of a tensor on a device are not checked: that
-            would wait for it.
+            dimensions broadcast against those of the depth. The values of a tensor on a GPU are not checked, since
+            that would wait for the GPU.
         params: the estimator and its parameters.
         valid: bool, broadcast against the depth; False: unknown. None: known wherever the depth is.
-        max_depth: metres, above 0; deeper pixels are far: they take part in the windows of their neighbours, only
-            their own variance is ``+inf``. With ``compat="pi3"`` they enter as 0, as in the original's loader. None,
-            or inf: 2^50 m (1e15), whose square float32 holds with room to spare.
-        return_components: return :class:`Components` in place of sigma_Z² alone; not of :class:`Difference`.
-        engine: ``"auto"``: Numba for NumPy, torch for torch and for ``compat="pi3"``. ``"numba"`` takes tensors on the
-            CPU, ``"torch"`` also NumPy arrays.
+        max_depth: metres, above 0. Deeper pixels are far: they are part of the windows of their neighbours, and their
+            own variance is ``+inf``. With ``compat="pi3"`` they count as depth 0, as in the original's loader. None or
+            inf: 2^50 m (1e15), whose square fits into float32.
+        return_components: return :class:`Components` instead of sigma_Z² alone; not for :class:`Difference`.
+        engine: ``"auto"``: Numba for NumPy, torch for torch and for ``compat="pi3"``. ``"numba"`` also accepts tensors
+        on
+            the CPU, ``"torch"`` also NumPy arrays.
 
     Returns:
         (..., H, W) in m²: float32 NumPy for NumPy; for a tensor, a tensor on its device (float64 if the depth is
         float64 and the engine torch, else float32). Finite and above 0 where the depth is valid, ``+inf`` where it
         is unknown or far; with ``compat="pi3"`` the original's value there. With :class:`Difference` also
-        ``+inf`` where none of the four neighbours is known.
+        ``+inf`` if none of the four neighbours is known.
 
     Raises:
-        ParameterError: a shape, dtype, device, engine or maximum depth is not one of these, or the intrinsics are not
-            in pixels of this view.
+        ParameterError: a shape, dtype, device, engine or maximum depth is not allowed, or the intrinsics are not in
+            pixels of this view.
 
     Example:
         >>> import numpy as np
@@ -118,7 +119,7 @@ def sigma_z2(
         )
     if engine == "numba" and params.compat is not None:
         raise ParameterError("engine: expected 'auto' or 'torch' with compat='pi3', got 'numba'")
-    torch = sys.modules.get("torch")  # a tensor exists only where torch is loaded already
+    torch = sys.modules.get("torch")  # if torch is not loaded, no argument is a tensor
     is_tensor = torch is not None and isinstance(depth, torch.Tensor)
     if engine == "torch" or (engine == "auto" and is_tensor) or params.compat is not None:
         from .torch_engine import sigma_z2_maps
@@ -145,10 +146,10 @@ def _numba_maps(
     cameras = as_intrinsics(intrinsics, depth.shape[-2:] if depth.ndim > 1 else None)
     is_view = depth.ndim == 2 and depth.dtype == np.float32 and depth.size > 0 and cameras.shape == (4,)
     if is_view and not components and (valid is None or (valid.dtype == np.bool_ and valid.shape == depth.shape)):
-        # A loader's view, where microseconds count: nothing is left to check.
+        # The fast path for a loader's view: everything is checked already.
         return (sigma_z2_frame(depth, cameras, params, farthest, valid),)
     check_input(depth, cameras.shape[:-1], valid)
-    with np.errstate(over="ignore"):  # to +inf: far in any case
+    with np.errstate(over="ignore"):  # an overflow gives +inf, which is far
         depth = depth.astype(np.float32, copy=False)
     *batch, height, width = depth.shape
     out = np.empty((*batch, 4 if components else 1, height, width), np.float32)

@@ -1,8 +1,8 @@
 """The CPU engine of the difference: one sweep over the rows, each pair of neighbours read once.
 
-Unknown pixels have depth 0, and a pair that holds one has the difference -1, which loses to any known one. Ratios to
-the depth are squared, not depths, so that a step to any depth stays finite and scaling by a power of two is exact. No
-fastmath, as in ``numba_range``.
+Unknown pixels have depth 0. A pair with an unknown pixel has the difference -1, which is smaller than any known one.
+Ratios to the depth are squared, not differences, so that a step to any depth stays finite and scaling by a power of two
+is exact. fastmath is off, as in ``numba_range``.
 """
 
 from typing import Any
@@ -12,7 +12,7 @@ import numpy as np
 from depthvar.datasets.compiled import njit
 from depthvar.datasets.frame import SMALLEST_DEPTH
 
-# No code is shared with numba_range: Numba's cache on disk sees edits of this file only.
+# No code is shared with numba_range, since Numba's cache on disk detects edits of this file only.
 _JIT: dict[str, Any] = {"nogil": True, "error_model": "numpy", "cache": True}
 _INF, _ZERO, _ONE = np.float32(np.inf), np.float32(0), np.float32(1)
 _UNKNOWN, _QUARTER, _THIRD = np.float32(-1), np.float32(0.25), np.float32(1 / 3)
@@ -70,7 +70,7 @@ def sweep(depth, valid, max_depth, out):  # type: ignore[no-untyped-def]
         i = v % 2
         if v < height:
             _known(depth, valid, v, z, i)
-            _down(z, i, down)  # of the first row unknown, as the ring begins with zeros
+            _down(z, i, down)  # unknown for the first row: the ring begins with zeros
         else:
             down[i] = _UNKNOWN
         if v > 0:

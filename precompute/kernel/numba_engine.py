@@ -41,7 +41,7 @@ def _compiled(estimator: str) -> Callable[..., None]:
 
 
 def warm_up(estimator: str = "range") -> None:
-    """Compile an estimator for this machine, or load it from the cache on disk: what a first call would do.
+    """Compile an estimator for this machine, or load it from the cache on disk, before the first call.
 
     Logs one line (logger ``depthvar``, INFO) if it compiles.
     """
@@ -56,7 +56,7 @@ def sigma_z2_frame(
     valid: NDArray[np.bool_] | None = None,
     out: NDArray[np.float32] | None = None,
 ) -> NDArray[np.float32]:
-    """Return sigma_Z² of one frame, without checking anything: the entry for the pipeline.
+    """Return sigma_Z² of one frame, without any checks; the pipeline calls this.
 
     Args:
         depth: (H, W) float32 metres, of any strides; below ``SMALLEST_DEPTH`` or NaN is unknown, ``+inf`` far.

@@ -1,12 +1,12 @@
 """The range estimator for the CPU, compiled by Numba, one core per call (``numba_engine`` calls it).
 
-A frame is swept once, row by row, and every stage is a function of its own over one row. The two quantiles of
-a window are ranks at the ends of a sorted list, so only the ``k`` smallest and ``k`` largest distances are kept
-(k = 1, 2, 3 for windows 3, 5, 7): per row first, then over the last ``window`` rows, which a ring buffer holds.
-Largest are kept as the smallest of ``-t``, so that ``+inf`` stands for "not there" in both lists, and one merge
-serves both. Minima and maxima do not depend on order or position: a crop of the interior has identical bits.
+A frame is swept once, row by row; every stage is a function over one row. The two quantiles of a window are ranks
+at the ends of a sorted list, so only the ``k`` smallest and ``k`` largest distances are kept (k = 1, 2, 3 for
+windows 3, 5, 7): first per row, then over the last ``window`` rows, which a ring buffer holds. The largest are
+stored as the smallest of ``-t``. Then ``+inf`` means "none" in both lists, and one merge function is enough. Minima
+and maxima do not depend on order or position, so a crop of the interior has identical bits.
 
-No fastmath: the meaning of ``+inf`` and NaN, and those identical bits, depend on it.
+fastmath is off: it would break ``+inf``, NaN and these identical bits.
 """
 
 import math
@@ -58,7 +58,7 @@ def _merge3(a0, a1, a2, b0, b1, b2):  # type: ignore[no-untyped-def]
     return _min(a0, b0), _min(_max(a0, b0), _min(a1, b1)), c2
 
 
-# Where it can, a stage takes a whole array and the index of a row: to slice rows off costs as much as a short stage.
+# Most stages get a whole array and the index of a row: slicing a row costs as much as a short stage.
 
 
 @njit(**_JIT)
@@ -169,7 +169,7 @@ def _edges_7(small, neg, count, min_valid, edge):  # type: ignore[no-untyped-def
 
 @njit(inline="always")
 def _delta2(edge, t, prior2, cap2):  # type: ignore[no-untyped-def]
-    """Steps 4 and 5: x = δ² / t², the cap last. It is NaN nowhere: max(NaN, floor) is the floor."""
+    """Steps 4 and 5: x = δ² / t², the cap last. Never NaN, since max(NaN, floor) is the floor."""
     r = edge / t
     return _min(_max(r * r + prior2, _FLOOR), cap2)
 

@@ -1,7 +1,7 @@
-"""``compat="pi3"``: the original's online kernel, its faults included. For parity, and for runs that began with it.
+"""``compat="pi3"``: the original's online kernel, including its faults, for parity and for runs that began with it.
 
-Its steps are in its order, with its absolute epsilons: its golden outputs fix the last digits. What lies beyond the
-image, or has no depth, counts as a distance of 0.
+The steps have the original's order and absolute epsilons, since the golden outputs check the last digits. Pixels
+outside the image or without depth count as distance 0.
 """
 
 import torch
@@ -17,14 +17,14 @@ _INF = float("inf")
 def pi3_maps(
     z: Tensor, known: Tensor, cameras: Tensor, params: KernelParams, max_depth: float, components: bool
 ) -> tuple[Tensor, ...]:
-    """Return (sigma_z2,), or with ``components`` (sigma_z2, sigma_t2, t_mu, t_delta); nowhere ``+inf``.
+    """Return (sigma_z2,), or with ``components`` (sigma_z2, sigma_t2, t_mu, t_delta); never ``+inf``.
 
     Args:
         z: (..., H, W) depth in metres.
         known: (..., H, W) bool.
         cameras: (..., 4) fx, fy, cx, cy in pixels, float64.
         params: with ``compat="pi3"``.
-        max_depth: metres; depth beyond it enters as 0, as in the original's loader.
+        max_depth: metres; deeper pixels count as depth 0, as in the original's loader.
         components: return all four maps.
     """
     eps = 1e-6

@@ -8,7 +8,7 @@ from depthvar.datasets.scalars import require
 
 
 def check_input(depth: Any, cameras: tuple[int, ...], valid: Any) -> None:
-    """Check what is known without reading a value (a tensor may be on another device): shapes and dtypes.
+    """Check shapes and dtypes, without reading a value (a tensor may be on a GPU).
 
     Args:
         depth: array or tensor that should be (..., H, W).

@@ -1,6 +1,6 @@
-"""The torch engine of the kernel: any device, any leading dimensions, no wait for the device.
+"""The torch engine of the kernel: any device, any leading dimensions, never waits for the device.
 
-The same method as the CPU engine, a whole map at a time.
+The same method as the CPU engine, one operation on a whole map at a time.
 """
 
 from typing import Any
@@ -20,8 +20,8 @@ from .torch_windows import half_range, shifts, slant, tan2
 
 _INF = float("inf")
 
-# MKL chooses the code of a root in its first call. Where several threads make that at once, one may get a root that is
-# 3e-4 off (pytorch/pytorch#188792), and σ² then by up to a half: so the first call is one of a single element.
+# MKL selects its code for square roots in the first call. If several threads make that call at once, a root may be off
+# by 3e-4 (pytorch/pytorch#188792), and σ² by up to a half. So the first call is made here, with one element.
 for _dtype in (torch.float32, torch.float64):
     torch.ones(1, dtype=_dtype).sqrt()
 
@@ -32,8 +32,8 @@ def sigma_z2_maps(
 ) -> tuple[Tensor, ...]:
     """Return (sigma_z2,), or with ``components`` (sigma_z2, sigma_t2, t_mu, t_delta); see ``kernel.sigma_z2``.
 
-    Computes in float64 if the depth is float64, else in float32. Values of tensors on a device are not checked, since
-    that would wait for it.
+    Computes in float64 if the depth is float64, else in float32. Values of tensors on a GPU are not checked, since that
+    would wait for the GPU.
     """
     depth = depth if isinstance(depth, Tensor) else as_array("depth", depth)
     valid = valid if valid is None or isinstance(valid, Tensor) else as_array("valid", valid)
@@ -56,7 +56,7 @@ def sigma_z2_maps(
 
 
 def _tensor(x: Any) -> Tensor:
-    """Return x as a tensor; of an array a copy: torch has no negative strides, read-only memory or foreign bytes."""
+    """Return x as a tensor. An array is copied: torch has no negative strides, read-only memory or byte order."""
     return x if isinstance(x, Tensor) else torch.from_numpy(np.array(x, dtype=x.dtype.newbyteorder("=")))
 
 
@@ -65,7 +65,7 @@ def _maps(
 ) -> tuple[Tensor, ...]:
     t = torch.where(known, z * slant(cameras, z), _INF)  # steps 1 and 2: t = Z / d_z
     edge = half_range(t, known, params)
-    x = edge.div_(t).square_()  # inf / inf only where t is, which the end overwrites
+    x = edge.div_(t).square_()  # inf / inf only where t is inf, which the last step overwrites
     x = x.add_(params.lambda_prior**2 * tan2(cameras, 0.0).to(z.dtype))
     x = x.clamp_(min=1e-8).clamp_(max=params.alpha_clamp**2)  # step 5: x = δ² / t², the cap last
     finite = (t < _INF) & (z <= max_depth)
@@ -82,7 +82,7 @@ def _frustum(x: Tensor) -> Tensor:
 
 
 def _difference(z: Tensor, known: Tensor, max_depth: float) -> Tensor:
-    """Return σ² of the larger differences of depth to the neighbours of each axis, -1 for one with an unknown pixel."""
+    """Return σ² of the larger difference of depth on each axis; -1 marks a pair with an unknown pixel."""
     rises = []
     for dim, beyond in ((-1, (1, 1)), (-2, (0, 0, 1, 1))):
         (a, b), (a_known, b_known) = shifts(z, dim, 2), shifts(known, dim, 2)
@@ -97,7 +97,7 @@ def _difference(z: Tensor, known: Tensor, max_depth: float) -> Tensor:
 def _cameras(intrinsics: Any, shape: tuple[int, ...]) -> Tensor:
     """Return (..., 4) fx, fy, cx, cy of depth of a shape (..., H, W).
 
-    The values of a tensor are checked where that waits for nothing: in the CPU's memory, outside of ``torch.compile``.
+    The values of a tensor are checked only in the CPU's memory and outside of ``torch.compile``.
     """
     is_tensor = isinstance(intrinsics, Tensor)
     if not is_tensor or (intrinsics.device.type == "cpu" and not torch.compiler.is_compiling()):

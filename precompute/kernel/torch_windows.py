@@ -1,7 +1,7 @@
 """The geometry and the windows of the torch engine: rays, and the range of distances in every window.
 
 Of every window only the k smallest distances and the k smallest of their negatives are kept, first along the rows,
-then along the columns. That holds a few maps where unfolding the windows would hold ``window²`` of them.
+then along the columns. This needs memory for a few maps, where unfolding the windows needs ``window²`` maps.
 """
 
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ def tan2(cameras: Tensor, eps: float) -> Tensor:
 
 
 def half_range(t: Tensor, known: Tensor | None, params: KernelParams) -> Tensor:
-    """Step 3: half the range between the two quantiles of the window. ``known=None``: 0 outside, all count."""
+    """Step 3: half the range between the two quantiles of the window. ``known=None``: 0 outside, all pixels count."""
     reach, k = params.window // 2, (params.window - 1) // 2
     outside = _INF if known is not None else 0.0
     around = (reach, reach, reach, reach)
@@ -69,7 +69,7 @@ def _smallest(x: Tensor, window: int, k: int) -> list[Tensor]:
 def _merge(a: list[Tensor], b: Sequence[Tensor]) -> None:
     """Make sorted ``a`` the smallest ``len(a)`` of ``a`` and sorted ``b``, in place.
 
-    Rank r of a union is the least of a[r], b[r] and max(a[i], b[j]) over i + j = r - 1.
+    Rank r of the union is the smallest of a[r], b[r] and max(a[i], b[j]) over i + j = r - 1.
     """
     for r in reversed(range(len(a))):
         for i in range(max(0, r - len(b)), r):
@@ -79,12 +79,12 @@ def _merge(a: list[Tensor], b: Sequence[Tensor]) -> None:
 
 
 def shifts(x: Tensor, dim: int, window: int) -> list[Tensor]:
-    """The views of a padded map that its windows see, one per offset along ``dim``."""
+    """Return the views of a padded map that its windows cover, one per offset along ``dim``."""
     return [x.narrow(dim, i, x.shape[dim] - window + 1) for i in range(window)]
 
 
 def _at_rank(smallest: Sequence[Tensor], n: Tensor | None) -> Tensor:
-    """Pick rank lo = (n + 9) // 20 of each window; all are there where ``n`` is None."""
+    """Return rank lo = (n + 9) // 20 of each window; with ``n`` None, all pixels are known."""
     if n is None:
         return smallest[-1].clone()
     chosen = smallest[0]

@@ -43,7 +43,10 @@ def writer_lock(cache: str, part: tuple[int, int] | None = None) -> Iterator[Cal
             text = f"{part[1]} parts, plan {identity}"
             os.pwrite(file, text.encode(), 0)  # written before the others are read: one of two always sees the other
             for other in path.parent.glob(f"{glob.escape(path.name)}.*-of-*"):
-                if other != own and (claimed := _claimed(other)) not in ("", text):
+                claimed = ""
+                with suppress(FileNotFoundError):  # it has just ended
+                    claimed = "" if other == own else _text_if_held(other, fcntl.LOCK_SH) or ""
+                if claimed not in ("", text):
                     raise CacheError(
                         f"{cache}: {other.name} belongs to a run of another plan ({claimed[:40]}…, this one "
                         f"{text[:40]}…); give every part the same options and let all see the same files"
@@ -65,18 +68,8 @@ def creating(cache: str, part: tuple[int, int] | None = None) -> Iterator[None]:
 
 def is_written(cache: str) -> bool:
     """Return whether a run holds the lock of a local cache now."""
-    if "://" in cache:
-        return False
-    try:
-        file = os.open(_path(cache), os.O_RDONLY)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:  # another one: a file system that has no locks
-        return isinstance(error, BlockingIOError)
-    finally:
-        os.close(file)
+    with suppress(OSError):  # nobody has made the file; or its file system has no locks
+        return "://" not in cache and _text_if_held(_path(cache), fcntl.LOCK_EX) is not None
     return False
 
 
@@ -123,16 +116,13 @@ def _same_file(file: int, path: Path) -> bool:
         return False
 
 
-def _claimed(path: Path) -> str:
-    """Return what the holder of a part's lock has claimed; empty where nobody holds it, or nothing yet."""
+def _text_if_held(path: Path, kind: int) -> str | None:
+    """Return what a lock file says if it is held, in a way that excludes ``kind``, else None."""
+    file = os.open(path, os.O_RDONLY)
     try:
-        file = os.open(path, os.O_RDWR)
-    except FileNotFoundError:
-        return ""
-    try:
-        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         return os.pread(file, 200, 0).decode()
     finally:
         os.close(file)
-    return ""
+    return None

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numcodecs import BitRound
 from numpy.typing import NDArray
 
 from depthvar.datasets.cache.bookkeeping import read_column
@@ -33,7 +32,6 @@ YOUNG_NS = 2_000_000_000  # a file younger than this may change again without a 
 
 def frame_levels(frame: Frame, job: Job, out: dict[int, NDArray[np.float32]]) -> None:
     """Compute σ² of one frame at every stride, rounded to ``keepbits`` mantissa bits, into ``out[stride]``."""
-    rounding = BitRound(keepbits=job.keepbits)
     for stride, level in out.items():
         depth = np.ascontiguousarray(frame.depth[::stride, ::stride])
         intrinsics = frame.intrinsics / stride  # exact: pixel centres are integers
@@ -43,7 +41,15 @@ def frame_levels(frame: Frame, job: Job, out: dict[int, NDArray[np.float32]]) ->
             level[...] = _on_device(depth, intrinsics, job, frame.max_depth)
         if job.params.compat is not None:  # the original's value there is no information
             level[~frame.valid[::stride, ::stride]] = np.inf
-        level[...] = rounding.decode(rounding.encode(level))
+        round_mantissas(level, job.keepbits)
+
+
+def round_mantissas(values: NDArray[np.float32], keepbits: int) -> None:
+    """Round in place to ``keepbits`` bits of mantissa, ties to even: to the bit what numcodecs' BitRound returns."""
+    bits, dropped = values.view(np.uint32), 23 - keepbits
+    if dropped:
+        bits += (bits >> dropped & 1) + ((1 << dropped - 1) - 1)
+        bits &= 2**32 - 2**dropped
 
 
 def _on_device(

@@ -5,7 +5,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
-PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
+BOOKS = [ROOT / folder / "README.md" for folder in ("evidence", "evidence/results", "tests/torture")]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md")), *BOOKS]
 
 
 def blocks(text: str, language: str) -> list[str]:
