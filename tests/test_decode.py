@@ -336,7 +336,7 @@ def test_impossible_intrinsics_are_one_line_that_says_so(tmp_path: Path, text: s
 
 
 def test_intrinsics_that_are_no_text(tmp_path: Path) -> None:
-    (tmp_path / "k.txt").write_bytes(gzip.compress(b"525 520 319.5 239.5"))
+    (tmp_path / "k.txt").write_bytes(gzip.compress(b"525 520 319.5 239.5", mtime=0))
     with pytest.raises(SourceError, match=r"k.txt: expected 4, 9 or 16 numbers, got '.*'; put a #") as caught:
         read_intrinsics(tmp_path / "k.txt")
     assert str(caught.value).isprintable()
