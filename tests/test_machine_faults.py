@@ -1,6 +1,5 @@
 """A fault of the machine (memory, threads, permission) is never called damage, and costs nothing that is stored."""
 
-import builtins
 import errno
 import os
 from collections.abc import Callable
@@ -120,13 +119,13 @@ def test_a_fault_while_a_shard_is_written_is_an_error_and_removes_nothing(
 
 
 def test_a_missing_permission_is_told_with_the_file(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = open
+    real = os.open
 
     def fail(path: object, *arguments: object) -> object:
         if str(path).endswith("b/sigma_Z2/c.0.0.0"):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
         return real(path, *arguments)  # type: ignore[call-overload]
 
-    monkeypatch.setattr(builtins, "open", fail)
+    monkeypatch.setattr(os, "open", fail)
     with pytest.raises(CacheError, match=r"b/sigma_Z2/c.0.0.0: cannot be read: Permission denied; fix that and try ag"):
         SigmaCache(cache).read(KEY)

@@ -1,6 +1,5 @@
 """What a finding names as its repair repairs, and costs no more than it must; what is no damage is no finding."""
 
-import builtins
 import errno
 import os
 import shutil
@@ -190,14 +189,14 @@ def test_what_the_machine_cannot_read_is_an_error_and_no_finding(
     data: TinyData, monkeypatch: pytest.MonkeyPatch, number: int, where: str
 ) -> None:
     cache = run(data)
-    real = open
+    real = os.open
 
     def fail(path: object, *arguments: object) -> object:
         if where in str(path):
             raise OSError(number, os.strerror(number), str(path))
         return real(path, *arguments)  # type: ignore[call-overload]
 
-    monkeypatch.setattr(builtins, "open", fail)
+    monkeypatch.setattr(os, "open", fail)
     with pytest.raises(CacheError, match=rf"cannot be read.*{os.strerror(number)}") as error:
         validate(str(cache), recompute=0, clear=True)
     assert "--overwrite" not in str(error.value)

@@ -7,6 +7,7 @@ Reader (``sigma_cache``) and writer (``depthvar.precompute.pipeline.write``) bot
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -68,6 +69,7 @@ def shard_frames(height: int, width: int, strides: Iterable[int], most: int = MA
     return max(1, min(most, MAX_SHARD_BYTES // frame_bytes(height, width, strides)))
 
 
+@lru_cache(4096)
 def sequence_group(sequence: str) -> str:
     """Return the group of a sequence: its folders, with a ``~`` behind a name that the format has for itself.
 
@@ -136,13 +138,13 @@ class MapLayout:
     shard_frames: int
     stride: int
 
-    @property
+    @cached_property
     def band_rows(self) -> int:
         """Rows of a chunk: all bands are equal, and hold about 200 KiB of float32."""
         bands = max(1, round(4 * self.height * self.width / BAND_BYTES))
         return -(-self.height // bands)
 
-    @property
+    @cached_property
     def bands(self) -> int:
         """Chunks of a map; the lowest may reach below it."""
         return -(-self.height // self.band_rows)
@@ -178,7 +180,7 @@ class GroupLayout:
 
     def maps(self, stride: int) -> MapLayout:
         """Return how the maps of a level are cut up."""
-        return MapLayout(*level_shape(self.height, self.width, stride), self.shard_frames, stride)
+        return _map_layout(self, stride)
 
     def check(self, rows: int, where: str) -> None:
         """Raise DamagedError where no cache of this format has such a group, or one of so many rows."""
@@ -241,3 +243,8 @@ def map_path(group: str, array: str, row: int, layout: GroupLayout) -> str:
 def column_path(group: str, column: str, row: int, layout: GroupLayout) -> str:
     """Return where the chunk of bookkeeping that holds a row is stored."""
     return f"{group}/{column}/c.{row // layout.shard_frames}.0"
+
+
+@lru_cache(1024)  # a reader asks for it several times a view
+def _map_layout(group: GroupLayout, stride: int) -> MapLayout:
+    return MapLayout(*level_shape(group.height, group.width, stride), group.shard_frames, stride)

@@ -39,7 +39,9 @@ class OpenGroup:
         if not (np.isfinite(cameras).all() and (cameras[:, :2] > 0).all() and all(compress(book.keys, done))):
             raise DamagedError(f"{store.url}/{book.name}", "the intrinsics or keys of frames that are done are missing")
         self.intrinsics = book.intrinsics
-        self.rows = {key: row for row, key in enumerate(book.keys) if key}
+        tried = np.flatnonzero(book.states >= RowState.FAILED).tolist()
+        self.rows = {book.keys[row]: row for row in tried}
+        self.failed = frozenset(np.flatnonzero(book.states == RowState.FAILED).tolist())
 
     def read(self, row: int, stride: int, where: str, rows: slice = slice(None)) -> NDArray[np.float32]:
         """Return some rows of a map, not none: (rows, ceil(W / stride)) float32; DamagedError where it is damaged."""
@@ -118,8 +120,7 @@ class OpenCache:
     def _look_up(self, key: str) -> tuple[OpenGroup, int] | None:
         for name in self._candidates(key):
             group = self._group(name)
-            row = None if group is None else group.rows.get(key)
-            if group is not None and row is not None and group.book.states[row] >= RowState.FAILED:
+            if group is not None and (row := group.rows.get(key)) is not None:
                 return group, row
         return None
 
@@ -183,7 +184,7 @@ def read_root(store: Store, parameters: dict[str, Any] | None) -> dict[str, Any]
 
 
 def _failed(group: OpenGroup, row: int) -> bool:
-    return bool(group.book.states[row] == RowState.FAILED)
+    return row in group.failed
 
 
 def _differences(old: dict[str, Any], new: dict[str, Any]) -> str:

@@ -30,16 +30,16 @@ def read_chunks(get: Get, layout: MapLayout, place: int, bands: slice, where: st
     wanted = range(layout.bands)[bands]
     if tail is None:
         return [None] * len(wanted)
-    chunks: list[Chunk] = []
     most = 4 * layout.band_rows * layout.width + BLOSC_OVERHEAD + CRC_BYTES
-    for offset, length in decode_index(tail, layout, where)[place, bands].tolist():
-        if offset == length == ABSENT:
-            chunks.append(None)
-            continue
-        if length > most or offset >= 2**62:
-            raise DamagedError(where, "its place in the shard is impossible")
-        chunks.append(get(offset, offset + length) or b"")
-    return chunks
+    places: list[tuple[int, int]] = decode_index(tail, layout, where)[place, bands].tolist()
+    written = [(offset, length) for offset, length in places if not offset == length == ABSENT]
+    if any(length > most or offset >= 2**62 for offset, length in written):
+        raise DamagedError(where, "its place in the shard is impossible")
+    begin = places[0][0]
+    if len(written) == len(places) and sum(places[-1]) - begin == sum(length for _, length in places):
+        data = get(begin, sum(places[-1])) or b""  # one after the other, as a run writes them: one read
+        return [data[offset - begin : offset - begin + length] for offset, length in places]
+    return [None if offset == ABSENT else get(offset, offset + length) or b"" for offset, length in places]
 
 
 def read_rows(get: Get, layout: MapLayout, place: int, rows: slice, where: str) -> NDArray[np.float32]:

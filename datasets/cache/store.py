@@ -17,6 +17,8 @@ from depthvar.datasets.paths import cache_path
 
 T = TypeVar("T")
 
+_READ = os.O_RDONLY | getattr(os, "O_BINARY", 0)  # Windows would translate the ends of lines
+
 
 class Store(Protocol):
     """Objects of bytes below a root. Paths are relative to it, with forward slashes.
@@ -76,12 +78,15 @@ class LocalStore:
         where = f"{self.url}/{path}"
         with _reading(where):
             try:
-                with open(where, "rb") as file:
+                file = os.open(where, _READ)  # half the time of open()
+                try:
                     if start < 0:
-                        file.seek(max(os.fstat(file.fileno()).st_size + start, 0))
-                    elif start:
-                        file.seek(start)
-                    return file.read() if stop is None else file.read(stop - start)
+                        start = max(os.fstat(file).st_size + start, 0)
+                    if start:
+                        os.lseek(file, start, os.SEEK_SET)
+                    return _read(file, (os.fstat(file).st_size if stop is None else stop) - start)
+                finally:
+                    os.close(file)
             except (FileNotFoundError, NotADirectoryError):
                 return None
             except IsADirectoryError:
@@ -146,6 +151,14 @@ class LocalStore:
                     "written through one; put a folder in its place, or link the cache as a whole"
                 )
         return f"{self._root}/{path}"
+
+
+def _read(file: int, length: int) -> bytes:
+    """Return so many bytes, fewer only at the end of the file: one call of the system gives 2 GiB at most."""
+    data = os.read(file, length)
+    while len(data) < length and (more := os.read(file, length - len(data))):
+        data += more
+    return data
 
 
 def _create(path: str) -> BinaryIO:

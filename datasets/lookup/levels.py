@@ -102,6 +102,8 @@ def _look_up_one(read_level: ReadLevel, strides: Sequence[int], stride: int, pla
         rows, columns = (v[on_rows] // stride).astype(np.intp) - top, (u[on_columns] // stride).astype(np.intp)
         stored = level.take(rows, axis=0).take(columns, axis=1)
     if on_all and stored is not None:
+        if as_stored:
+            return stored
         sigma_z2 = stored
     else:
         log_sigma_z2 = _interpolate(read_again, stride, places, shift)
