@@ -31,6 +31,9 @@ WIDEST = 20.0
 # resolution, the most common mistake, have it on the border.
 BORDER = 1 / 16
 
+# Beyond these a run warns: half of the true resolution puts the principal point at a quarter of a side.
+UNUSUAL, STRETCHED = 0.3, 1.5
+
 MAX_DEPTH_RULE = f"a number of metres above 0 and at most {LARGEST_DEPTH:.1g}, or inf or None for no maximum"
 
 
@@ -42,7 +45,7 @@ class Frame:
         key: path of the depth file relative to the root of the data set, with forward slashes.
         depth: (H, W) float32, planar depth in metres. 0 where unknown; ``+inf`` where far without a depth of
             its own (sky). A depth beyond ``max_depth`` is kept: it is far, and its neighbours need it. Other floats
-            are converted.
+            are converted; what is above 1e15 m counts as far.
         intrinsics: (4,) float64, fx, fy, cx, cy in pixels; integer coordinates are pixel centres. A list or a 3×3
             matrix is converted.
         max_depth: metres; depth beyond it is far, not valid. None: no maximum.
@@ -209,3 +212,15 @@ def check_native(intrinsics: NDArray[np.float64], size: tuple[int, int]) -> None
             f"intrinsics: expected the principal point (cx, cy) well inside a frame of {size[1]}×{size[0]} (width × "
             f"height), got ({cx:g}, {cy:g}); are they of another resolution, or in another order than fx, fy, cx, cy?"
         )
+
+
+def camera_doubt(intrinsics: tuple[float, ...], size: tuple[int, int]) -> str | None:
+    """Return what is unusual about a camera that passes :func:`check_native`, for a warning; None: nothing."""
+    fx, fy, cx, cy = intrinsics
+    places = (cx + 0.5) / size[1], (cy + 0.5) / size[0]
+    if all(UNUSUAL <= place <= 1 - UNUSUAL for place in places) and 1 / STRETCHED <= fx / fy <= STRETCHED:
+        return None
+    return (
+        f"unusual intrinsics fx {fx:g}, fy {fy:g}, cx {cx:g}, cy {cy:g} for a frame of {size[1]}×{size[0]} (width × "
+        "height): check that they are of this resolution, and in this order"
+    )

@@ -28,6 +28,7 @@ Progress = Callable[[str, int, int, int], None]
 
 Part = tuple[int, int]
 STRIDES = (1, 2, 3, 4, 6, 8)
+NEAREST_MOST, FARTHEST_LEAST = 200.0, 0.1  # metres: beyond them a run warns that the unit may be wrong
 FRAMES_PER_WORKER = 100  # of 640×480, which threads compute in the 2 s of CPU that one worker process takes to start
 
 
@@ -150,6 +151,8 @@ def run(
             new = len(failed) - begun
             progress("frames done", computed + checked + new, total, new)
     ended = time.perf_counter()
+    if doubt := _depth_doubt(depth):
+        log.warning("%s", doubt)
     unchanged = planned.done + checked
     return RunResult(
         dataset=planned.dataset,
@@ -167,6 +170,17 @@ def run(
         depth=depth,
         sigma=sigma,
     )
+
+
+def _depth_doubt(depth: DepthSummary) -> str | None:
+    """Return what is unusual about the depth of a run, for a warning; None: nothing."""
+    if depth.frames and not depth.valid:
+        return "no pixel of the frames computed has a valid depth: check the unit, unknown values and the maximum depth"
+    if depth.valid and (depth.nearest > NEAREST_MOST or depth.farthest < FARTHEST_LEAST):
+        return (
+            f"depth from {depth.nearest:.3g} to {depth.farthest:.3g} m is unusual: check the unit (--units-per-metre)"
+        )
+    return None
 
 
 def plan(
@@ -221,7 +235,13 @@ def _job(
     if scheduler and not is_url(cache):
         cache = os.path.abspath(cache)  # the workers of a cluster may be in another folder
     job = Job(
-        cache, source, params or KernelParams(), tuple(strides), with_depth=with_depth, device=device, on_error=on_error
+        cache,
+        source,
+        params or KernelParams(),
+        cast(tuple[int, ...], strides),
+        with_depth=with_depth,
+        device=device,
+        on_error=on_error,
     )
     check_device(device)
     return job

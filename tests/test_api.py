@@ -3,6 +3,7 @@
 import doctest
 import importlib
 import inspect
+import re
 from pathlib import Path
 from typing import Any
 
@@ -120,9 +121,49 @@ def test_its_keys_are_checked(keys: list[Any], tmp_path: Path) -> None:
         def read(self, key: str) -> Frame:
             return Frame(key, make_depth(24, 32, 0), np.array([40, 40, 15.5, 11.5]))
 
-    with pytest.raises(SourceError, match="arrays: expected keys that are relative paths, each once, got "):
+    with pytest.raises(SourceError, match="arrays: expected keys that are relative paths as str, each once, got "):
         run(Listed({}), tmp_path / "sigma.zarr")
     assert not (tmp_path / "sigma.zarr").exists()
+
+
+class Wrong(Arrays):
+    """A class of a user's own with one mistake."""
+
+    def __init__(self, **mistakes: Any) -> None:
+        super().__init__({"a/0": make_depth(24, 32, 0)})
+        for name, value in mistakes.items():
+            setattr(self, name, value if name in ("name", "max_depth") else lambda *_, value=value: value)
+
+
+@pytest.mark.parametrize(
+    ("mistake", "message"),
+    [
+        ({"read": None}, "wrong/a/0: read: expected a depthvar.datasets.Frame from Wrong.read, got None"),
+        ({"keys": None}, "wrong: expected a list of keys, got NoneType"),
+        ({"keys": "abc"}, "wrong: expected a list of keys, got str"),
+        ({"intrinsics": np.ones((5, 3, 3))}, "wrong/a/0: intrinsics: expected "),
+        ({"stat": 5}, "wrong/a/0: stat: expected a SourceStat, got 5"),
+        ({"shape": None}, r"wrong/a/0: shape: expected \(H, W\), got None"),
+        ({"shape": (32, 24)}, r"wrong/a/0: expected 32×24 pixels, got 24×32; .*shape\(\) of a Source class"),
+        ({"name": 5}, "name of the source: expected one line of text, got 5"),
+        ({"max_depth": "2.5"}, "max_depth of the source: expected a number of metres"),
+    ],
+)
+def test_a_mistake_in_a_class_is_one_line_and_writes_nothing_that_counts(
+    mistake: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    source = Wrong(**{"name": "wrong", **mistake})
+    refusal(lambda: run(source, tmp_path / "sigma.zarr"), message)
+    assert not (tmp_path / "sigma.zarr").exists() or SigmaCache(tmp_path / "sigma.zarr").keys() == []
+
+
+def test_its_maximum_depth_holds_for_every_frame(tmp_path: Path) -> None:
+    source = Arrays({"a/0": np.where(np.arange(32) < 16, np.float32(2), np.float32(3)) + np.zeros((24, 1), np.float32)})
+    source.max_depth = 2.5
+    result = run(source, tmp_path / "sigma.zarr")
+    assert (result.depth.valid, result.depth.far) == (24 * 16, 24 * 16)
+    assert np.isinf(SigmaCache(tmp_path / "sigma.zarr").read("a/0")[:, 16:]).all()
+    assert validate(tmp_path / "sigma.zarr", source, full=True).findings == []
 
 
 def test_a_source_without_frames(tmp_path: Path) -> None:
@@ -144,6 +185,41 @@ def test_everything_the_command_line_does(tiny: TinyData) -> None:
     assert plan(tiny.source(), params=KernelParams(window=3), with_depth=True, strides=(1,)).compute == 0
 
 
+def test_another_data_set_into_the_same_cache_is_refused(tiny: TinyData, arrays: Arrays) -> None:
+    out = run(tiny.source()).cache
+    with pytest.raises(CacheError, match="computed from the data set 'tiny', this run is of 'arrays'; pass --out"):
+        run(arrays, out)
+    assert run(arrays, out, overwrite=True).computed == 6
+
+
+@pytest.mark.parametrize(
+    ("scale", "max_depth", "message"),
+    [
+        (1e-3, None, "depth from .* m is unusual: check the unit"),
+        (1e3, None, "depth from .* m is unusual: check the unit"),
+        (1, 1e-3, "no pixel of the frames computed has a valid depth"),
+        (1, None, None),
+    ],
+)
+def test_depth_that_is_unusual_is_said(
+    scale: float, max_depth: float | None, message: str | None, arrays: Arrays, tmp_path: Path, caplog: Any
+) -> None:
+    arrays.depths = {key: depth * np.float32(scale) for key, depth in arrays.depths.items()}
+    arrays.max_depth = max_depth
+    run(arrays, tmp_path / "sigma.zarr")
+    warned = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert [bool(re.match(message, line)) for line in warned] == [True] if message else warned == []
+
+
+@pytest.mark.parametrize("camera", [(20, 20, 7.5, 5.5), (40, 20, 15.5, 11.5), (40, 40, 15.5, 20.5)])
+def test_a_camera_that_is_unusual_is_said_once(camera: Any, arrays: Arrays, tmp_path: Path, caplog: Any) -> None:
+    arrays.camera = camera
+    run(arrays, tmp_path / "sigma.zarr")
+    warned = [record.getMessage() for record in caplog.records if "unusual intrinsics" in record.getMessage()]
+    assert len(warned) == 1
+    assert warned[0].startswith("a/000: unusual intrinsics fx ")
+
+
 def test_arguments_are_checked(tiny: TinyData, arrays: Arrays) -> None:
     source = tiny.source()
     refusal(lambda: run(arrays), "out: expected the cache to write, a folder or a URL, got None")
@@ -151,6 +227,7 @@ def test_arguments_are_checked(tiny: TinyData, arrays: Arrays) -> None:
     refusal(
         lambda: run(source, threads=1, workers=2), "threads, workers, scheduler: expected one of them, got threads=1"
     )
+    refusal(lambda: run(source, strides=2), "strides: expected whole numbers from 1 to 1024, .*, got 2")  # type: ignore[arg-type]
     refusal(lambda: run(source, threads=0), "threads: expected a whole number from 1, got 0")
     refusal(lambda: run(source, timeout=5), "timeout: expected workers or scheduler with it")
     refusal(lambda: run(source, part=(0, 2)), r"part: expected two whole numbers \(i, n\) with i from 1 to n, got 0")

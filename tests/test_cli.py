@@ -795,7 +795,7 @@ def test_bad_input_is_one_line_and_nothing_counts_as_done(
         ("--strides 1,3", r"strides is \[1, 2\] in the cache and \[1, 3\]"),
         ("--max-depth 9", "max_depth is None in the cache and 9.0"),
         ("--with-depth", "with_depth is False in the cache and True"),
-        ("--units-per-metre 2", "decode_rule is .* in the cache and"),
+        ("--units-per-metre 2", "units_per_metre is 1.0 in the cache and 2.0 in this run"),
     ],
 )
 def test_a_cache_of_other_parameters_is_refused(tiny: TinyData, options: str, message: str) -> None:

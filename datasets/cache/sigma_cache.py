@@ -236,6 +236,10 @@ class SigmaCache:
             got = sorted(map(str, view)) if isinstance(view, MutableMapping) else type(view).__name__
             raise ParameterError(f"view: expected a dict with 'depthmap' and 'camera_intrinsics', got {got}")
         depth = as_numbers("depthmap", view["depthmap"])
+        if depth.ndim != 2:
+            raise ParameterError(
+                f"depthmap: expected one view (h, w), got shape {depth.shape}; annotate views before they are collated"
+            )
         valid = depth > 0
         sigma_z2 = view["sigma_Z2"] = self.sample(key, view["camera_intrinsics"], depth.shape, resize, flip, valid)
         opened = self._open()
@@ -295,5 +299,6 @@ def _no_values(key: str | os.PathLike[str], pixels: int, max_depth: float | None
     beyond = "" if max_depth is None else f", or all of its depth is beyond the maximum of {max_depth:g} m"
     return one_line(
         f"{os.fspath(key)}: σ² is +inf at every pixel of a view with depth at {pixels}, so it trains with weight 0: "
-        f"camera_intrinsics point outside of the frame, the key is that of another frame{beyond}"
+        "camera_intrinsics point outside of the frame (a mirrored view with fx < 0 has cx' = w - 1 - cx), the key is "
+        f"that of another frame{beyond}"
     )

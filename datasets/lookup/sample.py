@@ -6,6 +6,7 @@ Column ``u'`` of the output looks along ``(u' - cx') / fx'``, so it lies at nati
 
 import math
 import operator
+import warnings
 from collections.abc import Sequence
 from typing import Literal, get_args
 
@@ -99,14 +100,27 @@ def sample(
     v, u = v[rows], u[columns]
     if not v.size or not u.size:
         return np.full((height, width), np.inf, dtype=np.float32)
+    has_depth = valid
     if valid is not None:
         valid = (valid[:, ::-1] if mirrored else valid)[rows, columns]
     scale = _snap_scale(math.sqrt(scale_x * scale_y), strides)
     sigma_z2 = look_up(read_level, strides, Places(scale, v, u, window, valid))
     if sigma_z2.shape != (height, width):  # part of the output lies outside the frame
+        if has_depth is not None and valid is not None:
+            _warn_outside(int(has_depth.sum()), int(valid.sum()))
         inside, sigma_z2 = sigma_z2, np.full((height, width), np.inf, dtype=np.float32)
         sigma_z2[rows, columns] = inside
     return np.ascontiguousarray(sigma_z2[:, ::-1]) if mirrored else sigma_z2
+
+
+def _warn_outside(pixels: int, inside: int) -> None:
+    """Warn where an output has depth at pixels that its intrinsics place outside of the native frame."""
+    if pixels - inside > 0.01 * pixels:
+        warnings.warn(
+            f"{(pixels - inside) / pixels:.0%} of the pixels with depth lie outside of the native frame, by the view's "
+            "intrinsics: check that they are of this crop, resize and rotation",
+            stacklevel=4,
+        )
 
 
 def _positions(length: int, scale: float, out_c: float, c: float, resize: Resize) -> NDArray[np.float64]:

@@ -3,13 +3,15 @@
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from depthvar.datasets.errors import ParameterError, SourceError
-from depthvar.datasets.frame import Frame
+from depthvar.datasets.frame import Frame, as_intrinsics
+from depthvar.datasets.scalars import require
 
 
 class SourceStat(NamedTuple):
@@ -75,12 +77,12 @@ class Source(Protocol):
 
     def shape(self, key: str) -> tuple[int, int]:
         """Return (H, W) of a frame."""
-        height, width = self.read(key).depth.shape
+        height, width = read_frame(self, key).depth.shape
         return height, width
 
     def intrinsics(self, key: str) -> NDArray[np.float64]:
         """Return (4,) float64 fx, fy, cx, cy of a frame, in pixels."""
-        return self.read(key).intrinsics
+        return read_frame(self, key).intrinsics
 
     def image_path(self, key: str) -> str | None:
         """Return the path of the frame's image; None: there is none."""
@@ -102,3 +104,36 @@ def reading(source: Source, key: str) -> Iterator[None]:
         yield
     except ParameterError as error:
         raise SourceError(f"{source}/{key}: {error}") from error
+
+
+def read_frame(source: Source, key: str) -> Frame:
+    """Return a frame of a source, with the source's maximum depth where it has none of its own.
+
+    Raises:
+        SourceError: it cannot be read, or is no Frame.
+    """
+    with reading(source, key):
+        frame = source.read(key)
+        require("read", frame, f"a depthvar.datasets.Frame from {type(source).__name__}.read", isinstance(frame, Frame))
+        return frame if frame.max_depth == source.max_depth else replace(frame, max_depth=_nearer(frame, source))
+
+
+def _nearer(frame: Frame, source: Source) -> float | None:
+    limits = [limit for limit in (frame.max_depth, source.max_depth) if limit is not None]
+    return min(limits, default=None)
+
+
+def frame_facts(source: Source, key: str) -> tuple[SourceStat, tuple[float, float, float, float]]:
+    """Return the stat of a frame, and its fx, fy, cx, cy.
+
+    Raises:
+        SourceError: they cannot be read, or a class of a user's own gives something else.
+    """
+    with reading(source, key):
+        stat, camera = source.stat(key), source.intrinsics(key)
+        require("stat", stat, "a SourceStat", isinstance(stat, SourceStat))
+        if np.shape(camera) != (4,):
+            camera = as_intrinsics(camera)
+            require("intrinsics", np.shape(camera), "one camera", np.shape(camera) == (4,))
+        fx, fy, cx, cy = map(float, camera)
+        return stat, (fx, fy, cx, cy)

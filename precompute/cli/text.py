@@ -1,6 +1,7 @@
 """What the commands print: facts in, text out."""
 
 import shutil
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 from depthvar.datasets.cache.format import level_shape
 from depthvar.datasets.source.description import Description
 
+SHOWN = 10  # findings of one kind
 BYTES_PER_RAW_BYTE = 1.95 / (4 * 1.47)  # measured on real depth: benchmarks/cache.py
 
 
@@ -24,7 +26,11 @@ def depth_text(depth: Mapping[str, Any]) -> str:
     """Return the range of the depth of some frames, and what their pixels are; "" without any."""
     if not depth["frames"]:
         return ""
-    reach = "no valid depth" if depth["min_m"] is None else f"depth {depth['min_m']:.3g} to {depth['max_m']:.3g} m"
+    reach = (
+        "no valid depth"
+        if depth["min_m"] is None
+        else f"depth {_metres(depth['min_m'], 3)} to {_metres(depth['max_m'], 3)} m"
+    )
     shares = ", ".join(f"{_percent(depth[f'{kind}_share'])} {kind}" for kind in ("valid", "unknown", "far"))
     return f"{reach} (pixels: {shares})"
 
@@ -34,9 +40,13 @@ def sigma_text(sigma: Mapping[str, Any]) -> str:
     if sigma["min_m"] is None:
         return ""
     return (
-        f"σ {sigma['min_m']:.2g} to {sigma['max_m']:.2g} m, median {sigma['median_m']:.2g} m, "
-        f"95 % below {sigma['p95_m']:.2g} m"
+        f"σ {_metres(sigma['min_m'])} to {_metres(sigma['max_m'])} m, median {_metres(sigma['median_m'])} m, "
+        f"95 % below {_metres(sigma['p95_m'])} m"
     )
+
+
+def _metres(value: float, digits: int = 2) -> str:
+    return f"{value:.{digits}g}" if value < 100 else f"{value:.0f}"
 
 
 def _percent(share: float) -> str:
@@ -56,7 +66,9 @@ def dry_run_text(facts: Mapping[str, Any]) -> str:
     ]
     if "://" not in facts["cache"]:
         folder = next(folder for folder in Path(facts["cache"]).absolute().parents if folder.exists())
-        lines[-1] += f"; {human_bytes(shutil.disk_usage(folder).free)} are free"
+        free = shutil.disk_usage(folder).free
+        enough = "" if free > facts["raw_bytes"] * BYTES_PER_RAW_BYTE else ", which is not enough"
+        lines[-1] += f"; {human_bytes(free)} are free{enough}"
     return "\n".join(lines + _gone(facts, "would be removed") + _failures(facts["failed"]))
 
 
@@ -159,12 +171,21 @@ def validate_text(facts: Mapping[str, Any]) -> str:
     )
     many = "1 finding" if len(findings) == 1 else f"{len(findings)} findings"
     lines = [head + (many if findings else "nothing wrong")]
-    lines += [
-        f"  {level}{finding['check']}: {finding['where']}: expected {finding['expected']}, got {finding['got']}; "
-        f"repair: {finding['repair']}"
-        for level, found in (("", findings), ("warning: ", facts["warnings"]))
-        for finding in found
-    ]
+    for level, found in (("", findings), ("warning: ", facts["warnings"])):
+        kinds = Counter((finding["check"], finding["repair"]) for finding in found)
+        shown: Counter[tuple[str, str]] = Counter()
+        for finding in found:
+            kind = finding["check"], finding["repair"]
+            shown[kind] += 1
+            if shown[kind] <= SHOWN:
+                lines.append(
+                    f"  {level}{finding['check']}: {finding['where']}: expected {finding['expected']}, got "
+                    f"{finding['got']}; repair: {finding['repair']}"
+                )
+            elif shown[kind] == kinds[kind]:
+                lines.append(
+                    f"  {level}{finding['check']}: … and {kinds[kind] - SHOWN} more of this kind (--json: all)"
+                )
     values = [
         f"{text} in {facts[name]['frames']} frames"
         for name, text in (("sigma", sigma_text(facts["sigma"])), ("depth", depth_text(facts["depth"])))

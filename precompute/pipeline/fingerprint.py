@@ -44,11 +44,14 @@ def differences(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[st
     names = dict.fromkeys((*stored, *wanted))
     if stored.get("estimator") != wanted.get("estimator"):
         names = dict.fromkeys(name for name in names if name in stored and name in wanted)
-    return [
-        f"{name} is {stored.get(name)!r} in the cache and {wanted.get(name)!r} in this run"
-        for name in names
-        if canonical_json(stored.get(name)) != canonical_json(wanted.get(name))
-    ]
+    found = []
+    for name in names:
+        old, new = stored.get(name), wanted.get(name)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            found += differences(old, new)
+        elif canonical_json(old) != canonical_json(new):
+            found.append(f"{name} is {old!r} in the cache and {new!r} in this run")
+    return found
 
 
 def frame_digest(frame: Frame, fingerprint: str) -> bytes:

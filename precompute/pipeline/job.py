@@ -6,6 +6,7 @@ from typing import Any, Literal, get_args
 
 from depthvar.datasets.cache.attributes import MAX_STRIDES
 from depthvar.datasets.cache.format import MAX_SHARD_FRAMES
+from depthvar.datasets.frame import MAX_DEPTH_RULE, is_max_depth
 from depthvar.datasets.params import Estimator, KernelParams
 from depthvar.datasets.scalars import require, whole
 from depthvar.datasets.source.source import Source
@@ -34,6 +35,16 @@ class Job:
 
     def __post_init__(self) -> None:
         require("source", self.source, "a Source, as open_source returns", isinstance(self.source, Source))
+        name, limit = getattr(self.source, "name", None), self.source.max_depth
+        require(
+            "name of the source", name, "one line of text", isinstance(name, str) and bool(name) and name.isprintable()
+        )
+        require(
+            "max_depth of the source",
+            limit,
+            MAX_DEPTH_RULE,
+            limit is None or (type(limit) in (int, float) and is_max_depth(limit)),
+        )
         require("on_error", self.on_error, "'fail' or 'skip'", self.on_error in get_args(OnError))
         require("device", self.device, "'cpu', 'cuda' or another device of torch", isinstance(self.device, str))
         require("params", self.params, "KernelParams or Difference", isinstance(self.params, Estimator))

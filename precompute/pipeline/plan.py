@@ -8,7 +8,7 @@ from typing import Any
 from depthvar.datasets.cache.format import frame_bytes
 
 from .job import Job
-from .shards import ShardPlan, Task
+from .shards import READ, ShardPlan, Task
 
 
 @dataclass(frozen=True, repr=False)
@@ -83,7 +83,7 @@ def make_plan(job: Job, shards: ShardPlan, tasks: Sequence[Task], part: tuple[in
         check=frames["check"],
         failed=(*failed, *((frame.key, frame.error or "") for frame in unplaced)),
         kept=rows["keep"],
-        pruned=sum(action == "clear" for task in tasks for action in task.rows),
+        pruned=_pruned(shards, tasks),
         shards=len(tasks),
         raw_bytes=sum(
             task.frames * frame_bytes(task.layout.height, task.layout.width, job.strides)
@@ -91,6 +91,16 @@ def make_plan(job: Job, shards: ShardPlan, tasks: Sequence[Task], part: tuple[in
             if task.action == "compute"
         ),
     )
+
+
+def _pruned(shards: ShardPlan, tasks: Sequence[Task]) -> int:
+    """Count the cleared rows of frames that the source lacks; a frame that changed its group is no such frame."""
+    cleared = [key for task in tasks for key, action in zip(task.keys, task.rows, strict=True) if action == "clear"]
+    if not cleared:
+        return 0
+    rows = ((key, action) for task in shards.tasks for key, action in zip(task.keys, task.rows, strict=True))
+    there = {key for key, action in rows if action in READ}
+    return sum(key not in there for key in cleared)
 
 
 def choose(shards: ShardPlan, part: tuple[int, int] | None = None, limit: int | None = None) -> list[Task]:

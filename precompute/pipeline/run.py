@@ -81,7 +81,7 @@ def run(
             remove.remove(store, root)
             root = None
         shards = _plan(job, store, root, prune)
-        claim(shards.identity(fingerprint(job.parameters())))
+        claim(shards.identity(fingerprint(job.parameters() | {"source": job.source.describe()})))
         with creating(job.cache, part):
             _describe(job, shards, store)
             _prepare(job, shards, store, part)
@@ -133,7 +133,12 @@ def _prepare(job: Job, plan: ShardPlan, store: Store, part: tuple[int, int] | No
 
 
 def _check_parameters(job: Job, store: Store, attributes: dict[str, Any]) -> None:
-    wanted = job.parameters()
+    wanted, name = job.parameters(), job.source.name
+    if name not in (attributes["dataset"], *attributes["source"].get("names", ())):
+        raise CacheError(
+            f"{store.url}: computed from the data set {attributes['dataset']!r}, this run is of {name!r}; "
+            "pass --out for a second cache, or --overwrite to replace this one"
+        )
     if attributes["fingerprint"] != fingerprint(wanted):
         raise CacheError(
             f"{store.url}: computed with other parameters: {'; '.join(differences(attributes['parameters'], wanted))}; "

@@ -8,8 +8,9 @@ import numpy as np
 
 from depthvar.datasets.cache.bookkeeping import Bookkeeping
 from depthvar.datasets.errors import ParameterError, SourceError
-from depthvar.datasets.frame import check_native
-from depthvar.datasets.source.source import Source, reading
+from depthvar.datasets.frame import camera_doubt, check_native
+from depthvar.datasets.scalars import require
+from depthvar.datasets.source.source import Source, frame_facts, reading
 from depthvar.datasets.source.templates import stays_below
 
 from .shards import SourceFrame
@@ -34,34 +35,42 @@ def survey(source: Source, stored: Iterable[Bookkeeping], on_error: str = "fail"
     keys = _keys(source)
     if len(keys) >= MANY_FRAMES:
         log.info("looking at the files of %d frames (some 10,000 to 25,000 a second)", len(keys))
+    warned = False
     for key in keys:
         sequence = source.sequence(key)
         try:
-            with reading(source, key):
-                stat = source.stat(key)
-                fx, fy, cx, cy = map(float, source.intrinsics(key))
-                shape, old_stat = known.get(key, (None, None))
-                if shape is None or old_stat != (stat.total_size, stat.hash63):
+            stat, camera = frame_facts(source, key)
+            shape, old_stat = known.get(key, (None, None))
+            if shape is None or old_stat != (stat.total_size, stat.hash63):
+                with reading(source, key):
                     shape = source.shape(key)
-            if error := _camera_fault((fx, fy, cx, cy), shape):
+                    require("shape", shape, "(H, W)", isinstance(shape, tuple) and len(shape) == 2)
+            if error := _camera_fault(camera, shape):
                 raise SourceError(f"{key}: {error}")
+            if not warned and (doubt := _camera_doubt(camera, shape)):
+                log.warning("%s: %s", key, doubt)
+                warned = True
         except SourceError as error:
             if on_error == "fail":
                 raise
             yield SourceFrame(key, sequence, None, (0.0, 0.0, 0.0, 0.0), (0, 0), str(error))
             continue
-        yield SourceFrame(key, sequence, shape, (fx, fy, cx, cy), (stat.total_size, stat.hash63))
+        yield SourceFrame(key, sequence, shape, camera, (stat.total_size, stat.hash63))
 
 
 def _keys(source: Source) -> list[str]:
     """Return the keys of a source; SourceError where there are none, or they cannot be keys of a cache."""
-    keys = list(source.keys())
+    listed = source.keys()
+    if not isinstance(listed, Iterable) or isinstance(listed, str):
+        raise SourceError(f"{source}: expected a list of keys, got {type(listed).__name__}")
+    keys = list(listed)
     if not keys:
         raise SourceError(f"{source}: expected frames, got none")
     known: set[object] = set()
     for key in keys:
         if not isinstance(key, str) or key in known or not stays_below(key):
-            raise SourceError(f"{source}: expected keys that are relative paths, each once, got {key!r}")
+            twice = " twice" if key in known else ""
+            raise SourceError(f"{source}: expected keys that are relative paths as str, each once, got {key!r}{twice}")
         known.add(key)
     return keys
 
@@ -74,3 +83,6 @@ def _camera_fault(intrinsics: tuple[float, ...], shape: tuple[int, int]) -> str 
     except ParameterError as error:
         return str(error)
     return None
+
+
+_camera_doubt = lru_cache(maxsize=1024)(camera_doubt)

@@ -17,7 +17,7 @@ from depthvar.datasets.cache.maps import read_chunks
 from depthvar.datasets.cache.store import Store, open_store
 from depthvar.datasets.errors import DepthVarError, SourceError
 from depthvar.datasets.frame import Frame
-from depthvar.datasets.source.source import Source, SourceStat, reading
+from depthvar.datasets.source.source import Source, SourceStat, frame_facts, read_frame
 from depthvar.precompute.kernel.api import sigma_z2
 from depthvar.precompute.kernel.numba_engine import sigma_z2_frame
 
@@ -118,8 +118,7 @@ def _read_steady(source: Source, key: str) -> tuple[Frame, tuple[int, int]]:
     """
     before = source.stat(key)
     now = time.time_ns()
-    with reading(source, key):
-        frame = source.read(key)
+    frame = read_frame(source, key)
     after = source.stat(key)
     if (after.total_size, after.hash63) != (before.total_size, before.hash63):
         raise SourceError(f"{source}/{key}: the file changed while it was read; run again when it is complete")
@@ -184,13 +183,13 @@ def _compute(
             continue
         before = _stat_before(job.source, key) if job.on_error == "skip" else (0, 0)
         try:
-            with reading(job.source, key):
-                shard.intrinsics[row] = job.source.intrinsics(key)  # of a frame that fails, too
+            _, shard.intrinsics[row] = frame_facts(job.source, key)  # of a frame that fails, too
             frame, shard.stat[row] = _read_steady(job.source, key)
             if frame.depth.shape != (layout.height, layout.width):
                 raise SourceError(
                     f"{job.source}/{key}: expected {layout.height}×{layout.width} pixels, got "
-                    f"{frame.depth.shape[0]}×{frame.depth.shape[1]}; the file changed since the run began: run again"
+                    f"{frame.depth.shape[0]}×{frame.depth.shape[1]}; the file changed since the run began: run again "
+                    "(or shape() of a Source class is wrong)"
                 )
             frame_levels(frame, job, levels)
         except SourceError as error:

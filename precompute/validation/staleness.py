@@ -9,7 +9,7 @@ import numpy as np
 from depthvar.datasets.cache.bookkeeping import Bookkeeping
 from depthvar.datasets.errors import CacheError, DepthVarError
 from depthvar.datasets.params import params_from_json
-from depthvar.datasets.source.source import Source
+from depthvar.datasets.source.source import Source, frame_facts, read_frame
 from depthvar.precompute.pipeline.fingerprint import fingerprint, frame_digest
 from depthvar.precompute.pipeline.job import Job
 
@@ -63,7 +63,7 @@ def _chosen(subject: Subject, source: Source) -> list[tuple[Bookkeeping, int]]:
 def _looks_unchanged(source: Source, book: Bookkeeping, row: int) -> bool:
     key = book.keys[row]
     try:
-        stat, intrinsics = source.stat(key), source.intrinsics(key)
+        stat, intrinsics = frame_facts(source, key)
     except DepthVarError:
         return False
     same_stat = (stat.total_size, stat.hash63) == tuple(book.stat[row].tolist())
@@ -74,7 +74,7 @@ def _check_frame(subject: Subject, book: Bookkeeping, row: int, job: Job) -> Ite
     key = book.keys[row]
     stale = partial(Finding, "staleness", group=book.name, row=row)
     try:
-        frame = job.source.read(key)
+        frame = read_frame(job.source, key)
     except DepthVarError as error:
         yield Finding("staleness", key, "a readable source file", str(error), RESTORE)
         return
@@ -82,7 +82,8 @@ def _check_frame(subject: Subject, book: Bookkeeping, row: int, job: Job) -> Ite
     if digest != recorded:
         # A run reads it again by itself, but not after an edit that kept size and time.
         repair = CLEAR if _looks_unchanged(job.source, book, row) else RUN_AGAIN
-        got = f"{digest.hex()[:16]}…: the source changed"
+        same_camera = np.array_equal(frame.intrinsics, book.intrinsics[row])
+        got = f"{digest.hex()[:16]}…: the {'depth' if same_camera else 'intrinsics'} of the source changed"
         yield stale(where=key, expected=f"source digest {recorded.hex()[:16]}…", got=got, repair=repair)
         return
     if not np.array_equal(frame.intrinsics, book.intrinsics[row]):  # the digest is of the source's: σ² is right
