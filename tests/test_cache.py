@@ -58,6 +58,23 @@ def test_annotate_sets_what_sample_gives(cache: SigmaCache) -> None:
     np.testing.assert_array_equal(view["sigma_Z2"], cache.sample(KEY, matrix, (12, 16), "linear", flip=True))
 
 
+def test_annotate_warns_of_depth_outside_of_the_frame(cache: SigmaCache) -> None:
+    half = np.array([[20.0, 0, 8], [0, 20, 6], [0, 0, 1]])  # intrinsics of half the size
+    with pytest.warns(UserWarning, match="^7[0-9]% of the pixels with depth lie outside of the native frame, by the v"):
+        cache.annotate({"camera_intrinsics": half, "depthmap": np.ones((24, 32))}, KEY)
+    padded = np.zeros((24, 32))
+    padded[:12, :16] = 1
+    cache.annotate({"camera_intrinsics": half, "depthmap": padded}, KEY)  # a padded view has no depth there
+
+
+def test_a_batch_is_no_view(cache: SigmaCache) -> None:
+    batch = {"camera_intrinsics": np.eye(3)[None], "depthmap": np.ones((1, 12, 16))}
+    with pytest.raises(
+        ParameterError, match=r"^depthmap: expected one view \(h, w\), got shape \(1, 12, 16\); annotate"
+    ):
+        cache.annotate(batch, KEY)
+
+
 def test_a_frame_by_relative_and_absolute_path(tiny: TinyData, cache: SigmaCache, tmp_path: Path) -> None:
     expected = cache.read(KEY)
     link = tmp_path / "link"

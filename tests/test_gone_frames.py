@@ -15,6 +15,8 @@ from tiny_data import TinyData, make_depth
 from depthvar.datasets.cache.sigma_cache import SigmaCache
 from depthvar.datasets.cache.store import LocalStore
 from depthvar.datasets.errors import CacheError, FrameNotFoundError
+from depthvar.datasets.source.depth_source import open_source
+from depthvar.precompute.api import run as api_run
 from depthvar.precompute.cli.main import main
 from depthvar.precompute.pipeline import execute
 from depthvar.precompute.pipeline import run as pipeline
@@ -241,3 +243,12 @@ def test_the_command_line_names_what_is_kept_and_what_is_removed(data: TinyData)
     assert "not in the source" not in cli(*command)
     (data.root / "b/depth/001.npy").unlink()
     assert "1 frame of the cache is not in the source: kept; --prune removes it" in cli(*command).splitlines()
+
+
+def test_frames_that_another_pattern_puts_into_another_group_are_not_removed(tiny: TinyData) -> None:
+    first = api_run(tiny.source())
+    assert (first.computed, first.pruned) == (8, 0)
+    moved = api_run(open_source(tiny.toml, pattern="b/depth/{frame}.npy", intrinsics=(40, 40, 16, 12)))
+    assert (moved.computed, moved.kept, moved.pruned) == (3, 5, 0)  # b's frames, now in the group of the root
+    assert len(SigmaCache(moved.cache).keys()) == 8
+    assert validate(moved.cache, tiny.source()).findings == []

@@ -107,15 +107,18 @@ def sample(
     sigma_z2 = look_up(read_level, strides, Places(scale, v, u, window, valid))
     if sigma_z2.shape != (height, width):  # part of the output lies outside the frame
         if has_depth is not None and valid is not None:
-            _warn_outside(int(has_depth.sum()), int(valid.sum()))
+            _warn_outside(int(has_depth.sum()), int(valid.sum()), height + width)
         inside, sigma_z2 = sigma_z2, np.full((height, width), np.inf, dtype=np.float32)
         sigma_z2[rows, columns] = inside
     return np.ascontiguousarray(sigma_z2[:, ::-1]) if mirrored else sigma_z2
 
 
-def _warn_outside(pixels: int, inside: int) -> None:
-    """Warn where an output has depth at pixels that its intrinsics place outside of the native frame."""
-    if pixels - inside > 0.01 * pixels:
+def _warn_outside(pixels: int, inside: int, border: int) -> None:
+    """Warn where an output has depth at pixels that its intrinsics place outside of the native frame.
+
+    A row and a column are no sign of a mistake: intrinsics that were scaled without the half pixel put them there.
+    """
+    if pixels - inside > 0.01 * pixels + border:
         warnings.warn(
             f"{(pixels - inside) / pixels:.0%} of the pixels with depth lie outside of the native frame, by the view's "
             "intrinsics: check that they are of this crop, resize and rotation",
