@@ -26,7 +26,10 @@ WORKERS_HELP = (
     "Dask worker processes instead of threads. Each takes some 2 s of CPU time to start (Dask, NumPy, Numba, Zarr); "
     "one that crashes or hangs costs only its shard."
 )
-RECOMPUTE_HELP = "Random frames to recompute and compare with the cache; 0: do not open the depth files."
+RECOMPUTE_HELP = (
+    "Random frames to recompute and compare with the cache. 0 without --root: do not open the depth files; with --root, "
+    "files that look changed are compared all the same."
+)
 PART_HELP = "I/N: only every N-th shard, beginning with the I-th (from 1), for N jobs side by side."
 
 
