@@ -32,6 +32,9 @@ from depthvar.precompute.pipeline.worker import Job
 Data = tuple[DepthSource, SigmaCache]
 
 PLAIN = Loader(size=(96, 96), zoom=(0.8, 1.0))
+# A loader with a mistake gets this warning too; what check_loader finds is what is tested here.
+pytestmark = pytest.mark.filterwarnings("ignore:.* lie outside of the native frame:UserWarning")
+
 LOADERS = [
     PLAIN,
     PLAIN._replace(resize="linear", rounded=True),

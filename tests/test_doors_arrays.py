@@ -154,7 +154,7 @@ VIEW = {"camera_intrinsics": np.array([[20, 0, 7.5], [0, 20, 5.5], [0, 0, 1]], n
         ({"camera_intrinsics": torch.from_numpy(VIEW["camera_intrinsics"])}, None),
         ({"depthmap": None}, "depthmap: expected numbers, got object"),
         ({"depthmap": "x"}, "depthmap: expected numbers, got <U1"),
-        ({"depthmap": DEPTH[..., None]}, r"size: expected \(h, w\), two integers >= 1, got \(24, 32, 1\)"),
+        ({"depthmap": DEPTH[..., None]}, r"depthmap: expected one view \(h, w\), got shape \(24, 32, 1\)"),
         ({"camera_intrinsics": None}, "intrinsics: expected numbers, got object"),
         (
             {"camera_intrinsics": [[0.6, 0, 0.5], [0, 0.8, 0.5], [0, 0, 1]]},

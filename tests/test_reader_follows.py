@@ -34,7 +34,7 @@ READS: dict[str, Callable[[SigmaCache, str], Any]] = {
 
 
 def annotated(cache: SigmaCache, key: str) -> dict[str, Any]:
-    view: dict[str, Any] = {"camera_intrinsics": VIEW["intrinsics"], "depthmap": np.ones(VIEW["size"])}
+    view: dict[str, Any] = {"camera_intrinsics": VIEW["intrinsics"], "depthmap": np.zeros(VIEW["size"])}
     cache.annotate(view, key)
     return view
 
