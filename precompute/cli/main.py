@@ -27,8 +27,8 @@ WORKERS_HELP = (
     "one that crashes or hangs costs only its shard."
 )
 RECOMPUTE_HELP = (
-    "Random frames to recompute and compare with the cache. 0 without --root: do not open the depth files; with --root, "
-    "files that look changed are compared all the same."
+    "Random frames to recompute and compare with the cache. 0 without --root: do not open the depth files; with "
+    "--root, files that look changed are compared all the same."
 )
 PART_HELP = "I/N: only every N-th shard, beginning with the I-th (from 1), for N jobs side by side."
 
