@@ -181,7 +181,7 @@ class DepthSource(Source):
             raise SourceError(f"{path}: {error}") from error
 
     def _files(self, key: str) -> _Files:
-        return self._located(key_text(key))
+        return self._located(key if type(key) is str else key_text(key))
 
     def _locate(self, key: str) -> _Files:
         match = path_pattern(self.description.depth_path).fullmatch(key)

@@ -1,8 +1,7 @@
 """What a run reads frames from, as a protocol: depth files on disk, or a class of a user's own."""
 
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -97,30 +96,21 @@ class Source(Protocol):
         return {}
 
 
-@contextmanager
-def reading(source: Source, key: str) -> Iterator[None]:
-    """Turn a ParameterError of a frame that a source makes into a SourceError that names the frame."""
-    try:
-        yield
-    except ParameterError as error:
-        raise SourceError(f"{source}/{key}: {error}") from error
-
-
 def read_frame(source: Source, key: str) -> Frame:
-    """Return a frame of a source, with the source's maximum depth where it has none of its own.
+    """Return a frame of a source; one without a maximum depth gets the source's.
 
     Raises:
         SourceError: it cannot be read, or is no Frame.
     """
-    with reading(source, key):
+    try:
         frame = source.read(key)
         require("read", frame, f"a depthvar.datasets.Frame from {type(source).__name__}.read", isinstance(frame, Frame))
-        return frame if frame.max_depth == source.max_depth else replace(frame, max_depth=_nearer(frame, source))
-
-
-def _nearer(frame: Frame, source: Source) -> float | None:
+    except ParameterError as error:
+        raise SourceError(f"{source}/{key}: {error}") from error
+    if frame.max_depth == source.max_depth:
+        return frame
     limits = [limit for limit in (frame.max_depth, source.max_depth) if limit is not None]
-    return min(limits, default=None)
+    return replace(frame, max_depth=min(limits))
 
 
 def frame_facts(source: Source, key: str) -> tuple[SourceStat, tuple[float, float, float, float]]:
@@ -129,11 +119,23 @@ def frame_facts(source: Source, key: str) -> tuple[SourceStat, tuple[float, floa
     Raises:
         SourceError: they cannot be read, or a class of a user's own gives something else.
     """
-    with reading(source, key):
+    try:
         stat, camera = source.stat(key), source.intrinsics(key)
         require("stat", stat, "a SourceStat", isinstance(stat, SourceStat))
         if np.shape(camera) != (4,):
             camera = as_intrinsics(camera)
             require("intrinsics", np.shape(camera), "one camera", np.shape(camera) == (4,))
-        fx, fy, cx, cy = map(float, camera)
-        return stat, (fx, fy, cx, cy)
+        fx, fy, cx, cy = camera.tolist() if isinstance(camera, np.ndarray) else map(float, camera)
+    except ParameterError as error:
+        raise SourceError(f"{source}/{key}: {error}") from error
+    return stat, (fx, fy, cx, cy)
+
+
+def frame_shape(source: Source, key: str) -> tuple[int, int]:
+    """Return (H, W) of a frame; SourceError as :func:`frame_facts`."""
+    try:
+        shape = source.shape(key)
+        require("shape", shape, "(H, W)", isinstance(shape, tuple) and len(shape) == 2)
+    except ParameterError as error:
+        raise SourceError(f"{source}/{key}: {error}") from error
+    return shape

@@ -9,8 +9,7 @@ import numpy as np
 from depthvar.datasets.cache.bookkeeping import Bookkeeping
 from depthvar.datasets.errors import ParameterError, SourceError
 from depthvar.datasets.frame import camera_doubt, check_native
-from depthvar.datasets.scalars import require
-from depthvar.datasets.source.source import Source, frame_facts, reading
+from depthvar.datasets.source.source import Source, frame_facts, frame_shape
 from depthvar.datasets.source.templates import stays_below
 
 from .shards import SourceFrame
@@ -42,9 +41,7 @@ def survey(source: Source, stored: Iterable[Bookkeeping], on_error: str = "fail"
             stat, camera = frame_facts(source, key)
             shape, old_stat = known.get(key, (None, None))
             if shape is None or old_stat != (stat.total_size, stat.hash63):
-                with reading(source, key):
-                    shape = source.shape(key)
-                    require("shape", shape, "(H, W)", isinstance(shape, tuple) and len(shape) == 2)
+                shape = frame_shape(source, key)
             if error := _camera_fault(camera, shape):
                 raise SourceError(f"{key}: {error}")
             if not warned and (doubt := _camera_doubt(camera, shape)):
