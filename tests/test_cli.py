@@ -698,7 +698,7 @@ def other_folder(tiny: TinyData) -> None:
 
 BAD: list[tuple[str, Callable[[TinyData], None], str, int, str]] = [
     ("missing root", nothing, "--root {root}/gone", 1, "gone: no such folder"),
-    ("root is a file", nothing, "--root {root}/tiny.toml", 1, "no such folder"),
+    ("root is a file", nothing, "--root {root}/tiny.toml", 1, "a file, not a folder"),
     ("no frames", no_frames, "", 1, "no depth file matches"),
     ("unknown data set", nothing, "--dataset hospitl", 1, "unknown data set 'hospitl'.*hospital"),
     ("missing description", nothing, "--dataset gone.toml", 1, "gone.toml: cannot be read"),
