@@ -272,6 +272,15 @@ def test_the_form_of_sigma_and_of_depth_is_named(rendered: Data) -> None:
         assert text in str(check(rendered, WRONG[kind][0]))
 
 
+def test_one_form_of_depth_is_named_for_all_views_of_a_sensor(redwood: Data) -> None:
+    views = make_views(redwood[0], draw(0), 0, 6)
+    for index, view in enumerate(views):
+        WRONG["log(1 + depth)"][0](view, redwood[1], index)
+    (finding,) = check_loader(views, redwood[1]).findings  # in four views alone it looks like other units
+    assert finding.text.startswith("the view holds log(1 + depth) in place of depth")
+    assert "in 6 of 6 views" in str(finding)
+
+
 def test_negative_depth_that_the_mask_calls_valid_is_no_depth(rendered: Data) -> None:
     views = made(rendered)
     views[1]["valid_mask"] = views[1]["depthmap"] > 0
@@ -425,9 +434,9 @@ def test_what_are_no_views_or_no_cache(rendered: Data) -> None:
     samples = CachedDepthDataset(rendered[0], cache, size=(24, 32))
     shape = r"\(2, 24, 32\)"
     wrong += [(DataLoader(samples, 2), cache, f"expected a single one, got a batch with depth of shape {shape}; pass")]
-    for given, to, message in wrong:
+    for first, second, message in wrong:
         with pytest.raises(ParameterError, match=f"^check_loader: (view: )?{message}") as caught:
-            check_loader(given, to)
+            check_loader(first, second)
         assert str(caught.value).isprintable()
 
 

@@ -243,7 +243,7 @@ def test_other_content_is_refused_and_kept(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="got other content"):
         hospital.write_sample(other / "README.txt")
     below = other / "README.txt" / "below"
-    with pytest.raises(SourceError, match=rf"cannot write {below}: Not a directory; name another folder$"):
+    with pytest.raises(SourceError, match=rf"cannot write {below}: a file is in the place of a folder above it; name"):
         write_small(below)
 
 

@@ -138,7 +138,9 @@ def _finished_at_once(root: Path) -> Iterator[Path]:
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
         way_out = "free space, or name another folder" if full else "name another folder"
-        raise SourceError(f"hospital sample: cannot write {root}: {error.strerror or error}; {way_out}") from error
+        below_file = error.errno in (errno.EEXIST, errno.ENOTDIR) and not root.parent.is_dir()
+        reason = "a file is in the place of a folder above it" if below_file else error.strerror or error
+        raise SourceError(f"hospital sample: cannot write {root}: {reason}; {way_out}") from error
 
 
 def _write_poses(path: Path, poses: Floats) -> None:

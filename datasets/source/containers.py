@@ -105,10 +105,10 @@ def _png_header(file: BinaryIO) -> Header:
         raise _other_bytes("a PNG", start)
     width, height, depth, colour = struct.unpack(">IIBB", start[16:])
     if (depth, colour) not in _PNG_PIXELS:
-        expected, got = "expected 8- or 16-bit grey or 8-bit RGBA", f"{depth}-bit PNG of colour type {colour}"
+        message = f"expected 8- or 16-bit grey or 8-bit RGBA, got {depth}-bit PNG of colour type {colour}"
         if colour in _PNG_COLOURS:
-            raise ForeignFileError(f"{expected}, got {got}, {_PNG_COLOURS[colour]}")
-        raise ParameterError(f"{expected}, got {got}; save it as 16-bit grey")
+            raise ForeignFileError(f"{message}, {_PNG_COLOURS[colour]}")
+        raise ParameterError(f"{message}; save it as 16-bit grey")
     channels, dtype = _PNG_PIXELS[depth, colour]
     expected = height * -(-width * channels * depth // 8) // MAX_DEFLATE
     if (got := os.fstat(file.fileno()).st_size) < expected:  # before Pillow allocates memory for the pixels

@@ -50,15 +50,15 @@ def _check(header: Header, rule: DepthRule) -> tuple[int, int]:
         ParameterError: the rule differs; a ForeignFileError where the file looks like none of depth.
     """
     if header.dtype.name not in rule.dtype:
-        got = f"expected dtype {' or '.join(rule.dtype)}, got {header.dtype.name}"
+        message = f"expected dtype {' or '.join(rule.dtype)}, got {header.dtype.name}"
         if rule.container == "png" and header.dtype == np.uint8:
             look = "a preview" if len(header.shape) == 2 else "a colour"
-            raise ForeignFileError(f"{got}, which looks like {look} image")
+            raise ForeignFileError(f"{message}, which looks like {look} image")
         if header.dtype.kind in "iu" and not any(np.dtype(name).kind in "iu" for name in rule.dtype):
             raise ParameterError(
-                f"{got}, which has no unit: give --units-per-metre ([depth] units_per_metre; 1000 for mm)"
+                f"{message}, which has no unit: give --units-per-metre ([depth] units_per_metre; 1000 for mm)"
             )
-        raise ParameterError(f"{got}; save it as one of these, or correct [depth] dtype")
+        raise ParameterError(f"{message}; save it as one of these, or correct [depth] dtype")
     shape = header.shape
     if rule.view is not None:
         channels = shape[2] if len(shape) == 3 else 1

@@ -187,8 +187,8 @@ def find_description(dataset: str, overrides: Mapping[str, Tables] | None = None
         return Description.from_dict(tables, where)
     pattern = given.get("files", {}).get("depth")
     is_template = isinstance(pattern, str) and "{frame}" in pattern
-    if is_template and not container_of(pattern) and "container" not in tables.get("depth", {}):
-        raise DescriptionError(f"--pattern (Python: pattern=): {_not_read(pattern)}")
+    if is_template and not container_of(str(pattern)) and "container" not in tables.get("depth", {}):
+        raise DescriptionError(f"--pattern (Python: pattern=): {_not_read(str(pattern))}")
     merged = {name: dict(tables.get(name, {})) | dict(fields) for name, fields in given.items()}
     if "depth" in given.get("files", {}):
         merged["files"].pop("image", None)

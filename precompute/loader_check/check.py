@@ -83,8 +83,9 @@ def check_loader(views: Iterable[Mapping[str, Any]], cache: SigmaCache, key: Key
         whole window has depth.
 
     Raises:
-        ParameterError: no views or no cache; a batch of views; no view; one without depth, intrinsics, ``sigma_Z2`` or, by default, ``"key"``, or with one of
-            another number of dimensions; or none with 256 pixels to compare, as of sparse depth.
+        ParameterError: no views or no cache; a batch of views; no view; one without depth, intrinsics, ``sigma_Z2``
+            or, by default, ``"key"``, or with one of another number of dimensions; or none with 256 pixels to compare,
+            as of sparse depth.
         FrameNotFoundError, CacheError: as ``SigmaCache.read``.
 
     Example:
@@ -146,10 +147,10 @@ def _one_view(view: Any) -> Mapping[str, Any]:
             f"check_loader: view: expected a dict, got {type(view).__name__}; where samples are lists of views, pass "
             "[view for sample in samples for view in sample]"
         )
-    depth = next((view[name] for name in DEPTH if name in view), None)
-    if isinstance(view.get("key"), list | tuple) or (hasattr(depth, "ndim") and depth.ndim > 2):
+    shape = next((getattr(view[name], "shape", ()) for name in DEPTH if name in view), ())
+    if isinstance(view.get("key"), list | tuple) or len(shape) > 2:
         raise ParameterError(
-            f"check_loader: view: expected a single one, got a batch with depth of shape {tuple(np.shape(depth))}; pass "
-            "views of the data set, such as dataset[0], before a DataLoader collates them"
+            f"check_loader: view: expected a single one, got a batch with depth of shape {tuple(shape)}; pass views of "
+            "the data set, such as dataset[0], before a DataLoader collates them"
         )
     return view
