@@ -604,7 +604,7 @@ def test_a_run_that_says_where_never_gets_the_sample(
 ) -> None:
     result = hospital(*options)
     assert result.exit_code == 1
-    assert "--root DIR" in error_of(result)
+    assert "--root" in error_of(result)
     assert (sample, list(tmp_path.iterdir())) == ([], [])
 
 
