@@ -138,7 +138,8 @@ def as_numbers(name: str, value: Any) -> NDArray[Any]:
     """
     given = as_array(name, value)
     if given.dtype.kind not in "iuf":
-        raise ParameterError(f"{name}: expected numbers, got {given.dtype} of shape {given.shape}")
+        got = "None" if value is None else f"{given.dtype} of shape {given.shape}"
+        raise ParameterError(f"{name}: expected numbers, got {got}")
     return given
 
 
@@ -155,12 +156,16 @@ def as_intrinsics(intrinsics: ArrayLike, size: tuple[int, int] | None = None) ->
             and above 0, a principal point that is not finite, or a pixel more than :data:`WIDEST` focal lengths
             from it.
     """
+    if intrinsics is None:
+        raise ParameterError("intrinsics: expected fx, fy, cx, cy or a 3×3 matrix, in pixels, got None")
     given = as_numbers("intrinsics", intrinsics).astype(np.float64, copy=False)
     if given.shape[-2:] == (3, 3):
         cameras = []
         for matrix in given.reshape(-1, 9).tolist():  # Python's numbers: for one camera NumPy is three times slower
             fx, skew, cx, turn, fy, cy, x, y, one = matrix
             if (skew or turn or x or y or one != 1) and not is_pinhole(matrix):
+                if not np.isfinite(matrix).all():
+                    raise ParameterError(f"intrinsics: expected finite numbers, got {given.tolist()}")
                 raise ParameterError(
                     "intrinsics: expected a pinhole matrix [[fx, 0, cx], [0, fy, cy], [0, 0, 1]], got "
                     f"{given.tolist()}; skewed, turned or distorted cameras are not supported: rectify the depth first"

@@ -17,7 +17,8 @@ def key_text(key: Any) -> str:
     text = os.fspath(key) if isinstance(key, str | os.PathLike) else None
     if isinstance(text, str):
         return str(text)  # NumPy's str is one of its own
-    raise ParameterError(f"key: expected a str or a Path, got {type(key).__name__} {repr(key)[:100]}")
+    batch = "; pass one key; annotate views before they are collated into a batch" * isinstance(key, list | tuple)
+    raise ParameterError(f"key: expected a str or a Path, got {type(key).__name__} {repr(key)[:100]}{batch}")
 
 
 def is_url(path: str | os.PathLike[str]) -> bool:

@@ -13,6 +13,7 @@ from check_loader import RIGHT, WRONG, Loader, Spoil, View, annotate, draw, in_s
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
+from torch.utils.data import DataLoader
 
 from depthvar.datasets import CachedDepthDataset, SigmaCache, open_source
 from depthvar.datasets.errors import FrameNotFoundError, ParameterError
@@ -274,6 +275,15 @@ def test_the_form_of_sigma_and_of_depth_is_named(rendered: Data) -> None:
         assert text in str(check(rendered, WRONG[kind][0]))
 
 
+def test_one_form_of_depth_is_named_for_all_views_of_a_sensor(redwood: Data) -> None:
+    views = make_views(redwood[0], draw(0), 0, 6)
+    for index, view in enumerate(views):
+        WRONG["log(1 + depth)"][0](view, redwood[1], index)
+    (finding,) = check_loader(views, redwood[1]).findings  # in four views alone it looks like other units
+    assert finding.text.startswith("the view holds log(1 + depth) in place of depth")
+    assert "in 6 of 6 views" in str(finding)
+
+
 def test_negative_depth_that_the_mask_calls_valid_is_no_depth(rendered: Data) -> None:
     views = made(rendered)
     views[1]["valid_mask"] = views[1]["depthmap"] > 0
@@ -386,7 +396,20 @@ def without(name: str) -> Callable[[View], View]:
         (without("sigma_Z2"), r'view: expected "sigma_Z2", got \[.*\]; add cache\.annotate\(view, key\)'),
         (
             lambda view: view | {"depthmap": view["depthmap"][None]},
-            r'"depthmap" of 2 dimensions, got shape \(1, 96, 96',
+            r"view: expected a single one, got a batch with depth of shape \(1, 96, 96\); pass views of the data set",
+        ),
+        (lambda view: [view], r"view: expected a dict, got list; where samples are lists of views, pass \[view for"),
+        (
+            lambda view: view | {"sigma_Z2": view["sigma_Z2"][None]},
+            r'"sigma_Z2" of 2 dimensions, got shape \(1, 96, 96',
+        ),
+        (
+            lambda view: view | {"camera_intrinsics": view["camera_intrinsics"] * np.nan},
+            r"walk/.*: intrinsics: expected a 3×3 matrix of finite numbers in pixels, got \[\[nan",
+        ),
+        (
+            lambda view: view | {"camera_intrinsics": np.eye(4)},
+            r"walk/.*: intrinsics: expected a 3×3 matrix of finite numbers in pixels, got \[\[1.0, 0.0, 0.0, 0.0\]",
         ),
         (
             lambda view: view | {"depthmap": view["depthmap"] * 0},
@@ -397,6 +420,27 @@ def without(name: str) -> Callable[[View], View]:
 def test_views_that_cannot_be_checked_are_refused(rendered: Data, change: Callable[[View], View], message: str) -> None:
     with pytest.raises(ParameterError, match=message):
         check_loader(map(change, made(rendered)), rendered[1])
+
+
+def test_what_are_no_views_or_no_cache(rendered: Data) -> None:
+    views, cache = made(rendered), rendered[1]
+    wrong: list[tuple[Any, Any, str]] = [
+        (
+            views[0],
+            cache,
+            "views: expected several, each a dict, got one dict; pass a list, such as .view., best of some",
+        ),
+        (views, "x.zarr", "cache: expected a SigmaCache, got 'x.zarr'; open one by SigmaCache.path.$"),
+        (cache, views, "expected views, then the cache, got a cache first; exchange them$"),
+        (None, cache, "views: expected some views, each a dict, got NoneType; pass a list of them$"),
+    ]
+    samples = CachedDepthDataset(rendered[0], cache, size=(24, 32))
+    shape = r"\(2, 24, 32\)"
+    wrong += [(DataLoader(samples, 2), cache, f"expected a single one, got a batch with depth of shape {shape}; pass")]
+    for first, second, message in wrong:
+        with pytest.raises(ParameterError, match=f"^check_loader: (view: )?{message}") as caught:
+            check_loader(first, second)
+        assert str(caught.value).isprintable()
 
 
 def test_no_view_and_sparse_depth_are_refused(rendered: Data) -> None:

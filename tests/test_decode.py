@@ -191,35 +191,53 @@ VERSION_3 = GOOD_NPY[:6] + b"\x03\x00" + GOOD_NPY[8:]
     ("content", "rule", "message"),
     [
         (b"", METRES, "a: the file is empty"),
-        (GOOD_PNG, METRES, "a: .*magic"),
-        (GOOD_NPY, MILLIMETRES, "expected a PNG signature and header, got other bytes"),
+        (
+            GOOD_PNG,
+            METRES,
+            "a: expected an npy file, got a PNG; does --pattern .or .files. depth. name the depth files.$",
+        ),
+        (GOOD_NPY, MILLIMETRES, "expected a PNG, got an npy file; does --pattern"),
+        (b"depth of 2025", METRES, "signature and header of an npy file, got other bytes; fetch the file again$"),
+        (b"II*\0" + bytes(40), MILLIMETRES, "expected a PNG, got a TIFF; does --pattern"),
         (GOOD_NPY[:-1], METRES, "expected 176 bytes for float32 of shape .3, 4., got 175; fetch the file again"),
         (GOOD_NPY + b"x", METRES, "expected 176 bytes .* got 177"),
-        (gzip.compress(GOOD_NPY, mtime=0), METRES, "a: .*magic"),
+        (gzip.compress(GOOD_NPY, mtime=0), METRES, "a: expected an npy file, got a gzip archive; does --pattern"),
         (GOOD_NPY[:30], METRES, "a: .*EOF"),
-        (VERSION_3, METRES, "expected npy version 1.0 or 2.0, got 3.0"),
+        (VERSION_3, METRES, "expected npy version 1.0 or 2.0, got 3.0; save a plain array by numpy.save$"),
         (GOOD_NPY.replace(b"(3, 4), ", b"(9**9, )"), METRES, "a: malformed"),
         (GOOD_NPY.replace(b"(3, 4), }    ", b"(99999999,9)}"), METRES, "expected 3600000092 bytes .* got 176"),
         (GOOD_NPY.replace(b"(3, 4), }", b"(-3, -4)}"), METRES, "expected a shape without empty axes, got .-3, -4."),
         (npy_bytes(np.zeros((0, 4), np.float32)), METRES, "expected a shape without empty axes, got .0, 4."),
         (npy_bytes(np.array([None]), allow_pickle=True), METRES, "expected numbers, got dtype object .pickled"),
         (npy_bytes(np.ones(3)), METRES, r"expected shape \(height, width\), got \(3,\)"),
-        (npy_bytes(np.ones((3, 4, 2))), METRES, r"expected shape \(height, width\), got \(3, 4, 2\)"),
+        (
+            npy_bytes(np.ones((3, 4, 2))),
+            METRES,
+            r"expected shape \(height, width\), got \(3, 4, 2\); save one map of depth in a file$",
+        ),
         (npy_bytes(np.ones((3, 4), int)), METRES, "expected dtype float16 or float32 or float64, got int64"),
         (GOOD_PNG[:-40], MILLIMETRES, "cannot decode PNG"),
         (GOOD_PNG[:60], MILLIMETRES, "cannot decode PNG"),
-        (GOOD_PNG[:20], MILLIMETRES, "expected a PNG signature and header"),
+        (
+            GOOD_PNG[:20],
+            MILLIMETRES,
+            "expected the signature and header of a PNG, got other bytes; fetch the file again$",
+        ),
         (
             png_bytes(np.ones((3, 4), np.uint8)),
             MILLIMETRES,
-            "expected dtype uint16, got uint8; .* correct the description",
+            "expected dtype uint16, got uint8, which looks like a preview image; does --pattern .or ",
         ),
         (
             png_bytes(np.ones((3, 4, 3), np.uint8)),
             MILLIMETRES,
-            "16-bit grey or 8-bit RGBA, got 8-bit PNG of colour type 2",
+            "16-bit grey or 8-bit RGBA, got 8-bit PNG of colour type 2, a colour image; does --pattern .or",
         ),
-        (png_bytes(np.ones((3, 4), np.uint8)), FOUR_BYTES, "expected 4 bytes per pixel for view <f4, got 1"),
+        (
+            png_bytes(np.ones((3, 4), np.uint8)),
+            FOUR_BYTES,
+            "expected 4 bytes per pixel for view <f4, got 1 .*; correct .depth. view",
+        ),
     ],
 )
 def test_a_wrong_file_is_one_line_that_says_so(tmp_path: Path, content: bytes, rule: DepthRule, message: str) -> None:
@@ -318,13 +336,17 @@ def test_intrinsics_from_text_and_npy(tmp_path: Path, text: str) -> None:
     ("text", "message"),
     [
         ("", "the file is empty"),
-        ("fx fy", "expected 4, 9 or 16 numbers, got 'fx'; put a # before"),
-        ("1 2 3", "expected 4 .fx fy cx cy., 9 or 16 numbers, got 3"),
+        (
+            "fx fy",
+            "expected a text file of 4, 9 or 16 numbers .or .npy., got the text 'fx'; save K as .npy, or its numbers",
+        ),
+        ("fx: 525\nfy: 520", "got the text 'fx:'; save K as .npy"),
+        ("1 2 3", "expected 4 .fx fy cx cy., 9 or 16 numbers, got 3; give those alone, with decimal points$"),
         ("0 1 2 3", "fx, fy > 0"),
         ("nan 1 2 3", "finite fx, fy, cx, cy"),
         ("0.8 1.1 0.5 0.5", "got fx 0.8 and fy 1.1, which look normalised: multiply"),
         (NINE.replace("525 0", "525 3"), "skewed"),
-        (SIXTEEN.replace("239.5,0", "239.5,-7"), "expected 3×3 in a 4×4 identity"),
+        (SIXTEEN.replace("239.5,0", "239.5,-7"), "expected 3×3 in a 4×4 identity, got .*; give the 3×3 part alone$"),
     ],
 )
 def test_impossible_intrinsics_are_one_line_that_says_so(tmp_path: Path, text: str, message: str) -> None:
@@ -336,10 +358,27 @@ def test_impossible_intrinsics_are_one_line_that_says_so(tmp_path: Path, text: s
 
 
 def test_intrinsics_that_are_no_text(tmp_path: Path) -> None:
-    (tmp_path / "k.txt").write_bytes(gzip.compress(b"525 520 319.5 239.5", mtime=0))
-    with pytest.raises(SourceError, match=r"k.txt: expected 4, 9 or 16 numbers, got '.*'; put a #") as caught:
-        read_intrinsics(tmp_path / "k.txt")
-    assert str(caught.value).isprintable()
+    np.savez(tmp_path / "k.npz", np.eye(3))
+    archive = (tmp_path / "k.npz").read_bytes()
+    for content, got in (
+        (gzip.compress(b"525 520 319.5 239.5", mtime=0), "a gzip archive"),
+        (archive, "a zip archive, as .npz is"),
+        (b"\0\1\2", "binary data"),
+        (b"1 " * 40_000, "more than 65536 bytes"),
+    ):
+        (tmp_path / "k.txt").write_bytes(content)
+        expected = f"k.txt: expected a text file of 4, 9 or 16 numbers .or .npy., got {got}; save K as .npy, or its"
+        with pytest.raises(SourceError, match=expected) as caught:
+            read_intrinsics(tmp_path / "k.txt")
+        assert str(caught.value).isprintable()
+    (tmp_path / "k.npy").write_bytes(archive)
+    with pytest.raises(
+        SourceError, match=r"k.npy: expected an npy file, got a zip archive, as .npz is; save K as .npy"
+    ):
+        read_intrinsics(tmp_path / "k.npy")
+    np.save(tmp_path / "k.npy", np.ones((3, 9)))
+    with pytest.raises(SourceError, match=r"got float64 of shape \(3, 9\); save K alone$"):
+        read_intrinsics(tmp_path / "k.npy")
 
 
 @settings(deadline=None)

@@ -179,7 +179,14 @@ def test_constant_intrinsics_may_be_a_matrix() -> None:
             {**changed("intrinsics", constant=None, file="{sequence}/K.txt"), "files": {"depth": "{frame}.png"}},
             "[intrinsics] file: expected only placeholders of [files] depth '{frame}.png', got {sequence}",
         ),
-        ({**TABLES, "files": {"depth": "{frame}.exr"}, "depth": {}}, "expected a path ending in .npy or .png, got"),
+        (
+            {**TABLES, "files": {"depth": "{frame}.exr"}, "depth": {}},
+            "got '{frame}.exr'; convert the files, or write a Source",
+        ),
+        (
+            {**TABLES, "files": {"depth": "{frame}"}, "depth": {}},
+            "have no suffix, describe the data in a .toml with [depth]",
+        ),
         (changed("depth", container="pgn"), "expected one of npy, png (did you mean png?); got 'pgn'"),
         (changed("depth", dtype="unit16"), "[depth] dtype: expected one of uint8, int8,"),
         (changed("depth", dtype=[3]), "[depth] dtype: expected one of uint8, int8,"),
@@ -248,6 +255,16 @@ def test_what_the_builtin_descriptions_say() -> None:
 def test_an_unknown_name_names_the_nearest() -> None:
     with pytest.raises(DescriptionError, match=r"'hospitl' .did you mean hospital.*`precompute datasets`"):
         find_description("hospitl")
+
+
+def test_a_folder_or_a_description_in_place_of_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "scan").mkdir()
+    with pytest.raises(DescriptionError, match=r"'scan'.*: to read a folder: --dataset folder --root scan$"):
+        find_description("scan")
+    (tmp_path / "scan/room.toml").touch()
+    with pytest.raises(DescriptionError, match=r"'scan/room': did you mean scan/room.toml\?$"):
+        find_description("scan/room")
 
 
 def test_overrides_are_checked_like_the_file() -> None:

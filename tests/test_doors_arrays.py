@@ -152,10 +152,10 @@ VIEW = {"camera_intrinsics": np.array([[20, 0, 7.5], [0, 20, 5.5], [0, 0, 1]], n
         ({"depthmap": tensor()[::2, ::2]}, None),
         ({"depthmap": MILLIMETRES[::2, ::2]}, None),
         ({"camera_intrinsics": torch.from_numpy(VIEW["camera_intrinsics"])}, None),
-        ({"depthmap": None}, "depthmap: expected numbers, got object"),
+        ({"depthmap": None}, "depthmap: expected numbers, got None"),
         ({"depthmap": "x"}, "depthmap: expected numbers, got <U1"),
         ({"depthmap": DEPTH[..., None]}, r"depthmap: expected one view \(h, w\), got shape \(24, 32, 1\)"),
-        ({"camera_intrinsics": None}, "intrinsics: expected numbers, got object"),
+        ({"camera_intrinsics": None}, "intrinsics: expected numbers, got None"),
         (
             {"camera_intrinsics": [[0.6, 0, 0.5], [0, 0.8, 0.5], [0, 0, 1]]},
             "multiply normalised fx and cx by the width",

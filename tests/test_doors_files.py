@@ -73,8 +73,8 @@ FILES: dict[str, tuple[str, bytes, dict[str, Any], str | None]] = {
     "NPY": ("0.NPY", npy(DEPTH), {}, None),
     "npy uint16 of no unit": ("0.npy", npy(MILLIMETRES), {}, NO_UNIT.format("uint16")),
     "npy int64 of no unit": ("0.npy", npy(MILLIMETRES.astype(np.int64)), {}, NO_UNIT.format("int64")),
-    "npy uint8": ("0.npy", npy((DEPTH * 50).astype(np.uint8)), IN_MM, "expected dtype uint16 or .*, got uint8; fetch"),
-    "npy bool": ("0.npy", npy(DEPTH > 2), {}, "expected dtype float16 or float32 or float64, got bool; fetch the file"),
+    "npy uint8": ("0.npy", npy((DEPTH * 50).astype(np.uint8)), IN_MM, "dtype uint16 or .*, got uint8; save it as"),
+    "npy bool": ("0.npy", npy(DEPTH > 2), {}, "float16 or float32 or float64, got bool; save it as one of these, or"),
     "npy complex": ("0.npy", npy(DEPTH + 0j), {}, "got complex64"),
     "npy longdouble": ("0.npy", npy(DEPTH.astype(np.longdouble)), {}, "got (float128|float96|longdouble)"),
     "npy text": ("0.npy", npy(DEPTH.astype("U4")), {}, "got str128"),
@@ -83,20 +83,21 @@ FILES: dict[str, tuple[str, bytes, dict[str, Any], str | None]] = {
     "npy of one row": ("0.npy", npy(DEPTH[:1]), {}, "well inside a frame of 32×1 "),
     "npy transposed": ("0.npy", npy(np.zeros((200, 24), np.float32)), {}, "well inside a frame of 24×200 "),
     "npy cut short": ("0.npy", npy(DEPTH)[:-5], {}, "expected 3200 bytes .*, got 3195"),
-    "npy in gzip": ("0.npy", gzip.compress(npy(DEPTH), mtime=0), {}, "magic string is not correct"),
+    "npy in gzip": ("0.npy", gzip.compress(npy(DEPTH), mtime=0), {}, "an npy file, got a gzip archive; does"),
     "png in mm": ("0.png", png(MILLIMETRES), {}, None),
     "PNG": ("0.PNG", png(MILLIMETRES), {}, None),
     "png by another writer": ("0.png", raw_png(filtered(MILLIMETRES)), {}, None),
     "png with a gamma": ("0.png", raw_png(filtered(MILLIMETRES), extra=GAMMA), {}, None),
     "png interlaced": ("0.png", raw_png(adam7(MILLIMETRES), interlaced=True), {}, None),
-    "png of 8 bits": ("0.png", png((DEPTH * 50).astype(np.uint8)), {}, "expected dtype uint16, got uint8"),
-    "png with a palette": ("0.png", png((DEPTH * 50).astype(np.uint8), "P"), {}, "got 8-bit PNG of colour type 3"),
-    "png with alpha": ("0.png", png((DEPTH * 50).astype(np.uint8), "LA"), {}, "got 8-bit PNG of colour type 4"),
+    "png of 8 bits": ("0.png", png((DEPTH * 50).astype(np.uint8)), {}, "got uint8, which looks like a preview image"),
+    "png of 8-bit RGBA": ("0.png", png((DEPTH * 50).astype(np.uint8), "RGBA"), {}, "which looks like a colour image"),
+    "png with a palette": ("0.png", png((DEPTH * 50).astype(np.uint8), "P"), {}, "type 3, an image with a palette"),
+    "png with alpha": ("0.png", png((DEPTH * 50).astype(np.uint8), "LA"), {}, "colour type 4, a grey image with alpha"),
     "png of 16-bit colours": (
         "0.png", raw_png(filtered(np.repeat(MILLIMETRES, 3, 1)), colour=2), {}, "got 16-bit PNG of colour type 2",
     ),
-    "jpeg named png": ("0.png", b"\xff\xd8\xff\xe0" + bytes(100), {}, "expected a PNG signature and header"),
-    "empty": ("0.png", b"", {}, "the file is empty"),
+    "jpeg named png": ("0.png", b"\xff\xd8\xff\xe0" + bytes(100), {}, "expected a PNG, got a JPEG; does --pattern"),
+    "empty": ("0.png", b"", {}, "the file is empty; fetch the file again$"),
 }  # fmt: skip
 
 
@@ -165,11 +166,14 @@ def test_a_view_has_its_own_byte_order(tmp_path: Path) -> None:
         (KNOWN * -1, None),
         (np.where(KNOWN, 0.5, 0), None),
         (KNOWN[..., None], None),
-        (np.where(KNOWN, 1, np.nan), "expected a mask without NaN: 0 where the depth is not usable"),
-        (KNOWN.T, r"expected a mask of the shape of the depth \(24, 32\), got \(32, 24\)"),
+        (
+            np.where(KNOWN, 1, np.nan),
+            "expected a mask without NaN: 0 where the depth is not usable, another number where it is$",
+        ),
+        (KNOWN.T, r"expected a mask of the shape of the depth \(24, 32\), got \(32, 24\); save it in that shape$"),
         (KNOWN[None], r"expected a mask of the shape of the depth \(24, 32\), got \(1, 24, 32\)"),
         (KNOWN + 0j, "expected a mask of numbers, got dtype complex128"),
-        (KNOWN.astype(str), "expected a mask of numbers, got dtype <U5"),
+        (KNOWN.astype(str), "expected a mask of numbers, got dtype <U5; save it as bool$"),
     ],
 )
 def test_a_mask_file(mask: NDArray[Any], message: str | None, tmp_path: Path) -> None:
@@ -217,6 +221,17 @@ def test_a_table_of_a_description(content: str, message: str, tmp_path: Path) ->
         content if "[files]" in content or "files" in content else f"{content}\n[files]\ndepth = 'a{{frame}}.npy'"
     )
     refusal(lambda: load_description(path), rf"a.toml: .*({message})")
+
+
+def test_a_mask_that_is_a_colour_image(tmp_path: Path) -> None:
+    np.save(tmp_path / "0.npy", DEPTH)
+    (tmp_path / "0.png").write_bytes(png(np.zeros((HEIGHT, WIDTH, 3), np.uint8)))
+    files = 'depth = "{frame}.npy"\nmask = "{frame}.png"'
+    camera = f"[intrinsics]\nconstant = {CAMERA}"
+    (tmp_path / "a.toml").write_text(f'summary = "s"\nnames = ["n"]\n[files]\n{files}\n{camera}')
+    refusal(
+        lambda: open_source(tmp_path / "a.toml")[0], "colour type 2, a colour image; does .files. mask name the masks"
+    )
 
 
 def test_a_description_by_an_editor_of_windows(tmp_path: Path) -> None:

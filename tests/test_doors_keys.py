@@ -46,7 +46,7 @@ def test_ways_to_name_a_frame_of_a_cache(key: Any, here: SigmaCache, tiny: TinyD
     ("key", "message"),
     [
         (KEY.encode(), "key: expected a str or a Path, got bytes"),
-        ([KEY], "key: expected a str or a Path, got list"),
+        ([KEY], r"key: expected a str or a Path, got list .*; pass one key; annotate views before they are collated"),
         (None, "key: expected a str or a Path, got NoneType None"),
         (3, "key: expected a str or a Path, got int 3"),
         ("", "frame '' is not in the cache.*keys look like"),
@@ -179,7 +179,7 @@ def test_a_root_is_no_url(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPa
         ({"dataset": ""}, "dataset: expected a name or a path, got ''"),
         ({"root": ""}, "root: expected a name or a path, got ''"),
         ({"root": b"/tmp"}, "root: expected a name or a path, got b'/tmp'"),
-        ({"root": "/etc/passwd"}, "no such folder"),
+        ({"root": "/etc/passwd"}, "a file, not a folder"),
         ({"pattern": ""}, "depth: expected one line of text; got ''"),
         ({"pattern": 7}, "depth: expected one line of text; got 7"),
     ],

@@ -91,7 +91,7 @@ def mode(path: Path, bits: int) -> Iterator[None]:
 
 def test_an_output_that_may_not_be_written(data: Data, tmp_path: Path) -> None:
     with mode(tmp_path, 0o555):
-        message = "x.zarr.lock: cannot create the lock: Permission denied; pass a writable --out"
+        message = "x.zarr.lock: cannot create the lock: Permission denied; the folder of the cache must be writable"
         data.check_fails(tmp_path / "x.zarr", message, spoil=without_override)
     data.check_goes_on(tmp_path / "x.zarr")
 
@@ -142,7 +142,9 @@ def test_a_read_only_file_system(data: Data, tmp_path: Path) -> None:
         pytest.skip("this machine lets nobody mount anything read-only (unshare -rm)")
     process = subprocess.run([*read_only, *data.command(cache)], capture_output=True, text=True, check=False)
     assert (process.returncode, process.stdout) == (1, "")
-    check_error(process.stderr, "cannot create the lock: Read-only file system; pass a writable --out")
+    check_error(
+        process.stderr, "cannot create the lock: Read-only file system; the folder of the cache must be writable"
+    )
     info = subprocess.run([*read_only, *COMMAND, "info", str(cache)], capture_output=True, text=True, check=False)
     assert (info.returncode, info.stderr) == (0, "")
     assert contents(cache) == before

@@ -1,5 +1,7 @@
 """The sample scene: what its pictures hold, how it lies on disk, and that an unfinished one never counts."""
 
+import errno
+import os
 import time
 from pathlib import Path
 
@@ -240,8 +242,19 @@ def test_other_content_is_refused_and_kept(tmp_path: Path) -> None:
     assert files(other) == {"README.txt": b"depthvar hospital sample, version 0\n"}
     with pytest.raises(SourceError, match="got other content"):
         hospital.write_sample(other / "README.txt")
-    with pytest.raises(SourceError, match=r"cannot write .*free space or name another folder"):
-        write_small(other / "README.txt" / "below")
+    below = other / "README.txt" / "below"
+    with pytest.raises(SourceError, match=rf"cannot write {below}: a file is in the place of a folder above it; name"):
+        write_small(below)
+
+
+def test_a_full_disk_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/tmp/x/.sample-123/0.npy")
+
+    monkeypatch.setattr(np, "save", full)
+    expected = f"cannot write {tmp_path}/sample: No space left on device; free space, or name another folder$"
+    with pytest.raises(SourceError, match=expected):
+        write_small(tmp_path / "sample")
 
 
 def test_an_empty_folder_is_filled_and_a_rival_that_was_first_wins(tmp_path: Path) -> None:

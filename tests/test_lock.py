@@ -78,7 +78,11 @@ def test_parts_and_a_whole_run_exclude_each_other(tmp_path: Path) -> None:
 def test_parts_of_another_plan_or_count_are_refused(tmp_path: Path, part: PART, plan: str) -> None:
     cache = tmp_path / "x.zarr"
     with holder(cache, (1, 3), "p"):
-        with pytest.raises(CacheError, match=r"1-of-3 belongs to a run of another plan \(3 parts, plan p…, this one"):
+        differs = "3 parts, this one of 4" if plan == "p" else "other options or files"
+        expected = (
+            rf"x\.zarr\.lock\.1-of-3 belongs to a run of {differs}; give every part the same N and the same options"
+        )
+        with pytest.raises(CacheError, match=expected):
             take(cache, part, plan)
         take(cache, (2, 3), "p")
     take(cache, part, plan)
@@ -99,8 +103,16 @@ def test_the_folder_of_a_new_cache_is_made(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(CacheError, match=r"cannot create the lock: .*; pass a writable --out"):
-        take(tmp_path / "file/x.zarr")
+    for cache in ("file/x.zarr", "file/a/b/x.zarr"):
+        expected = (
+            rf"x\.zarr\.lock: cannot create the lock: {re.escape(str(tmp_path))}/file is a file, not a folder; put"
+        )
+        with pytest.raises(CacheError, match=expected):
+            take(tmp_path / cache)
+    (tmp_path / "x.zarr.lock").symlink_to("nothing")
+    expected = r"x\.zarr\.lock: cannot create the lock: Too many .*; the folder of the cache must be writable$"
+    with pytest.raises(CacheError, match=expected):
+        take(tmp_path / "x.zarr")
 
 
 def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,7 +120,7 @@ def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyP
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
     monkeypatch.setattr(fcntl, "flock", unsupported)
-    with pytest.raises(CacheError, match=r"this file system has no locks .*; pass --out on another one"):
+    with pytest.raises(CacheError, match=r"this file system has no locks .*; put the cache on another one"):
         take(tmp_path / "x.zarr")
 
 

@@ -554,7 +554,7 @@ WAY_OUT = "call sample before that step and apply it to σ² too, or compute sig
         ),
         ({"intrinsics": [[30, 1e-3, 20], [0, 30, 15], [0, 0, 1]]}, rf"intrinsics: expected .*no skew.*{WAY_OUT}"),
         ({"intrinsics": ["30", "30", "20", "15"]}, r"intrinsics: expected numbers, got <U2 of shape \(4,\)"),
-        ({"intrinsics": None}, r"intrinsics: expected numbers, got object of shape \(\)"),
+        ({"intrinsics": None}, r"intrinsics: expected numbers, got None"),
         ({"flip": "no"}, r"flip: expected True or False, got 'no'"),
         ({"resize": "area"}, r"resize: expected 'nearest' or 'linear', got 'area'"),
     ],

@@ -290,9 +290,14 @@ def test_the_default_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     with pytest.raises(SourceError, match=r"hospital: no root: pass --root DIR, or set DEPTHVAR_DATA"):
         open_source("hospital")
     monkeypatch.setenv("DEPTHVAR_DATA", str(tmp_path))
-    message = f"{tmp_path}/hospital: no such folder: expected hospital in it, laid out as '{{sequence}}/depth_left/"
-    with pytest.raises(SourceError, match=re.escape(message)):
+    message = f"{tmp_path}/hospital: no such folder: expected the data set 'hospital' there, laid out as '{{sequence}}"
+    with pytest.raises(SourceError, match=f"{re.escape(message)}.*; pass --root DIR$"):
         open_source("hospital")
+    with pytest.raises(SourceError, match=r"/scan1: no such folder: .* 'folder' there, .*png'; check --root$"):
+        open_source("folder", tmp_path / "scan1", intrinsics=CAMERA)
+    (tmp_path / "scan1").touch()
+    with pytest.raises(SourceError, match="/scan1: a file, not a folder: expected the data set 'folder' there, laid"):
+        open_source("folder", tmp_path / "scan1", intrinsics=CAMERA)
     save(tmp_path / "hospital" / KEYS[0])
     assert open_source("hospital").keys() == KEYS[:1]
 
@@ -313,7 +318,13 @@ def test_a_relative_root_is_the_same_folder_elsewhere(hospital: DepthSource, mon
         ),
         ({"intrinsics": [500, 500]}, "folder.toml with the options given: [intrinsics] constant: "),
         ({"intrinsics": [0.9, 1.2, 0.5, 0.5]}, "which look normalised"),
-        ({"intrinsics": CAMERA, "pattern": "{frame}.exr"}, "[files] depth: expected a path ending in .npy or .png"),
+        (
+            {"intrinsics": CAMERA, "pattern": "{frame}.exr"},
+            "--pattern (Python: pattern=): expected a path ending in .npy or .png, the formats that are read, got "
+            "'{frame}.exr'; convert the files, or write a Source class (docs/python.md)",
+        ),
+        ({"intrinsics": CAMERA, "pattern": "{frame}"}, "describe the data in a .toml with [depth] container"),
+        ({"intrinsics": CAMERA, "pattern": 3}, "[files] depth: expected one line of text; got 3"),
         ({"intrinsics": CAMERA, "pattern": "depth.png"}, "[files] depth: expected {frame} once"),
         (
             {"intrinsics": CAMERA, "units_per_metre": 0},
@@ -359,8 +370,10 @@ def test_a_root_that_went_away(hospital: DepthSource, tmp_path: Path) -> None:
 
 
 def test_a_name_that_is_not_utf8(hospital: DepthSource) -> None:
-    (hospital.root / "Easy/P000/depth_left" / os.fsdecode(b"\xff_left_depth.npy")).touch()
-    with pytest.raises(SourceError, match=r"expected file names in UTF-8, got one that is not"):
+    (hospital.root / "Easy/P000/depth_left" / os.fsdecode(b"\xc3\xa9\xff_left_depth.npy")).touch()
+    with pytest.raises(
+        SourceError, match=r"/Easy/P000/depth_left/é\\xff_left_depth.npy: expected a name in UTF-8, got"
+    ):
         hospital.keys()
 
 

@@ -10,8 +10,9 @@ import pytest
 import torch
 from PIL import Image
 from tiny_data import DESCRIPTION, TinyData, make_depth
+from torch.utils.data import default_collate
 
-from depthvar.datasets import CachedDepthDataset, SigmaCache, attach
+from depthvar.datasets import CachedDepthDataset, SigmaCache, Source, attach, open_source
 from depthvar.datasets.errors import ParameterError, SourceError
 from depthvar.datasets.loaders.dataset import Crop, choose_crop, crop_intrinsics, crop_nearest
 from depthvar.precompute import sigma_z2
@@ -103,6 +104,49 @@ def test_attach_says_what_it_expects_of_samples(tiny: TinyData) -> None:
         attach([(torch.ones(2, 2), torch.ones(2, 2))], cache)[0]
     with pytest.raises(ParameterError, match=r"""view: expected "key", .* got \['depthmap'\]; pass key="""):
         attach([{"depthmap": np.ones((2, 2))}], cache)[0]
+
+
+def test_attach_refuses_what_is_no_data_set_or_no_cache_at_once(tiny: TinyData) -> None:
+    views = [{"depthmap": np.ones((2, 2)), "camera_intrinsics": np.eye(3), "key": "a"}]
+    with pytest.raises(
+        ParameterError, match=r"^cache: expected a SigmaCache, got 'x.zarr'; open one by SigmaCache.path"
+    ):
+        attach(views, "x.zarr")  # type: ignore[arg-type]
+    with pytest.raises(ParameterError, match=r"^dataset: expected a map-style data set, .* got list_iterator; for"):
+        attach(iter(views), SigmaCache("unused"))
+    cache = cached(tiny)
+    batch = default_collate([Landscape(tiny, cache)[0][0]] * 2)
+    with pytest.raises(ParameterError, match=r"^depthmap: expected one view \(h, w\), got shape \(2, 24, 32\); annot"):
+        attach([batch], cache)[0]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"intrinsics": [41, 40, 16, 12]}, r"^a/P0/depth/000\.npy: expected fx, fy, cx, cy as in .*\[40.*got \[41"),
+        (
+            {"units_per_metre": 1000},
+            r": expected depth as in .*, got units_per_metre 1.0 .cache. and 1000.0 .source.; open",
+        ),
+        (
+            {"max_depth": 4},
+            r": expected depth as in .*, got max_depth None .cache. and 4.0 .source.; open the source as",
+        ),
+    ],
+)
+def test_a_source_unlike_that_of_the_cache_is_refused(tiny: TinyData, options: dict[str, Any], message: str) -> None:
+    cache, other = cached(tiny), open_source(tiny.toml, **options)
+    with pytest.raises(ParameterError, match=message) as caught:
+        CachedDepthDataset(other, cache)[0]
+    assert str(caught.value).endswith("; open the source as for `precompute run`, or run it again")
+    CachedDepthDataset(other, sigma_z2)[0]
+
+
+def test_the_decoding_of_a_class_of_ones_own_is_not_compared(tiny: TinyData) -> None:
+    class Own(Source):
+        name, keys, read = "own", lambda self: tiny.source().keys(), lambda self, key: tiny.source().read(key)
+
+    assert CachedDepthDataset(Own(), cached(tiny))[0]["valid"].any()
 
 
 @pytest.fixture

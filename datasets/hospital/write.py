@@ -1,5 +1,6 @@
 """The built-in sample: a hospital corridor, ray-cast and written in TartanAir V1's own file layout and world (NED)."""
 
+import errno
 import logging
 import tempfile
 from collections.abc import Callable, Iterator
@@ -135,8 +136,11 @@ def _finished_at_once(root: Path) -> Iterator[Path]:
                 if not _is_finished(root):
                     raise
     except OSError as error:
-        message = f"hospital sample: cannot write {root}: {error}; free space or name another folder"
-        raise SourceError(message) from error
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        way_out = "free space, or name another folder" if full else "name another folder"
+        below_file = error.errno in (errno.EEXIST, errno.ENOTDIR) and not root.parent.is_dir()
+        reason = "a file is in the place of a folder above it" if below_file else error.strerror or error
+        raise SourceError(f"hospital sample: cannot write {root}: {reason}; {way_out}") from error
 
 
 def _write_poses(path: Path, poses: Floats) -> None:

@@ -70,6 +70,7 @@ def attach(
         resize: how the data set resizes depth; see ``SigmaCache.sample``.
 
     Raises:
+        ParameterError: no map-style data set, or no SigmaCache.
         ParameterError: when a sample is taken that holds something else than such views, or a view without ``"key"``.
         ParameterError, CacheError, FrameNotFoundError: when a sample is taken, as ``SigmaCache.sample``.
 
@@ -82,4 +83,11 @@ def attach(
         >>> view["sigma_Z2"].shape == view["depthmap"].shape
         True
     """
+    if not isinstance(cache, SigmaCache):
+        raise ParameterError(f"cache: expected a SigmaCache, got {repr(cache)[:100]}; open one by SigmaCache(path)")
+    if not (hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__")):
+        raise ParameterError(
+            "dataset: expected a map-style data set, with __getitem__ and __len__, got "
+            f"{type(dataset).__name__}; for another one call cache.annotate where it makes its views"
+        )
     return AttachedDataset(dataset, cache, key, resize)

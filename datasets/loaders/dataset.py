@@ -1,5 +1,6 @@
 """σ² in a training's data loader, of our own; around someone else's: :mod:`depthvar.datasets.loaders.attach`."""
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -9,11 +10,14 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch.utils.data import Dataset
 
+from depthvar.datasets.cache.attributes import canonical_json
 from depthvar.datasets.cache.sigma_cache import SigmaCache
 from depthvar.datasets.errors import ParameterError, SourceError
+from depthvar.datasets.frame import Frame, farthest_depth
 from depthvar.datasets.scalars import number, require, whole
 from depthvar.datasets.source.source import Source
 
+SAME = "open the source as for `precompute run`, or run it again"
 Sigma = Callable[[NDArray[np.float32], NDArray[np.float64]], NDArray[np.float32]]
 
 
@@ -62,7 +66,8 @@ class CachedDepthDataset(Dataset[dict[str, Any]]):
         seed: of the augmentation, 0 or more.
 
     Raises:
-        ParameterError: a sigma, size or zoom that is not one of these.
+        ParameterError: a sigma, size or zoom that is not one of these; when a sample is taken, a cache that was
+            computed with another camera, rule of decoding or maximum depth than the source has.
 
     Example:
         >>> from depthvar.datasets import CachedDepthDataset, SigmaCache, open_source
@@ -102,6 +107,7 @@ class CachedDepthDataset(Dataset[dict[str, Any]]):
         self.zoom = zoom
         self.seed = seed
         self._keys = source.keys()
+        self._checked = False
         # In shared memory, so that workers which persist see the next epoch too.
         self._epoch = torch.zeros((), dtype=torch.int64)
         self._epoch.share_memory_()  # type: ignore[no-untyped-call]
@@ -129,6 +135,7 @@ class CachedDepthDataset(Dataset[dict[str, Any]]):
         depth, valid = crop_nearest(frame.depth, crop, size), crop_nearest(frame.valid, crop, size)
         matrix = crop_intrinsics(frame.intrinsics, crop, size)
         if isinstance(self.sigma, SigmaCache):
+            self._check_source(self.sigma, frame)
             sigma_z2 = self.sigma.sample(frame.key, matrix, size, flip=crop.flip, valid=valid)
         else:
             sigma_z2 = self.sigma(depth, matrix)
@@ -143,6 +150,33 @@ class CachedDepthDataset(Dataset[dict[str, Any]]):
         if path is not None:
             sample["image"] = torch.from_numpy(_read_image(path, native, crop, size))
         return sample
+
+    def _check_source(self, cache: SigmaCache, frame: Frame) -> None:
+        """Raise ParameterError where the source has another camera, unit or maximum depth than the cache."""
+        if not self._checked:
+            params = cache.params
+            stored = params.get("decode_rule") or {}
+            rule = self.source.describe().get("depth") or stored  # of a class of a user's own nothing is known
+            names = [name for name in dict.fromkeys((*stored, *rule)) if name != "max_depth" and stored]
+            differs = [
+                f"{name} {stored.get(name)!r} (cache) and {rule.get(name)!r} (source)"
+                for name in names
+                if canonical_json(stored.get(name)) != canonical_json(rule.get(name))
+            ]
+            if farthest_depth(params["max_depth"]) != farthest_depth(self.source.max_depth):
+                differs.append(f"max_depth {params['max_depth']} (cache) and {self.source.max_depth} (source)")
+            if differs:
+                raise ParameterError(
+                    f"{cache.path}: expected depth as in {self.source}, got {', '.join(differs)}; {SAME}"
+                )
+            self._checked = True
+        stored_camera = cache.intrinsics(frame.key)
+        pairs = zip(frame.intrinsics.tolist(), stored_camera.tolist(), strict=True)
+        if not all(math.isclose(*pair, rel_tol=1e-6) for pair in pairs):
+            raise ParameterError(
+                f"{frame.key}: expected fx, fy, cx, cy as in {cache.path}, {stored_camera.tolist()}, got "
+                f"{frame.intrinsics.tolist()} of the source; {SAME}"
+            )
 
 
 def choose_crop(

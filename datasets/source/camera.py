@@ -10,9 +10,10 @@ from numpy.typing import ArrayLike, NDArray
 from depthvar.datasets.errors import ParameterError
 from depthvar.datasets.frame import ROUNDING, as_intrinsics
 
-from .containers import CONTAINERS, container_of, reading
+from .containers import CONTAINERS, container_of, format_of, reading
 
 MAX_TEXT_BYTES = 64 << 10
+SAVE_K = "save K as .npy, or its numbers alone as text (what follows a # is left out)"
 
 
 def pinhole(numbers: ArrayLike) -> NDArray[np.float64]:
@@ -28,7 +29,9 @@ def pinhole(numbers: ArrayLike) -> NDArray[np.float64]:
     if given.size == 16:
         matrix = given.reshape(4, 4)
         if not np.allclose(matrix[[0, 1, 2, 3, 3, 3, 3], [3, 3, 3, 0, 1, 2, 3]], [0] * 6 + [1], rtol=0, atol=ROUNDING):
-            raise ParameterError(f"intrinsics: expected 3×3 in a 4×4 identity, got {matrix.tolist()}")
+            raise ParameterError(
+                f"intrinsics: expected 3×3 in a 4×4 identity, got {matrix.tolist()}; give the 3×3 part alone"
+            )
         given = matrix[:3, :3].ravel()
     if given.size not in (4, 9):
         raise ParameterError(f"intrinsics: expected 4 (fx fy cx cy), 9 or 16 numbers, got {given.size}")
@@ -49,17 +52,33 @@ def read_intrinsics(path: str | Path) -> NDArray[np.float64]:
     Raises:
         SourceError: the file is missing, or holds something else or impossible intrinsics.
     """
-    with reading(path) as file:
+    with reading(path, SAVE_K) as file:
         if container_of(path) == "npy":
             npy = CONTAINERS["npy"]
             header = npy.header(file)
             if header.dtype.kind not in "iuf" or math.prod(header.shape) > 16:
-                raise ValueError(f"expected 4, 9 or 16 numbers, got {header.dtype} of shape {header.shape}")
-            return pinhole(npy.pixels(file, header))
+                raise ParameterError(
+                    f"expected 4, 9 or 16 numbers, got {header.dtype} of shape {header.shape}; save K alone"
+                )
+            return _of_a_file(npy.pixels(file, header))
         text = file.read(MAX_TEXT_BYTES + 1)
+        if found := format_of(text):
+            raise _no_text(found)
         if len(text) > MAX_TEXT_BYTES:
-            raise ValueError(f"expected at most {MAX_TEXT_BYTES} bytes of text, got more")
-        return pinhole(_numbers(text))
+            raise _no_text(f"more than {MAX_TEXT_BYTES} bytes")
+        return _of_a_file(_numbers(text))
+
+
+def _of_a_file(numbers: ArrayLike) -> NDArray[np.float64]:
+    if (size := np.size(numbers)) not in (4, 9, 16):
+        raise ParameterError(
+            f"intrinsics: expected 4 (fx fy cx cy), 9 or 16 numbers, got {size}; give those alone, with decimal points"
+        )
+    return pinhole(numbers)
+
+
+def _no_text(got: str) -> ParameterError:
+    return ParameterError(f"expected a text file of 4, 9 or 16 numbers (or .npy), got {got}; {SAVE_K}")
 
 
 def _numbers(content: bytes) -> list[float]:
@@ -71,7 +90,8 @@ def _numbers(content: bytes) -> list[float]:
         return [float(word) for word in words]
     except ValueError:
         word = next(word for word in words if not _is_float(word))
-        raise ValueError(f"expected 4, 9 or 16 numbers, got {word[:40]!r}; put a # before text") from None
+        is_text = "\ufffd" not in word and word.isprintable()
+        raise _no_text(f"the text {word[:40]!r}" if is_text else "binary data") from None
 
 
 def _is_float(word: str) -> bool:

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from depthvar.datasets.errors import SourceError
+from depthvar.datasets.errors import ParameterError, SourceError
 from depthvar.datasets.paths import spelling_hint
 
 from .templates import suffix_of
@@ -27,10 +27,15 @@ class Header(NamedTuple):
     fortran_order: bool = False
 
 
-class Container(NamedTuple):
-    """A file format: its readers (they raise ValueError), its default dtypes, and the default unit of its integers.
+class ForeignFileError(ValueError):
+    """A file is not damaged, but looks like another one than was meant; :func:`reading` says what to do."""
 
-    The unit is None if integers have no default.
+
+class Container(NamedTuple):
+    """A file format: its readers, its default dtypes, and the default unit of its integers (None: they have none).
+
+    The readers raise ValueError where a file is damaged, ParameterError where it is not but cannot be read (the message
+    ends with what to do), and ForeignFileError where it looks like another file than the one that was meant.
     """
 
     header: Callable[[BinaryIO], Header]
@@ -45,9 +50,14 @@ MAX_NPY_HEADER = 10_000  # bytes, as NumPy has it
 
 
 def _npy_header(file: BinaryIO) -> Header:
-    version = np.lib.format.read_magic(file)
+    start = file.read(8)
+    if start[:6] != np.lib.format.MAGIC_PREFIX or len(start) < 8:
+        raise _other_bytes("an npy file", start)
+    version = start[6], start[7]
     if version not in _NPY_READERS:
-        raise ValueError(f"expected npy version 1.0 or 2.0, got {version[0]}.{version[1]}")
+        raise ParameterError(
+            f"expected npy version 1.0 or 2.0, got {version[0]}.{version[1]}; save a plain array by numpy.save"
+        )
     stored_length = file.read(2 * version[0])
     length = int.from_bytes(stored_length, "little")
     if length > MAX_NPY_HEADER:  # before it is read
@@ -62,7 +72,9 @@ def _parse_npy(version: tuple[int, int], header: bytes) -> Header:
     except Exception as error:  # SyntaxError, TypeError, RecursionError and others that NumPy does not catch
         raise ValueError(f"malformed npy header ({type(error).__name__}: {error})") from error
     if dtype.hasobject:
-        raise ValueError(f"expected numbers, got dtype {dtype} (pickled objects are never loaded)")
+        raise ParameterError(
+            f"expected numbers, got dtype {dtype} (pickled objects are never loaded); save a plain array of numbers"
+        )
     if any(length < 1 for length in shape):
         raise ValueError(f"expected a shape without empty axes, got {shape}")
     return Header(shape, dtype, fortran_order)
@@ -78,6 +90,7 @@ def _npy_pixels(file: BinaryIO, header: Header) -> NDArray[Any]:
 
 
 # (bit depth, colour type) of the PNGs that hold depth or masks -> channels, dtype
+_PNG_COLOURS = {2: "a colour image", 3: "an image with a palette", 4: "a grey image with alpha", 6: "a colour image"}
 _PNG_PIXELS = {(1, 0): (1, "|u1"), (8, 0): (1, "|u1"), (16, 0): (1, "<u2"), (8, 6): (4, "|u1")}
 # Pillow's mode -> order of the bytes. A float in four channels is written and read by OpenCV, whose order is BGRA, not
 # Pillow's RGBA.
@@ -89,10 +102,13 @@ MAX_DEFLATE = 1032  # bytes that one byte of a zlib stream can expand to
 def _png_header(file: BinaryIO) -> Header:
     start = file.read(26)
     if len(start) < 26 or start[:8] != b"\x89PNG\r\n\x1a\n" or start[12:16] != b"IHDR":
-        raise ValueError("expected a PNG signature and header, got other bytes")
+        raise _other_bytes("a PNG", start)
     width, height, depth, colour = struct.unpack(">IIBB", start[16:])
     if (depth, colour) not in _PNG_PIXELS:
-        raise ValueError(f"expected 8- or 16-bit grey or 8-bit RGBA, got {depth}-bit PNG of colour type {colour}")
+        message = f"expected 8- or 16-bit grey or 8-bit RGBA, got {depth}-bit PNG of colour type {colour}"
+        if colour in _PNG_COLOURS:
+            raise ForeignFileError(f"{message}, {_PNG_COLOURS[colour]}")
+        raise ParameterError(f"{message}; save it as 16-bit grey")
     channels, dtype = _PNG_PIXELS[depth, colour]
     expected = height * -(-width * channels * depth // 8) // MAX_DEFLATE
     if (got := os.fstat(file.fileno()).st_size) < expected:  # before Pillow allocates memory for the pixels
@@ -131,14 +147,46 @@ def _open_at_once(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NONBLOCK)  # opening a named pipe would wait for a writer
 
 
+_SIGNATURES = {
+    np.lib.format.MAGIC_PREFIX: "an npy file",
+    b"\x89PNG": "a PNG",
+    b"\xff\xd8\xff": "a JPEG",
+    b"II*\0": "a TIFF",
+    b"MM\0*": "a TIFF",
+    b"v/1\x01": "an OpenEXR image",
+    b"\x89HDF": "an HDF5 file",
+    b"PK\x03\x04": "a zip archive, as .npz is",
+    b"\x1f\x8b": "a gzip archive",
+}
+
+
+def format_of(start: bytes) -> str | None:
+    """Return what a file is by its first bytes, where they are those of a common format."""
+    return next((name for signature, name in _SIGNATURES.items() if start.startswith(signature)), None)
+
+
+def _other_bytes(expected: str, start: bytes) -> ValueError:
+    found = format_of(start)
+    if found in (None, expected):
+        return ValueError(f"expected the signature and header of {expected}, got other bytes")
+    return ForeignFileError(f"expected {expected}, got {found}")
+
+
+WHICH_DEPTH = "does --pattern (or [files] depth) name the depth files?"
+WHICH_MASK = "does [files] mask name the masks?"
+
+
 @contextmanager
-def reading(path: str | Path) -> Iterator[BinaryIO]:
-    """Open a file; any error becomes a SourceError of one line that begins with its path."""
+def reading(path: str | Path, which: str = WHICH_DEPTH) -> Iterator[BinaryIO]:
+    """Open a file; any error becomes a SourceError of one line that begins with its path.
+
+    ``which`` is what the message of a ForeignFileError ends with: whether the right file is meant.
+    """
     try:
         with open(path, "rb", opener=_open_at_once) as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
-                raise ValueError("expected a file, got a pipe or a device")
+                raise ForeignFileError("expected a file, got a pipe or a device")
             if status.st_size == 0:
                 raise ValueError("the file is empty")
             yield file
@@ -148,5 +196,9 @@ def reading(path: str | Path) -> Iterator[BinaryIO]:
         ) from None
     except OSError as error:
         raise SourceError(f"{path}: cannot be read ({error.strerror or error})") from error
+    except ParameterError as error:
+        raise SourceError(f"{path}: {error}") from error
+    except ForeignFileError as error:
+        raise SourceError(f"{path}: {error}; {which}") from error
     except ValueError as error:
-        raise SourceError(f"{path}: {error}; fetch the file again, or correct the description") from error
+        raise SourceError(f"{path}: {error}; fetch the file again") from error

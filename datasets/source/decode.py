@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from depthvar.datasets.errors import ParameterError
 from depthvar.datasets.frame import LARGEST_DEPTH, SMALLEST_DEPTH
 
-from .containers import CONTAINERS, Header, container_of, reading
+from .containers import CONTAINERS, WHICH_MASK, ForeignFileError, Header, container_of, reading
 
 KINDS = ("z", "ray")
 
@@ -44,24 +44,35 @@ class DepthRule:
 
 @lru_cache(maxsize=64)
 def _check(header: Header, rule: DepthRule) -> tuple[int, int]:
-    """Return (H, W) of a file with this header; a last axis of length 1 is dropped; ValueError if the rule differs."""
+    """Return (H, W) of a file with this header; a last axis of length 1 is dropped.
+
+    Raises:
+        ParameterError: the rule differs; a ForeignFileError where the file looks like none of depth.
+    """
     if header.dtype.name not in rule.dtype:
-        no_unit = header.dtype.kind in "iu" and not any(np.dtype(name).kind in "iu" for name in rule.dtype)
-        raise ValueError(
-            f"expected dtype {' or '.join(rule.dtype)}, got {header.dtype.name}"
-            + ", which has no unit: give --units-per-metre ([depth] units_per_metre; 1000 for mm)" * no_unit
-        )
+        message = f"expected dtype {' or '.join(rule.dtype)}, got {header.dtype.name}"
+        if rule.container == "png" and header.dtype == np.uint8:
+            look = "a preview" if len(header.shape) == 2 else "a colour"
+            raise ForeignFileError(f"{message}, which looks like {look} image")
+        if header.dtype.kind in "iu" and not any(np.dtype(name).kind in "iu" for name in rule.dtype):
+            raise ParameterError(
+                f"{message}, which has no unit: give --units-per-metre ([depth] units_per_metre; 1000 for mm)"
+            )
+        raise ParameterError(f"{message}; save it as one of these, or correct [depth] dtype")
     shape = header.shape
     if rule.view is not None:
         channels = shape[2] if len(shape) == 3 else 1
         expected, got = np.dtype(rule.view).itemsize, channels * header.dtype.itemsize
         if expected != got:
-            raise ValueError(f"expected {expected} bytes per pixel for view {rule.view}, got {got} (shape {shape})")
+            raise ParameterError(
+                f"expected {expected} bytes per pixel for view {rule.view}, got {got} (shape {shape}); correct "
+                "[depth] view, or [files] depth"
+            )
         shape = shape[:2] if len(shape) == 3 else shape
     elif shape[2:] == (1,):
         shape = shape[:2]
     if len(shape) != 2:
-        raise ValueError(f"expected shape (height, width), got {shape}")
+        raise ParameterError(f"expected shape (height, width), got {shape}; save one map of depth in a file")
     return shape[0], shape[1]
 
 
@@ -92,16 +103,20 @@ def read_stored(path: str | Path, rule: DepthRule) -> NDArray[Any]:
 
 def read_mask(path: str | Path, shape: tuple[int, int]) -> NDArray[np.bool_]:
     """Return (H, W) bool, True where a mask file is nonzero: usable; SourceError as :func:`read_stored`."""
-    with reading(path) as file:
+    with reading(path, WHICH_MASK) as file:
         container = CONTAINERS[container_of(path)]
         header = container.header(file)
         if header.dtype.kind not in "biuf":
-            raise ValueError(f"expected a mask of numbers, got dtype {header.dtype}")
+            raise ParameterError(f"expected a mask of numbers, got dtype {header.dtype}; save it as bool")
         if header.shape not in (shape, (*shape, 1)):
-            raise ValueError(f"expected a mask of the shape of the depth {shape}, got {header.shape}")
+            raise ParameterError(
+                f"expected a mask of the shape of the depth {shape}, got {header.shape}; save it in that shape"
+            )
         mask = container.pixels(file, header).reshape(shape)
         if mask.dtype.kind == "f" and np.isnan(mask).any():
-            raise ValueError("expected a mask without NaN: 0 where the depth is not usable, another number where it is")
+            raise ParameterError(
+                "expected a mask without NaN: 0 where the depth is not usable, another number where it is"
+            )
         usable: NDArray[np.bool_] = mask != 0
         return usable
 

@@ -94,7 +94,9 @@ class DepthSource(Source):
             keys = sorted(walk(f"{self.root}/", "", tuple(self.description.depth_path.split("/")), frozenset()))
             "".join(keys).encode()
         except UnicodeEncodeError as error:
-            raise SourceError(f"{self.root}: expected file names in UTF-8, got one that is not ({error})") from error
+            name = next(key for key in keys if key.encode(errors="ignore").decode() != key)
+            shown = os.fsencode(name).decode(errors="backslashreplace")
+            raise SourceError(f"{self.root}/{shown}: expected a name in UTF-8, got other bytes; rename it") from error
         except OSError as error:
             raise SourceError(f"{error.filename}: cannot be listed ({error.strerror}): check the folder") from error
         if CONTROL.search("".join(keys)):
@@ -246,7 +248,7 @@ def open_source(
         "intrinsics": {} if intrinsics is None else {"constant": _plain(as_array("intrinsics", intrinsics))},
     }
     description = find_description(dataset, overrides)
-    from_toml = is_file(dataset)
+    from_toml, way_out = is_file(dataset), "pass --root DIR" if root is None else "check --root"
     if root is None and from_toml:
         root = Path(dataset).parent
     elif root is None:
@@ -257,9 +259,10 @@ def open_source(
         root = Path(data) / dataset
     source = DepthSource(description.names[0] if from_toml else dataset, description, root)
     if not source.root.is_dir():
+        fault = "a file, not a folder" if source.root.exists() else "no such folder"
         raise SourceError(
-            f"{source.root}: no such folder{spelling_hint(str(source.root))}: expected {source.name} in it, laid out "
-            f"as '{description.depth_path}'; pass --root DIR"
+            f"{source.root}: {fault}{spelling_hint(str(source.root))}: expected the data set '{source.name}' there, "
+            f"laid out as '{description.depth_path}'; {way_out}"
         )
     return source
 

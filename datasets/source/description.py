@@ -1,7 +1,8 @@
 """The description of a data set on disk: a TOML file, checked strictly."""
 
+import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from depthvar.datasets.errors import DescriptionError
 from .containers import CONTAINERS, Container, container_of
 from .decode import DepthRule
 from .schema import nearest, read_fields
-from .templates import placeholders
+from .templates import placeholders, suffix_of
 
 Tables = Mapping[str, Any]
 
@@ -99,10 +100,7 @@ class Description:
 
 def _depth_rule(fields: dict[str, Any], depth_path: str, where: str) -> DepthRule:
     if not (name := fields.setdefault("container", container_of(depth_path))):
-        raise DescriptionError(
-            f"{where}: [files] depth: expected a path ending in .{' or .'.join(CONTAINERS)}, "
-            f"got '{depth_path}': change it, or add [depth] container"
-        )
+        raise DescriptionError(f"{where}: [files] depth: {_not_read(depth_path)}")
     dtypes: tuple[str, ...] = fields.setdefault("dtype", CONTAINERS[name].dtype)
     far = fields.get("far", ())
     # One uint16 among the dtypes suffices: a float copy of a uint16 map still holds its 65535.
@@ -115,6 +113,15 @@ def _depth_rule(fields: dict[str, Any], depth_path: str, where: str) -> DepthRul
     if fields.get("max_depth") == np.inf:
         del fields["max_depth"]
     return DepthRule(**fields)
+
+
+def _not_read(depth_path: str) -> str:
+    """Return what is wrong with a template whose suffix is that of no container, and what to do."""
+    way_out = "convert the files, or write a Source class (docs/python.md)"
+    if not suffix_of(depth_path):
+        way_out += "; where their names have no suffix, describe the data in a .toml with [depth] container"
+    read = " or .".join(CONTAINERS)
+    return f"expected a path ending in .{read}, the formats that are read, got '{depth_path}'; {way_out}"
 
 
 def _default_unit(fields: dict[str, Any], container: Container, where: str) -> None:
@@ -173,20 +180,33 @@ def find_description(dataset: str, overrides: Mapping[str, Tables] | None = None
     else:
         builtin = _builtin_tables()
         if dataset not in builtin:
-            raise DescriptionError(
-                f"unknown data set '{dataset}'{nearest(dataset, builtin)}: see `precompute datasets` for all, "
-                "or pass the path of a description that ends in .toml"
-            )
+            raise DescriptionError(f"unknown data set '{dataset}'{_meant(dataset, builtin)}")
         where, tables = builtin[dataset]
     given = {name: fields for name, fields in (overrides or {}).items() if fields}
     if not given:
         return Description.from_dict(tables, where)
+    pattern = given.get("files", {}).get("depth")
+    is_template = isinstance(pattern, str) and "{frame}" in pattern
+    if is_template and not container_of(str(pattern)) and "container" not in tables.get("depth", {}):
+        raise DescriptionError(f"--pattern (Python: pattern=): {_not_read(str(pattern))}")
     merged = {name: dict(tables.get(name, {})) | dict(fields) for name, fields in given.items()}
     if "depth" in given.get("files", {}):
         merged["files"].pop("image", None)
     if "intrinsics" in given:
         merged["intrinsics"] = dict(given["intrinsics"])
     return Description.from_dict({**tables, **merged}, f"{where} with the options given")
+
+
+def _meant(dataset: str, builtin: Iterable[str]) -> str:
+    """Return what an unknown data set may have been meant for, and what to do."""
+    if os.path.isfile(f"{dataset}.toml"):
+        return f": did you mean {dataset}.toml?"
+    if os.path.isdir(dataset):
+        return f"{nearest(dataset, builtin)}: to read a folder: --dataset folder --root {dataset}"
+    return (
+        f"{nearest(dataset, builtin)}: see `precompute datasets` for all, "
+        "or pass the path of a description that ends in .toml"
+    )
 
 
 def is_file(dataset: str) -> bool:

@@ -14,7 +14,7 @@ from depthvar.datasets.frame import view_key
 from .agreement import Agreement
 from .findings import Finding, Wrong, causes, findings, plain_cause, small_shift
 from .verdict import judge, wrong_views
-from .view import Frames, LoaderView
+from .view import DEPTH, Frames, LoaderView
 
 Key = Callable[[Mapping[str, Any]], str | PathLike[str]]
 
@@ -83,8 +83,9 @@ def check_loader(views: Iterable[Mapping[str, Any]], cache: SigmaCache, key: Key
         whole window has depth.
 
     Raises:
-        ParameterError: no view; one without depth, intrinsics, ``sigma_Z2`` or, by default, ``"key"``, or with one of
-            another number of dimensions; or none with 256 pixels to compare, as of sparse depth.
+        ParameterError: no views or no cache; a batch of views; no view; one without depth, intrinsics, ``sigma_Z2``
+            or, by default, ``"key"``, or with one of another number of dimensions; or none with 256 pixels to compare,
+            as of sparse depth.
         FrameNotFoundError, CacheError: as ``SigmaCache.read``.
 
     Example:
@@ -97,8 +98,9 @@ def check_loader(views: Iterable[Mapping[str, Any]], cache: SigmaCache, key: Key
         >>> print(report)  # doctest: +ELLIPSIS
         right: σ agrees with the kernel on the loader's depth at ... pixels of 8 views: weight error ...
     """
+    _check_arguments(views, cache)
     frames = Frames(cache)
-    samples = [LoaderView(view, frames, str(key(view))) for view in views]
+    samples = [LoaderView(view, frames, str(key(view))) for view in map(_one_view, views)]
     if not samples:
         raise ParameterError("check_loader: expected some views, got none; pass a few samples of the loader")
     found: list[Wrong] = [(sample, cause) for sample in samples if (cause := plain_cause(sample))]
@@ -118,3 +120,37 @@ def check_loader(views: Iterable[Mapping[str, Any]], cache: SigmaCache, key: Key
     return LoaderCheck(
         findings(found, len(samples)), Agreement(error, rank, ratio), limit, elsewhere, pixels, len(judged)
     )
+
+
+def _check_arguments(views: Any, cache: Any) -> None:
+    """Raise ParameterError where they are no views, or no cache."""
+    if isinstance(views, SigmaCache):
+        raise ParameterError("check_loader: expected views, then the cache, got a cache first; exchange them")
+    if not isinstance(cache, SigmaCache):
+        got = repr(cache)[:100]
+        raise ParameterError(f"check_loader: cache: expected a SigmaCache, got {got}; open one by SigmaCache(path)")
+    if isinstance(views, Mapping):
+        raise ParameterError(
+            "check_loader: views: expected several, each a dict, got one dict; pass a list, such as [view], best of "
+            "some eight views"
+        )
+    if isinstance(views, str) or not (isinstance(views, Iterable) or hasattr(views, "__getitem__")):
+        raise ParameterError(
+            f"check_loader: views: expected some views, each a dict, got {type(views).__name__}; pass a list of them"
+        )
+
+
+def _one_view(view: Any) -> Mapping[str, Any]:
+    """Return a view; ParameterError where it is none, or a batch of them."""
+    if not isinstance(view, Mapping):
+        raise ParameterError(
+            f"check_loader: view: expected a dict, got {type(view).__name__}; where samples are lists of views, pass "
+            "[view for sample in samples for view in sample]"
+        )
+    shape = next((getattr(view[name], "shape", ()) for name in DEPTH if name in view), ())
+    if isinstance(view.get("key"), list | tuple) or len(shape) > 2:
+        raise ParameterError(
+            f"check_loader: view: expected a single one, got a batch with depth of shape {tuple(shape)}; pass views of "
+            "the data set, such as dataset[0], before a DataLoader collates them"
+        )
+    return view

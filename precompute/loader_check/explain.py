@@ -15,7 +15,7 @@ from .agreement import Map, agreement, correlation, weight_error
 from .displacement import Displacement
 from .register import NOMINAL, WELL
 from .verdict import EXACT, MODES, Judged, is_same
-from .view import Lookup
+from .view import LoaderView, Lookup
 
 CLEARLY = 0.5  # of an error, or of what a correlation leaves to 1: an explanation that leaves no more is believed
 SAME = 0.02  # mean difference of log σ² that rounding to half precision leaves
@@ -26,6 +26,7 @@ FORMS: dict[str, Callable[[NDArray[np.float64]], Any]] = {  # in which a loader 
     "log(1 + depth)": np.expm1,
     "1 / depth (a disparity)": lambda values: 1 / values,
 }
+NO_DEPTH = "no depth"
 CONVERT = "pass depth along the optical axis"
 TRANSPOSE = "transpose sigma_Z2 where the loader transposes depth"
 
@@ -111,35 +112,42 @@ def _elsewhere(judged: Judged) -> Explanation | None:
     return None
 
 
+def held_as(judged: Judged, form: str) -> Explanation:
+    """Return the explanation of a view's depth by a form in ``FORMS``."""
+    view = judged.view
+    with np.errstate(all="ignore"):
+        online = view.by_kernel(FORMS[form](np.where(view.depth == 0, np.nan, view.depth)))
+    text = f"the view holds {form} in place of depth; {CONVERT}"
+    return _explained(view, online, judged.nominal, NO_DEPTH, text)
+
+
+def _explained(view: LoaderView, online: Map, lookup: Lookup, kind: str = "", text: str = "") -> Explanation:
+    if np.isfinite(online).sum() <= view.pixels / 2:
+        return Explanation(kind, text, lookup, fit=0.0, error=np.inf)
+    stored = view.look_up(lookup)
+    error, _, ratio = agreement(stored, online)
+    return Explanation(kind, text, lookup, correlation(online, stored), error=error, ratio=ratio)
+
+
 def explain_depth(judged: Judged, others: Iterable[str]) -> Explanation | None:
     """Return what explains a view's depth, given keys of other frames to try; None: nothing that was tried."""
     view, fitting, nominal = judged.view, judged.fitting, judged.nominal
     mirrored = nominal._replace(flip=not nominal.flip)
 
-    def explained(online: Map, lookup: Lookup, kind: str = "", text: str = "") -> Explanation:
-        if np.isfinite(online).sum() <= view.pixels / 2:
-            return Explanation(kind, text, lookup, fit=0.0, error=np.inf)
-        stored = view.look_up(lookup)
-        error, _, ratio = agreement(stored, online)
-        return Explanation(kind, text, lookup, correlation(online, stored), error=error, ratio=ratio)
-
-    plain = explained(view.by_kernel(view.depth, place=fitting.place), fitting)
-    as_given = [] if fitting.place == NOMINAL else [explained(view.online, nominal)]
+    plain = _explained(view, view.by_kernel(view.depth, place=fitting.place), fitting)
+    as_given = [] if fitting.place == NOMINAL else [_explained(view, view.online, nominal)]
     tried = []
     if plain.fit < WELL:
-        tried.append(explained(view.online, view.register(view.online, mirrored)[0]))
+        tried.append(_explained(view, view.online, view.register(view.online, mirrored)[0]))
         for key, lookup in product(others, (nominal, mirrored)):
             text = f"the view of {view.key} holds that of {key}; key must name the frame of the depth"
-            tried.append(explained(view.online, lookup._replace(key=key), "another frame's depth", text))
-    for form, to_depth in FORMS.items():
-        with np.errstate(all="ignore"):
-            online = view.by_kernel(to_depth(np.where(view.depth == 0, np.nan, view.depth)))
-        tried.append(explained(online, nominal, "no depth", f"the view holds {form} in place of depth; {CONVERT}"))
+            tried.append(_explained(view, view.online, lookup._replace(key=key), "another frame's depth", text))
+    tried += [held_as(judged, form) for form in FORMS]
 
     def believed(one: Explanation) -> bool:
         better = one.fit > plain.fit and one.error < min(plain.error, judged.elsewhere / 2)
         clear = 1 - one.fit < CLEARLY * (1 - plain.fit) or (judged.scaled and is_same(one.ratio))
-        return better and (clear or one.kind != "no depth")
+        return better and (clear or one.kind != NO_DEPTH)
 
     best = max([plain, *filter(believed, tried)], key=attrgetter("fit"))
     rest = max(one.fit for one in (plain, *tried, *as_given) if one is not best)

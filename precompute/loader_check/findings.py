@@ -1,7 +1,7 @@
 """What is wrong with the views, and what to do about it: one finding for each kind of cause."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +9,7 @@ import numpy as np
 from depthvar.datasets.cache.sigma_cache import SigmaCache
 
 from .displacement import SEEN, describe, displacement, half_pixel
-from .explain import CONVERT, TRANSPOSE, Explanation, explain_depth, explain_sigma
+from .explain import CONVERT, FORMS, NO_DEPTH, TRANSPOSE, Explanation, explain_depth, explain_sigma, held_as
 from .register import NOMINAL
 from .verdict import Judged, is_same
 from .view import LoaderView, Lookup
@@ -27,7 +27,7 @@ CONSTANT = (
     "where that is meant"
 )
 SAME_CACHE = "pass the cache that annotates"
-NO_DEPTH = (
+OTHER_DEPTH = (
     "nowhere on its frame is the cache's σ like the kernel's on the view's depth; check that key names the frame of "
     "the depth, and pass depth unfiltered and without noise"
 )
@@ -84,7 +84,7 @@ def plain_cause(view: LoaderView) -> Explanation | None:
         stated = [float(f"{value:.6g}") for value in view.stated_params]
         return cause("other parameters", f"sigma_Z2_params is {stated}, the cache has {own}; {SAME_CACHE}")
     if view.negative:
-        return cause("no depth", f"depth is below 0 at {view.negative} valid pixels, as log(depth) is; {CONVERT}")
+        return cause(NO_DEPTH, f"depth is below 0 at {view.negative} valid pixels, as log(depth) is; {CONVERT}")
     values = view.sigma[np.isfinite(view.online) & np.isfinite(view.sigma)]
     if view.pixels and not values.size:
         return cause("no values", NO_VALUES)
@@ -93,14 +93,31 @@ def plain_cause(view: LoaderView) -> Explanation | None:
     return None
 
 
-def causes(wrong: Sequence[Judged], cache: SigmaCache) -> Iterator[Wrong]:
-    """Yield what is wrong with each of some wrong views, at least one cause for each."""
-    listed, keys = cache.keys(), [one.view.key for one in wrong[:BATCH]]
+def causes(wrong: Sequence[Judged], cache: SigmaCache) -> list[Wrong]:
+    """Return what is wrong with each of some wrong views, at least one cause for each."""
+    listed, keys, found = cache.keys(), [one.view.key for one in wrong[:BATCH]], []
     for one in wrong:
         here = listed.index(one.view.key)
         nearest = [*listed[here + 1 : here + 1 + AROUND], *listed[max(0, here - AROUND) : here]]
         others = [key for key in dict.fromkeys([*keys, *nearest]) if key != one.view.key]
-        yield from ((one, cause) for cause in _causes(one, others))
+        found += [(one, cause) for cause in _causes(one, others)]
+    return _of_one_form(found)
+
+
+def _of_one_form(found: list[tuple[Judged, Explanation]]) -> list[Wrong]:
+    """Let one form of depth explain all views that other units and forms share, where that leaves less error.
+
+    A view alone may not tell log(depth) from log(1 + depth) or, with the noise of a sensor, from other units.
+    """
+    shared = [(one, cause) for one, cause in found if cause.kind in (NO_DEPTH, UNITS)]
+    texts = {cause.text if cause.kind == NO_DEPTH else UNITS for _, cause in shared}
+    error, best = sum(cause.error for _, cause in shared), dict[int, Explanation]()
+    for form in FORMS if len(texts) > 1 else ():
+        tried = [(one, cause, held_as(one, form)) for one, cause in shared]
+        left = sum(each.error for *_, each in tried)
+        if left < error and all(is_same(each.ratio) for *_, each in tried):
+            error, best = left, {id(cause): each._replace(rest=max(cause.fit, cause.rest)) for _, cause, each in tried}
+    return [(one, best.get(id(cause), cause)) for one, cause in found]
 
 
 def _causes(one: Judged, others: Sequence[str]) -> list[Explanation]:
@@ -111,7 +128,7 @@ def _causes(one: Judged, others: Sequence[str]) -> list[Explanation]:
         found = [depth._replace(kind="flip", text=FLIP)]
     if found:
         return [each._replace(error=depth.error if depth else one.best) for each in found]
-    unexplained = Explanation(UNEXPLAINED, NO_DEPTH, one.nominal)
+    unexplained = Explanation(UNEXPLAINED, OTHER_DEPTH, one.nominal)
     if depth is None:
         return [unexplained]
     if one.scaled and one.given.weight_error <= one.limit:

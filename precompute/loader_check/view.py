@@ -66,6 +66,11 @@ class LoaderView:
         self.native = frames.intrinsics(self.key)
         self.stated_params = _read(view, PARAMS, dimensions=1) if PARAMS in view else None
         depth, matrix, sigma = _read(view, *DEPTH), _read(view, *INTRINSICS), _read(view, SIGMA)
+        if matrix.shape != (3, 3) or not np.isfinite(matrix).all():
+            got = matrix.tolist() if matrix.size < 17 else f"shape {matrix.shape}"
+            raise ParameterError(
+                f"{self.key}: intrinsics: expected a 3×3 matrix of finite numbers in pixels, got {got}"
+            )
         valid, self.negative = np.isfinite(depth), 0
         if any(name in view for name in VALID):
             valid &= _read(view, *VALID) != 0

@@ -5,6 +5,7 @@ A whole run holds ``<cache>.lock`` alone. The parts of a run (``--part I/N``) sh
 next to the folder that the cache really is, however it is spelled.
 """
 
+import errno
 import fcntl
 import glob
 import os
@@ -47,9 +48,12 @@ def writer_lock(cache: str, part: tuple[int, int] | None = None) -> Iterator[Cal
                 with suppress(FileNotFoundError):  # it has just ended
                     claimed = "" if other == own else _text_if_held(other, fcntl.LOCK_SH) or ""
                 if claimed not in ("", text):
+                    count, _, plan = claimed.partition(" parts, plan ")
+                    differs = [f"{count} parts, this one of {part[1]}"] * (count != str(part[1]))
+                    differs += ["other options or files"] * (plan != identity)
                     raise CacheError(
-                        f"{cache}: {other.name} belongs to a run of another plan ({claimed[:40]}…, this one "
-                        f"{text[:40]}…); give every part the same options and let all see the same files"
+                        f"{cache}: {other.name} belongs to a run of {', and of '.join(differs)}; give every part the "
+                        "same N and the same options, and let all see the same files"
                     )
 
         yield claim
@@ -86,7 +90,7 @@ def _held(path: Path, kind: int, message: str | None = None) -> Iterator[int]:
             path.parent.mkdir(parents=True, exist_ok=True)
             file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
         except OSError as error:
-            raise CacheError(f"{path}: cannot create the lock: {error.strerror}; pass a writable --out") from error
+            raise CacheError(f"{path}: cannot create the lock: {_fault(path, error)}") from error
         try:
             fcntl.flock(file, kind | (fcntl.LOCK_NB if message else 0))
         except BlockingIOError:
@@ -95,7 +99,7 @@ def _held(path: Path, kind: int, message: str | None = None) -> Iterator[int]:
         except OSError as error:
             os.close(file)
             raise CacheError(
-                f"{path}: this file system has no locks ({error.strerror}); pass --out on another one"
+                f"{path}: this file system has no locks ({error.strerror}); put the cache on another one"
             ) from error
         if _same_file(file, path):
             break
@@ -107,6 +111,15 @@ def _held(path: Path, kind: int, message: str | None = None) -> Iterator[int]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             path.unlink(missing_ok=True)
         os.close(file)
+
+
+def _fault(path: Path, error: OSError) -> str:
+    """Return why a lock file cannot be made, and what to do, in words for whoever writes a cache."""
+    if error.errno in (errno.EEXIST, errno.ENOTDIR):
+        for folder in path.parents:
+            if folder.exists() and not folder.is_dir():
+                return f"{folder} is a file, not a folder; put the cache somewhere else"
+    return f"{error.strerror}; the folder of the cache must be writable"
 
 
 def _same_file(file: int, path: Path) -> bool:
