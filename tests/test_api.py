@@ -141,6 +141,8 @@ class Wrong(Arrays):
         ({"read": None}, "wrong/a/0: read: expected a depthvar.datasets.Frame from Wrong.read, got None"),
         ({"keys": None}, "wrong: expected a list of keys, got NoneType"),
         ({"keys": "abc"}, "wrong: expected a list of keys, got str"),
+        ({"keys": [["a/0"]]}, r"wrong: expected keys that are relative paths as str, each once, got \['a/0'\]"),
+        ({"sequence": None}, "wrong/a/0: sequence: expected a str, got None"),
         ({"intrinsics": np.ones((5, 3, 3))}, "wrong/a/0: intrinsics: expected "),
         ({"stat": 5}, "wrong/a/0: stat: expected a SourceStat, got 5"),
         ({"shape": None}, r"wrong/a/0: shape: expected \(H, W\), got None"),

@@ -230,7 +230,8 @@ class SigmaCache:
         [window, lambda_prior, alpha_clamp], by which a loss can check that it trains with what was computed.
         Where ``depthmap`` is not above 0, a pixel whose neighbours in the cache are invalid is ``+inf``.
 
-        Warns (UserWarning) where the view has depth, but no pixel of it a finite σ²: it would train with weight 0.
+        Warns (UserWarning) where the view has depth, but no pixel of it a finite σ²: it would train with weight 0; and
+        where more than 1 % of its depth lies outside of the native frame.
         """
         if not isinstance(view, MutableMapping) or not {"depthmap", "camera_intrinsics"} <= view.keys():
             got = sorted(map(str, view)) if isinstance(view, MutableMapping) else type(view).__name__

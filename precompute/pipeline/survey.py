@@ -36,7 +36,8 @@ def survey(source: Source, stored: Iterable[Bookkeeping], on_error: str = "fail"
         log.info("looking at the files of %d frames (some 10,000 to 25,000 a second)", len(keys))
     warned = False
     for key in keys:
-        sequence = source.sequence(key)
+        if not isinstance(sequence := source.sequence(key), str):
+            raise SourceError(f"{source}/{key}: sequence: expected a str, got {sequence!r}")
         try:
             stat, camera = frame_facts(source, key)
             shape, old_stat = known.get(key, (None, None))
@@ -66,7 +67,7 @@ def _keys(source: Source) -> list[str]:
     known: set[object] = set()
     for key in keys:
         if not isinstance(key, str) or key in known or not stays_below(key):
-            twice = " twice" if key in known else ""
+            twice = " twice" if isinstance(key, str) and key in known else ""
             raise SourceError(f"{source}: expected keys that are relative paths as str, each once, got {key!r}{twice}")
         known.add(key)
     return keys
