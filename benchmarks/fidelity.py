@@ -11,6 +11,9 @@ makes. Compared with that, by Spearman's rank correlation and mean |w₁ − w�
 
 Windows that hold a hole, and the border, are left out; a frame without any whole window (KITTI's sparse points) is
 compared at all its valid pixels, and left out of the means. Zooms 0.9, 0.95 and 1.
+
+``holes``: the pixels with depth whose neighbours in the levels are all holes, which get the nearest sample of a level;
+median |log σ² / online σ²| there, and of what the nearest native pixel would give (docs/decisions/0007).
 """
 
 import argparse
@@ -18,6 +21,7 @@ import json
 import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest import mock
 
 import dust3r_loader
 import numpy as np
@@ -29,6 +33,7 @@ from scipy.ndimage import minimum_filter
 from scipy.stats import spearmanr
 
 from depthvar.datasets.hospital.write import write_sample
+from depthvar.datasets.lookup import levels as lookup_levels
 from depthvar.datasets.lookup.sample import sample
 from depthvar.precompute import KernelParams, sigma_z2
 
@@ -124,6 +129,32 @@ def frame_agreement(frame: Frame, size: tuple[int, int], window: int) -> tuple[d
     return {name: (values[0], values[1]) for name, values in means.items()}, whole_windows
 
 
+def holes(frame: Frame, size: tuple[int, int], window: int) -> dict[str, float]:
+    """Return how many pixels get the nearest sample of a level, over all zooms, and how near that is to online."""
+    params, (depth, intrinsics) = KernelParams(window=window), frame
+    levels = {s: sigma_z2(np.ascontiguousarray(depth[::s, ::s]), intrinsics / s, params) for s in STRIDES}
+    errors: list[NDArray[np.float64]] = []
+    for zoom in ZOOMS:
+        view = dust3r_loader.view(depth, intrinsics, size, zoom=zoom)
+        matrix = view["camera_intrinsics"]
+        online = sigma_z2(view["depthmap"], matrix, params)
+        found = []
+        for near in (lookup_levels.NEAR, 0):
+            with mock.patch.object(lookup_levels, "NEAR", near):
+                found.append(
+                    sample(
+                        lambda s, rows: levels[s][rows], STRIDES, intrinsics, depth.shape, matrix, size, window=window
+                    )
+                )
+        filled = np.isfinite(online) & np.isfinite(found[1]) & (found[0] != found[1])
+        errors.append(np.abs(np.log(np.stack(found)[:, filled].astype(np.float64) / online[filled])))
+    sample_error, native_error = np.concatenate(errors, axis=1)
+    if not sample_error.size:
+        return {"pixels": 0}
+    medians = {"sample": np.median(sample_error), "native_pixel": np.median(native_error)}
+    return {"pixels": sample_error.size} | {name: round(float(value), 2) for name, value in medians.items()}
+
+
 def report(found: dict[str, Frame], size: tuple[int, int], window: int) -> dict[str, Any]:
     """Return the agreement of an output size: mean over frames, ratios to ``online``, and every frame."""
     each = {name: frame_agreement(frame, size, window) for name, frame in found.items()}
@@ -137,6 +168,7 @@ def report(found: dict[str, Frame], size: tuple[int, int], window: int) -> dict[
         "mean": rounded(mean),
         "part_of_online": {name: round(error / mean["online"][1], 3) for name, (_, error) in mean.items()},
         "frames": {name: rounded(agreement) | {"whole_windows": whole} for name, (agreement, whole) in each.items()},
+        "holes": {name: pixels for name, frame in found.items() if (pixels := holes(frame, size, window))["pixels"]},
     }
 
 

@@ -156,7 +156,6 @@ def measure(scene: Scene, size: Size, rounds: int) -> dict[str, Any]:
             }
             for name in names[1:]
         },
-        "annotate": _annotate(scene, size, rounds * IN_A_ROUND),
     }
 
 
@@ -188,42 +187,6 @@ def _parts(scene: Scene, size: Size, rounds: int) -> dict[str, float]:
 
         load(scene, frame, size, zoom, random, lap)
     return {part: _ms(times) for part, times in seconds.items()}
-
-
-class TimedCache(SigmaCache):
-    """A cache that notes which strides were read, and for how long."""
-
-    def _read(self, group: Any, row: int, key: str, stride: int, *rows: slice) -> NDArray[np.float32]:
-        start = time.perf_counter()
-        level = super()._read(group, row, key, stride, *rows)
-        self.seconds += time.perf_counter() - start
-        self.read_strides.append(stride)
-        return level
-
-    def start(self) -> None:
-        self.seconds, self.read_strides = 0.0, []
-
-
-def _annotate(scene: Scene, size: Size, rounds: int) -> dict[str, float]:
-    """Return what ``annotate`` spends on reading levels and on the rest, and how often holes made it read stride 1."""
-    cache = TimedCache(scene.cache)
-    random = np.random.default_rng(2)
-    reading, rest, levels, fallback = [], [], [], []
-    for frame, zoom in _samples(scene, rounds, random):
-        view = load(scene, frame, size, zoom, random)
-        cache.start()
-        start = time.perf_counter()
-        cache.annotate(view, frame.key)
-        rest.append(time.perf_counter() - start - cache.seconds)
-        reading.append(cache.seconds)
-        levels.append(len(cache.read_strides))
-        fallback.append(1 in cache.read_strides[1:])  # levels of the blend are read in ascending order
-    return {
-        "read_ms": _ms(reading),
-        "look_up_ms": _ms(rest),
-        "levels_read": statistics.mean(levels),
-        "share_that_read_stride_1_for_holes": statistics.mean(fallback),
-    }
 
 
 def _samples(scene: Scene, count: int, random: np.random.Generator) -> Iterable[tuple[Frame, float]]:

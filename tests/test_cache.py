@@ -50,7 +50,8 @@ def test_annotate_sets_what_sample_gives(cache: SigmaCache) -> None:
     matrix = np.array([[20.0, 0, 8], [0, 20, 6], [0, 0, 1]])
     view: dict[str, Any] = {"camera_intrinsics": matrix, "depthmap": np.zeros((12, 16))}
     cache.annotate(view, KEY)
-    np.testing.assert_array_equal(view["sigma_Z2"], cache.sample(KEY, matrix, (12, 16)))
+    nowhere = np.zeros((12, 16), np.bool_)
+    np.testing.assert_array_equal(view["sigma_Z2"], cache.sample(KEY, matrix, (12, 16), valid=nowhere))
     assert (view["sigma_Z2"].shape, view["sigma_Z2"].dtype) == ((12, 16), np.float32)
     np.testing.assert_array_equal(view["sigma_Z2_params"], [5, 0.5, 0.3])
     assert view["sigma_Z2_params"].dtype == np.float64

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from depthvar.datasets.errors import ParameterError
 from depthvar.datasets.frame import WIDEST
-from depthvar.datasets.lookup.levels import LEAST_SHARE, blend_weights
+from depthvar.datasets.lookup.levels import LEAST_SHARE, NEAR, blend_weights
 from depthvar.datasets.lookup.sample import Resize, sample
 
 Map = NDArray[np.float32]
@@ -127,13 +127,22 @@ def slow_pixel(maps: dict[int, Map], v: float, u: float, r: float, window: int) 
             weight += share
     if weight > 0:
         return (growth * math.exp(blend / weight)) ** 2
+    stride = min(chosen)
+    nearest = slow_nearest(maps[stride], v, u, stride, NEAR * stride) if stride > 1 else INF
+    if nearest < INF:
+        return nearest * (r / stride) ** 2 if between else nearest
+    return slow_nearest(maps[1], v, u, 1, r) * r**2
+
+
+def slow_nearest(level: Map, v: float, u: float, stride: int, reach: float) -> float:
+    """Return the valid sample of a level nearest to native position (v, u), at most ``reach`` native pixels away."""
     best, least = INF, INF
-    for j in range(maps[1].shape[1]):
-        for i in range(maps[1].shape[0]):
-            distance = (j - u) ** 2 + (i - v) ** 2
-            if np.isfinite(maps[1][i, j]) and distance <= r**2 and distance < least:
-                best, least = float(maps[1][i, j]), distance
-    return best * r**2
+    for j in range(level.shape[1]):
+        for i in range(level.shape[0]):
+            distance = (j * stride - u) ** 2 + (i * stride - v) ** 2
+            if np.isfinite(level[i, j]) and distance <= reach**2 and distance < least:
+                best, least = float(level[i, j]), distance
+    return best
 
 
 def slow_level(
@@ -379,6 +388,23 @@ def test_a_level_without_valid_neighbours_is_left_out() -> None:
     np.testing.assert_allclose(got, 0.25, rtol=1e-6)
 
 
+def test_with_no_neighbour_left_the_nearest_sample_of_the_level_counts() -> None:
+    native = (10.0, 10.0, 5.0, 5.0)
+    maps = {1: np.full((24, 24), INF, dtype=np.float32), 2: np.full((12, 12), INF, dtype=np.float32)}
+    maps[2][2, 2], maps[1][4, 4] = 0.01, 0.04
+
+    def at(v: float, u: float) -> float:
+        intrinsics = (5, 5, (5 - u) / 2, (5 - v) / 2)
+        return float(sample(Levels(maps), (1, 2), native, (24, 24), intrinsics, (1, 1), "linear")[0, 0])
+
+    assert at(4.5, 4 + 2 * NEAR - 0.25) == pytest.approx(0.01, rel=1e-5)
+    assert at(4.5, 4 + 2 * NEAR) == INF  # a little further, and no native pixel is near
+    maps[2][2, 6] = 0.09
+    assert at(4.5, 8) == pytest.approx(0.01, rel=1e-5)  # as near: the leftmost
+    maps[2][1, 2] = 0.25
+    assert at(3, 8.5) == pytest.approx(0.09, rel=1e-5)
+
+
 def test_with_no_level_left_the_nearest_native_pixel_counts_by_the_footprint() -> None:
     # Stride 2 never sees the odd pixel (5, 5); the output pixel of a 2.0 zoom that looks there does.
     native = (10.0, 10.0, 5.0, 5.0)
@@ -403,12 +429,12 @@ def test_a_hole_stored_on_a_sample_stands_beside_positions_between_samples() -> 
     # Zoom 3 reads stride 2 at native columns 0, 3, 6, 9: on a sample, between two, on one, between two.
     maps = {1: np.full((1, 12), 0.01, dtype=np.float32), 2: np.array([[INF, 1, 2, INF, INF, INF]], dtype=np.float32)}
     got = sample(Levels(maps), (1, 2), (12, 12, 0, 0), (1, 12), (4, 4, 0, 0), (1, 4), "linear")[0]
-    assert got.tolist() == pytest.approx([INF, math.sqrt(2), INF, 0.09])
+    assert got.tolist() == pytest.approx([INF, math.sqrt(2), INF, 2], rel=4e-6)  # the last: the nearest valid sample
 
 
 @pytest.mark.parametrize("flip", [False, True])
 def test_where_the_view_has_no_depth_a_hole_costs_no_reading(flip: bool) -> None:
-    levels = random_levels(3, (40, 40), holes=0.7)
+    levels = random_levels(3, (40, 40), holes=0.99)
     native = (30.0, 30.0, 19.5, 19.5)
     intrinsics = resized(native, 2.5, 2.5)
     everywhere = sample(levels, STRIDES, native, (40, 40), intrinsics, (16, 16), flip=flip)

@@ -76,21 +76,22 @@ class LocalStore:
 
     def get(self, path: str, start: int = 0, stop: int | None = None) -> bytes | None:
         where = f"{self.url}/{path}"
-        with _reading(where):
+        try:
+            file = os.open(where, _READ)  # half the time of open()
             try:
-                file = os.open(where, _READ)  # half the time of open()
-                try:
-                    if start < 0:
-                        start = max(os.fstat(file).st_size + start, 0)
-                    if start:
-                        os.lseek(file, start, os.SEEK_SET)
-                    return _read(file, (os.fstat(file).st_size if stop is None else stop) - start)
-                finally:
-                    os.close(file)
-            except (FileNotFoundError, NotADirectoryError):
-                return None
-            except IsADirectoryError:
-                raise DamagedError(where, "expected a file, got a folder") from None
+                size = os.fstat(file).st_size
+                start = max(size + start, 0) if start < 0 else start
+                if start:
+                    os.lseek(file, start, os.SEEK_SET)
+                return _read(file, (size if stop is None else stop) - start)
+            finally:
+                os.close(file)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except IsADirectoryError:
+            raise DamagedError(where, "expected a file, got a folder") from None
+        except OSError as error:
+            raise _unreadable(error, where) from error
 
     def put(self, path: str, data: bytes) -> None:
         where = self._writable(path)
@@ -130,12 +131,16 @@ class LocalStore:
     def is_empty(self) -> bool:
         if not os.path.exists(self.url):
             return True
-        with _reading(self.url):
+        try:
             return os.path.isdir(self.url) and all(is_partial(entry.name) for entry in os.scandir(self.url))
+        except OSError as error:
+            raise _unreadable(error, self.url) from error
 
     def list(self) -> Iterator[str]:
-        with _reading(self.url):
+        try:
             yield from _walk(f"{self.url}/", "")
+        except OSError as error:
+            raise _unreadable(error, self.url) from error
 
     def _writable(self, path: str) -> str:
         """Return the full path; CacheError where a folder between it and the root is a symlink.
@@ -248,17 +253,9 @@ def is_partial(path: str) -> bool:
     return re.search(r"\.[0-9a-f]{32}\.partial$", path) is not None
 
 
-@contextmanager
-def _reading(where: str) -> Iterator[None]:
-    """Turn what a file system refuses (no permission, too many open files, a failing disk) into one line."""
-    try:
-        yield
-    except CacheError:
-        raise
-    except OSError as error:
-        raise CacheError(
-            f"{error.filename or where}: cannot be read: {error.strerror or error}; fix that and try again"
-        ) from error
+def _unreadable(error: OSError, where: str) -> CacheError:
+    """Return one line for what a file system refuses: no permission, too many open files, a failing disk."""
+    return CacheError(f"{error.filename or where}: cannot be read: {error.strerror or error}; fix that and try again")
 
 
 @contextmanager

@@ -1,8 +1,10 @@
-"""Bilinear interpolation of log σ² that leaves holes out, and the nearest valid pixel; compiled loops.
+"""Bilinear interpolation of log₂ σ² that leaves holes out, and the nearest valid sample; compiled loops.
 
 The functions have explicit signatures, so importing this module compiles them or loads them from Numba's cache.
 Processes that are forked afterwards inherit the code. All functions are in one file, since Numba's cache on disk
-detects changes in the file of the outer function only.
+detects changes in the file of the outer function only. Loops are short and without branches, so that they run on
+vectors. So are the logarithm and the exponential: polynomials, three times as fast as NumPy's on a CPU without AVX-512
+(relative error of σ² below 4e-6, as log₂ σ² is a float32).
 """
 
 import math
@@ -23,24 +25,82 @@ class Axis(NamedTuple):
 
 
 class Level(NamedTuple):
-    """Some rows and columns of one stride's map.
+    """Some rows of one stride's map.
 
     Attributes:
-        values: log σ², +inf where invalid.
+        sigma_z2: σ², +inf where invalid.
         stride: of the level.
-        top, left: the first row and column that it holds.
+        top: the first row that it holds.
     """
 
-    values: NDArray[np.float32]
+    sigma_z2: NDArray[np.float32]
     stride: int
     top: int
-    left: int
 
 
 _POSITIONS, _MAP = types.float64[::1], types.float32[:, ::1]
 _AXIS = types.NamedTuple([_POSITIONS, types.float64], Axis)
-_LEVEL = types.NamedTuple([_MAP, types.intp, types.intp, types.intp], Level)
-_NATIVE = types.Array(types.float32, 2, "A", readonly=True)  # of any strides, read-only or not
+_LEVEL = types.NamedTuple([_MAP, types.intp, types.intp], Level)
+_MASK = types.Array(types.bool_, 2, "A", readonly=True)  # of any strides, read-only or not
+
+_INF = np.float32(np.inf)
+# A float32 is 2^e · m: the bits of e are above the 23 of m. Taking off those of √½ makes m one of [√½, √2).
+_SQRT_HALF, _FRACTION_BITS = np.int32(0x3F3504F3), np.int32(23)
+_INF_EXPONENT = np.int32(255 << 23)
+
+
+@njit(_MAP(_LEVEL, types.intp, types.intp), cache=True, error_model="numpy")
+def log2(level: Level, left: int, right: int) -> NDArray[np.float32]:
+    """Return log₂ σ² of some columns of a level; +inf stays.
+
+    log₂ m = 2 atanh((m - 1) / (m + 1)) / ln 2, by the first terms of its series.
+    """
+    sigma_z2 = level.sigma_z2
+    result = np.empty((sigma_z2.shape[0], right - left), np.float32)
+    for i in range(sigma_z2.shape[0]):
+        values, logarithm = sigma_z2[i, left:right], result[i]
+        bits, fraction_bits = values.view(np.int32), logarithm.view(np.int32)
+        for k in range(values.size):  # a loop of its own: the next one reads as floats what this one writes as integers
+            exponent = np.int32(np.int32(bits[k] - _SQRT_HALF) >> _FRACTION_BITS)
+            fraction_bits[k] = np.int32(bits[k] - np.int32(exponent << _FRACTION_BITS))
+        for k in range(values.size):
+            exponent = np.int32(np.int32(bits[k] - _SQRT_HALF) >> _FRACTION_BITS)
+            s = (logarithm[k] - np.float32(1)) / (logarithm[k] + np.float32(1))
+            z = s * s
+            series = np.float32(0.57707802) + z * np.float32(0.41219858)
+            series = np.float32(2.88539008) + z * (np.float32(0.96179669) + z * series)
+            logarithm[k] = np.float32(exponent) + s * series if values[k] < _INF else _INF
+    return result
+
+
+@njit(types.intp(_MAP, types.float64), cache=True, error_model="numpy")
+def exp2(values: NDArray[np.float32], factor: float) -> int:
+    """Replace (h, w) values y by 2^y · factor, +inf stays; return how many are +inf.
+
+    2^y = 2^k · 2^f with f in [-½, ½), by the first terms of the series of e^(f ln 2).
+    """
+    lost, scale = 0, np.float32(factor)
+    exponent = np.empty(values.shape[1], np.int32)
+    for i in range(values.shape[0]):
+        row = values[i]
+        bits = row.view(np.int32)
+        for k in range(row.size):
+            is_lost = row[k] == _INF
+            lost += is_lost
+            y = np.float32(0) if is_lost else row[k]
+            whole = np.floor(y + np.float32(0.5))
+            exponent[k] = _INF_EXPONENT if is_lost else np.int32(np.int32(whole) << _FRACTION_BITS)
+            row[k] = y - whole
+        for k in range(row.size):
+            f = row[k]
+            series = np.float32(0.00961813) + f * (np.float32(0.00133336) + f * np.float32(0.00015404))
+            series = np.float32(0.24022651) + f * (np.float32(0.05550411) + f * series)
+            row[k] = np.float32(1) + f * (np.float32(0.69314718) + f * series)
+        for k in range(row.size):
+            bits[k] = np.int32(bits[k] + exponent[k]) if exponent[k] != _INF_EXPONENT else _INF_EXPONENT
+        for k in range(row.size):
+            row[k] *= scale
+    return lost
 
 
 @njit(cache=True, error_model="numpy")
@@ -80,17 +140,20 @@ def _choose(one: np.float32, other: np.float32, larger: bool) -> np.float32:
 
 @njit(_MAP(_LEVEL, _AXIS, _AXIS, types.bool_), cache=True, error_model="numpy")
 def interpolate(level: Level, v: Axis, u: Axis, widen: bool) -> NDArray[np.float32]:
-    """Return log σ² (h, w), interpolated along rows, then along columns; +inf where there is no information.
+    """Return log₂ σ² (h, w), interpolated along rows, then along columns; +inf where there is no information.
 
     Args:
         level: what is looked up.
         v, u: the h rows and w columns.
         widen: use the larger of the values at the two positions of a row (then column); False: the smaller.
     """
-    values, height, width = level.values, v.positions.size, u.positions.size
+    height, width = v.positions.size, u.positions.size
+    left = max(math.floor((u.positions[0] - u.shift) / level.stride), 0)
+    right = min(max(math.floor((u.positions[-1] + u.shift) / level.stride), 0) + 2, level.sigma_z2.shape[1])
+    values = log2(level, left, right)
     last_row, columns_there = values.shape[0] - 1, values.shape[1]
     rows, down = _taps(v, level.stride, level.top, last_row)
-    columns, right = _taps(u, level.stride, level.left, columns_there - 1)
+    columns, across = _taps(u, level.stride, left, columns_there - 1)
     result = np.empty((height, width), dtype=np.float32)
     # One more, so that the last column has a right neighbour.
     line = np.full(columns_there + 1, np.inf, dtype=np.float32)
@@ -106,40 +169,65 @@ def interpolate(level: Level, v: Axis, u: Axis, widen: bool) -> NDArray[np.float
             near[0, j], far[0, j] = line[k], line[k + 1]
             near[1, j], far[1, j] = line[k2], line[k2 + 1]
         for j in range(width):
-            one = _between(near[0, j], far[0, j], right[0, j])
-            result[i, j] = _choose(one, _between(near[1, j], far[1, j], right[1, j]), widen)
+            one = _between(near[0, j], far[0, j], across[0, j])
+            result[i, j] = _choose(one, _between(near[1, j], far[1, j], across[1, j]), widen)
     return result
 
 
 @njit(types.void(_MAP, _MAP, types.float64), cache=True, error_model="numpy")
 def blend(one: NDArray[np.float32], other: NDArray[np.float32], share: float) -> None:
-    """Blend ``share`` of another map of log σ² (h, w) into the first; where one is +inf, use the other alone."""
+    """Blend ``share`` of another map of log₂ σ² (h, w) into the first; where one is +inf, use the other alone."""
     weight = np.float32(share)
     for i in range(one.shape[0]):
         for j in range(one.shape[1]):
             one[i, j] = _between(one[i, j], other[i, j], weight)
 
 
-@njit(types.float32[::1](_NATIVE, _POSITIONS, _POSITIONS, types.float64), cache=True)
-def nearest_valid(
-    native: NDArray[np.float32], v: NDArray[np.float64], u: NDArray[np.float64], reach: float
-) -> NDArray[np.float32]:
-    """Return σ² (n,) of the valid native pixel nearest to each of n points; +inf: none within ``reach``.
+@njit(
+    types.UniTuple(types.intp, 2)(_MAP, _MASK, _LEVEL, _POSITIONS, _POSITIONS, types.float64, types.float64), cache=True
+)
+def fill_nearest(
+    sigma_z2: NDArray[np.float32],
+    wanted: NDArray[np.bool_],
+    level: Level,
+    v: NDArray[np.float64],
+    u: NDArray[np.float64],
+    reach: float,
+    factor: float,
+) -> tuple[int, int]:
+    """Give each wanted pixel that is +inf the nearest valid sample of a level: of equally near ones the leftmost.
 
     Args:
-        native: rows of the native map.
-        v: (n,) counted from the first of them.
-        u: (n,).
-        reach: in native pixels.
+        sigma_z2: (h, w), changed in place.
+        wanted: (h, w).
+        level: the samples.
+        v, u: (h,) and (w,) native positions.
+        reach: how far a sample may be, in native pixels.
+        factor: σ² of the sample is multiplied by it.
+
+    Returns:
+        The first and the last row where a wanted pixel still is +inf; (h, -1): none.
     """
-    height, width = native.shape
-    nearest = np.full(v.size, np.inf, dtype=np.float32)
-    for k in range(v.size):
-        least = np.inf
-        for j in range(max(0, math.ceil(u[k] - reach)), min(width - 1, math.floor(u[k] + reach)) + 1):
-            for i in range(max(0, math.ceil(v[k] - reach)), min(height - 1, math.floor(v[k] + reach)) + 1):
-                distance = (j - u[k]) ** 2 + (i - v[k]) ** 2
-                if native[i, j] != np.inf and distance <= reach**2 and distance < least:
-                    least = distance
-                    nearest[k] = native[i, j]
-    return nearest
+    height, width = level.sigma_z2.shape
+    stride, top, scale = level.stride, level.top, np.float32(factor)
+    first, last = v.size, -1
+    for i in range(v.size):
+        above = max(0, math.ceil((v[i] - reach) / stride) - top)
+        below = min(height - 1, math.floor((v[i] + reach) / stride) - top)
+        for j in range(u.size):
+            if sigma_z2[i, j] < _INF or not wanted[i, j]:
+                continue
+            left = max(0, math.ceil((u[j] - reach) / stride))
+            right = min(width - 1, math.floor((u[j] + reach) / stride))
+            least, column = np.inf, -1
+            for y in range(above, below + 1):
+                for x in range(left, right + 1):
+                    if level.sigma_z2[y, x] < _INF:
+                        distance = (x * stride - u[j]) ** 2 + ((y + top) * stride - v[i]) ** 2
+                        is_nearer = distance < least or (distance == least and x < column)
+                        if is_nearer and distance <= reach**2:
+                            least, column = distance, x
+                            sigma_z2[i, j] = level.sigma_z2[y, x] * scale
+            if column < 0:
+                first, last = min(first, i), i
+    return first, last

@@ -1,4 +1,4 @@
-"""Interpolation of σ² maps: bilinear in log σ², at positions in native pixels; arrays in, array out.
+"""Interpolation of σ² maps: bilinear in log σ, at positions in native pixels; arrays in, array out.
 
 Between two strides, the window of the finer level is narrower than that of the output, and the window of the coarser
 level is wider. So both levels are looked up a little to either side: the larger value of the finer level and the
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .interpolate import Axis, Level, blend, interpolate, nearest_valid
+from .interpolate import Axis, Level, blend, exp2, fill_nearest, interpolate
 
 Map = NDArray[np.float32]
 ReadLevel = Callable[[int, slice], Map]  # the rows of a stride's σ² map
@@ -24,6 +24,8 @@ ReadLevel = Callable[[int, slice], Map]  # the rows of a stride's σ² map
 REACH = 0.75
 # A level with a smaller share of the blend is not read.
 LEAST_SHARE = 1 / 3
+# Samples of a level that the nearest valid one may be away, where all neighbours of a pixel are holes.
+NEAR = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +37,7 @@ class Places:
         v: (h,) native rows, ascending, all inside the frame.
         u: (w,) native columns.
         window: of the kernel, in pixels of a level.
-        wanted: (h, w) where a pixel without any valid neighbour uses the nearest valid native pixel; None: everywhere.
+        wanted: (h, w) where a pixel without any valid neighbour gets the nearest valid sample; None: everywhere.
     """
 
     scale: float
@@ -71,81 +73,54 @@ def look_up(read_level: ReadLevel, strides: Sequence[int], places: Places) -> Ma
         strides: ascending from 1.
         places: where.
     """
-    levels = blend_weights(strides, places.scale)
-    if len(levels) == 1:
-        return _look_up_one(read_level, strides, levels[0][0], places)
-    (fine, _), (coarse, share) = levels
-    log_sigma_z2 = _interpolate(read_level, fine, places, _shift(places, fine))
-    blend(log_sigma_z2, _interpolate(read_level, coarse, places, _shift(places, coarse)), share)
-    sigma_z2 = np.exp(log_sigma_z2, out=log_sigma_z2)
-    return _fill(sigma_z2, np.isinf(sigma_z2), read_level, places)
-
-
-def _look_up_one(read_level: ReadLevel, strides: Sequence[int], stride: int, places: Places) -> Map:
-    """Look up one level. If the scale lies between two strides, σ² is multiplied by (scale / stride)².
-
-    Otherwise, positions on samples get the stored values, including holes.
-    """
     scale, v, u = places.scale, places.v, places.u
+    (stride, _), *coarser = blend_weights(strides, scale)
     as_stored = scale in strides or not strides[0] < scale < strides[-1]
-    shift = 0.0 if as_stored or stride == 1 else _shift(places, stride)
-    top, bottom = _reach(v, scale if stride == 1 else shift, stride)  # at stride 1 also the rows that holes may need
-    level = read_level(stride, slice(top, bottom))
-
-    def read_again(other: int, rows: slice) -> Map:
-        return level[rows.start - top : rows.stop - top] if other == stride else read_level(other, rows)
-
-    on_rows, on_columns = v % stride == 0, u % stride == 0
-    on_all = shift == 0 and bool(on_rows.all() and on_columns.all())
-    stored: Map | None = None
-    if on_all or as_stored:
-        rows, columns = (v[on_rows] // stride).astype(np.intp) - top, (u[on_columns] // stride).astype(np.intp)
-        stored = level.take(rows, axis=0).take(columns, axis=1)
-    if on_all and stored is not None:
+    shift = 0.0 if as_stored or (stride == 1 and not coarser) else _shift(places, stride)
+    factor = 1.0 if as_stored else (scale / stride) ** 2
+    near = scale if stride == 1 else NEAR * stride  # where the nearest valid sample is looked for
+    level = _read(read_level, stride, v, max(near, shift))
+    wanted = np.broadcast_to(True, (v.size, u.size)) if places.wanted is None else places.wanted
+    if shift == 0:
+        on_rows, on_columns = v % stride == 0, u % stride == 0
+    if shift == 0 and on_rows.all() and on_columns.all():
+        sigma_z2 = _stored(level, v, u)
         if as_stored:
-            return stored
-        sigma_z2 = stored
+            return sigma_z2  # holes, too
+        sigma_z2 *= np.float32(factor)
+        lost = True
     else:
-        log_sigma_z2 = _interpolate(read_again, stride, places, shift)
-        sigma_z2 = np.exp(log_sigma_z2, out=log_sigma_z2)
-    lost = np.isinf(sigma_z2)
-    if not as_stored:
-        sigma_z2 *= np.float32((scale / stride) ** 2)
-    elif stored is not None:
-        sigma_z2[np.ix_(on_rows, on_columns)] = stored
-        lost[np.ix_(on_rows, on_columns)] = False
-    return _fill(sigma_z2, lost, read_again if stride == 1 else read_level, places)
-
-
-def _fill(sigma_z2: Map, lost: NDArray[np.bool_], read_level: ReadLevel, places: Places) -> Map:
-    """Fill wanted lost pixels with σ² of the nearest valid native pixel, at most ``scale`` away, times scale²."""
-    if places.wanted is not None:
-        lost &= places.wanted
-    found = np.flatnonzero(lost)
-    if found.size:
-        rows, columns = np.divmod(found, places.u.size)  # np.nonzero of two dimensions is 20 times slower
-        v, u, scale = places.v[rows], places.u[columns], places.scale
-        top, bottom = max(math.floor(v[0] - scale), 0), max(math.ceil(v[-1] + scale), 0)
-        native = read_level(1, slice(top, bottom + 1))  # a row at least
-        sigma_z2.flat[found] = nearest_valid(native, v - top, u, scale) * np.float32(scale**2)
+        sigma_z2 = interpolate(level, Axis(v, shift), Axis(u, shift), stride <= scale)
+        for coarse, share in coarser:
+            shift = _shift(places, coarse)
+            other = _read(read_level, coarse, v, shift)
+            blend(sigma_z2, interpolate(other, Axis(v, shift), Axis(u, shift), coarse <= scale), share)
+        lost = exp2(sigma_z2, 1.0 if coarser else factor) > 0
+        if as_stored:
+            stored = np.ix_(on_rows, on_columns)
+            sigma_z2[stored] = _stored(level, v[on_rows], u[on_columns])
+            wanted = wanted.copy()
+            wanted[stored] = False
+    if lost:
+        first, last = fill_nearest(sigma_z2, wanted, level, v, u, near, scale**2 if stride == 1 else factor)
+        if stride > 1 and last >= first:
+            native = _read(read_level, 1, v[first : last + 1], scale)
+            fill_nearest(sigma_z2, wanted, native, v, u, scale, scale**2)
     return sigma_z2
 
 
-def _interpolate(read_level: ReadLevel, stride: int, places: Places, shift: float) -> Map:
-    """Return log σ² (h, w) of one level, +inf where it has no information."""
-    top, bottom = _reach(places.v, shift, stride)
-    left, right = _reach(places.u, shift, stride)
-    values = np.log(read_level(stride, slice(top, bottom))[:, left:right])
-    level = Level(values, stride, top, left)
-    result: Map = interpolate(level, Axis(places.v, shift), Axis(places.u, shift), stride <= places.scale)
-    return result
+def _read(read_level: ReadLevel, stride: int, v: NDArray[np.float64], reach: float) -> Level:
+    """Read the samples of a level that ascending native rows, moved by ``reach`` either way, lie between."""
+    top, bottom = max(math.floor((v[0] - reach) / stride), 0), max(int((v[-1] + reach) / stride), 0) + 2
+    return Level(np.require(read_level(stride, slice(top, bottom)), np.float32, ["C", "W"]), stride, top)
+
+
+def _stored(level: Level, v: NDArray[np.float64], u: NDArray[np.float64]) -> Map:
+    """Return the stored values (h, w) at native positions that are on samples."""
+    rows, columns = (v // level.stride).astype(np.intp) - level.top, (u // level.stride).astype(np.intp)
+    return level.sigma_z2.take(rows, axis=0).take(columns, axis=1)
 
 
 def _shift(places: Places, stride: int) -> float:
     """Return how far to either side a level is looked up, in native pixels."""
     return REACH * (places.window // 2) * abs(places.scale - stride)
-
-
-def _reach(position: NDArray[np.float64], shift: float, stride: int) -> tuple[int, int]:
-    """Return the first sample of a level that ascending positions, shifted both ways, need, and one past the last."""
-    return max(math.floor((position[0] - shift) / stride), 0), max(int((position[-1] + shift) / stride), 0) + 2

@@ -45,10 +45,12 @@ def sample(
     are looked up bilinearly in log σ and blended by log₂ distance. The finer one is widened and the coarser one
     narrowed first, so that edges are as wide as with the output's window (:mod:`.levels`). A stride ``s`` with more
     than 2/3 of the blend is read alone, and its σ is multiplied by r / s (stride 1 is then not widened). Invalid
-    neighbours, and levels without a valid one, are left out. If nothing is left, the pixel gets σ² · r² of the nearest
-    valid native pixel at most ``r`` away (the leftmost, then topmost of equally near ones). If ``r`` is within 1e-3 of
-    a stride, below the first or above the last, one level is read alone. A position on one of its samples then gets the
-    stored value bit for bit, including +inf, so a crop is a slice.
+    neighbours, and levels without a valid one, are left out. If nothing is left, the pixel gets the σ of the nearest
+    valid sample of the (finer) level, at most 4 samples away, times r / s; if there is none, or the level is stride 1,
+    σ · r of the nearest valid native pixel at most ``r`` away. Of equally near ones the leftmost, then the topmost
+    counts. If ``r`` is within 1e-3 of a stride, below the first or above the last, one level is read alone and not
+    multiplied. A position on one of its samples then gets the stored value bit for bit, including +inf, so a crop is a
+    slice.
 
     Args:
         read_level: gives some rows of the σ² map of a stride, which is (ceil(H / stride), ceil(W / stride)) float32
