@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from depthvar.datasets.errors import CacheError, DamagedError, FrameNotFoundError
 from depthvar.datasets.params import params_from_json
+from depthvar.datasets.paths import composed
 from depthvar.datasets.source.templates import path_pattern
 
 from . import metadata
@@ -78,6 +79,7 @@ class OpenCache:
         self._store = open_store(location)
         self.path = self._store.url
         self._groups: dict[str, OpenGroup] = {}
+        self._spellings: dict[str, list[str]] = {}  # of keys that are not ASCII, by their composed form
         self._read_root(parameters)
         self.parameters: dict[str, Any] = self.attributes["parameters"]
         self.estimator = params_from_json(self.parameters)
@@ -97,25 +99,40 @@ class OpenCache:
         books = (group.book for group in map(known.get, names) if group is not None)
         return [key for book in books for key in compress(book.keys, book.states == RowState.DONE)]
 
-    def find(self, key: str) -> tuple[OpenGroup, int]:
-        """Return the group and the row of a frame; FrameNotFoundError where the cache has no σ² of it."""
-        found = self._look_up(key)
-        if found is None or _failed(*found):  # a run may have added or repaired it since the cache was opened
+    def find(self, key: str) -> tuple[str, OpenGroup, int]:
+        """Return a key as it is listed, its group and its row; FrameNotFoundError where the cache has no σ² of it."""
+        found = self._look_up(listed := self._listed(key))
+        if found is None or found[1] in found[0].failed:  # a run may have added or repaired it meanwhile
             self._read_root(self.parameters)
-            for name in self._near(key) or list(self._groups):
+            for name in self.groups_near(key) or list(self._groups):
                 self._groups.pop(name, None)
-            found = self._look_up(key)
+            self._spellings.clear()
+            found = self._look_up(listed := self._listed(key))
         if found is None:
             raise FrameNotFoundError(
                 f"{self.path}: frame {key!r} is not in the cache, or not computed yet; keys look like "
                 f"{next(iter(self.keys()), '(the cache is empty)')!r}; `precompute run` adds what is missing"
             )
-        if _failed(*found):
+        if found[1] in found[0].failed:
             raise FrameNotFoundError(
                 f"{self.path}: {key} could not be read when the cache was written; fix the file and run "
                 "`precompute run` again"
             )
-        return found
+        return listed, *found
+
+    def _listed(self, key: str) -> str:
+        """Return the one listed key that has the same characters in another Unicode normalisation, else the key.
+
+        macOS writes names decomposed (NFD), and most people type them composed (NFC).
+        """
+        if key.isascii() or (not self._spellings and self._look_up(key) is not None):
+            return key
+        if not self._spellings:
+            for listed in self.keys():
+                if not listed.isascii():
+                    self._spellings.setdefault(composed(listed), []).append(listed)
+        same = self._spellings.get(composed(key), [])
+        return same[0] if len(same) == 1 else key
 
     def _look_up(self, key: str) -> tuple[OpenGroup, int] | None:
         for name in self._candidates(key):
@@ -126,11 +143,11 @@ class OpenCache:
 
     def _candidates(self, key: str) -> Iterator[str]:
         """Yield all groups; first those of the key's sequence, so that a worker opens few of them."""
-        near = list(self._near(key))
+        near = list(self.groups_near(key))
         yield from near
         yield from (name for name in self.attributes["groups"] if name not in near)
 
-    def _near(self, key: str) -> list[str]:
+    def groups_near(self, key: str) -> list[str]:
         """Return the groups that hold frames of the sequence that a key names by the layout of the data set."""
         template = self.attributes["source"].get("files", {}).get("depth", "")
         match = path_pattern(template).fullmatch(key) if isinstance(template, str) else None
@@ -181,10 +198,6 @@ def read_root(store: Store, parameters: dict[str, Any] | None) -> dict[str, Any]
             "open it again with SigmaCache(…)"
         )
     return attributes
-
-
-def _failed(group: OpenGroup, row: int) -> bool:
-    return row in group.failed
 
 
 def _differences(old: dict[str, Any], new: dict[str, Any]) -> str:

@@ -18,11 +18,9 @@ from depthvar.datasets.errors import (
     one_line,
 )
 from depthvar.datasets.frame import as_numbers
-from depthvar.datasets.paths import cache_path, composed, key_text
+from depthvar.datasets.paths import cache_path, key_text
 from depthvar.datasets.scalars import whole
-from depthvar.datasets.source.templates import path_pattern
 
-from .format import sequence_group
 from .index import OpenCache, OpenGroup
 
 READ_ATTEMPTS = 10  # of a frame that runs compute again and again meanwhile
@@ -60,7 +58,6 @@ class SigmaCache:
             self.root = Path(root).expanduser()
         self._below_root = f"{self.root}/".replace("//", "/")  # what a path below it begins with
         self._opened: OpenCache | None = None
-        self._spellings: tuple[OpenCache, dict[str, list[str]]] | None = None
         self._parameters: dict[str, Any] | None = None  # of the first opening: a reader never changes them
         _load_lookup()
 
@@ -88,7 +85,7 @@ class SigmaCache:
         """
         asked = self.relative_key(key)
         for _ in range(READ_ATTEMPTS):
-            name, group, row = self._find(asked)
+            name, group, row = self._open().find(asked)
             try:
                 value = take(name, group, row)
             except DepthVarError:
@@ -99,28 +96,6 @@ class SigmaCache:
                     return value
             self._opened = None  # its root, too: the whole cache may have been computed again
         raise CacheError(f"{self.path}: {key}: changes while it is read; wait until the run that writes it has ended")
-
-    def _find(self, key: str) -> tuple[str, OpenGroup, int]:
-        """Return a key as it is listed, and where its frame is; FrameNotFoundError where the cache has no σ² of it.
-
-        Where it is not listed, the one key does that has the same characters in another Unicode normalisation: macOS
-        writes names decomposed (NFD), and most people type them composed (NFC).
-        """
-        opened = self._open()
-        if key.isascii():
-            return key, *opened.find(key)
-        if self._spellings is None or self._spellings[0] is not opened:
-            try:
-                return key, *opened.find(key)
-            except FrameNotFoundError:
-                spellings: dict[str, list[str]] = {}
-                for listed in opened.keys():
-                    if not listed.isascii():
-                        spellings.setdefault(composed(listed), []).append(listed)
-                self._spellings = opened, spellings
-        same = self._spellings[1].get(composed(key), [])
-        name = same[0] if len(same) == 1 else key
-        return name, *opened.find(name)
 
     @property
     def params(self) -> dict[str, Any]:
@@ -265,7 +240,7 @@ class SigmaCache:
         if self.root is not None and text.startswith(self._below_root):
             below = text[len(self._below_root) :]
             if not (".." in below or os.path.isabs(text)):
-                return text if self._may_list(text) else below
+                return text if self._open().groups_near(text) else below
             if ".." not in below:
                 return below
         if not os.path.isabs(text):
@@ -279,13 +254,6 @@ class SigmaCache:
             if path.is_relative_to(root):
                 return path.relative_to(root).as_posix()
         raise FrameNotFoundError(f"{text}: not below the root {self.root}; pass root= to SigmaCache, or a relative key")
-
-    def _may_list(self, key: str) -> bool:
-        """Return whether the cache has the sequence that a relative key names; opens no group."""
-        attributes = self._open().attributes
-        template = attributes["source"].get("files", {}).get("depth")
-        match = path_pattern(template).fullmatch(key) if isinstance(template, str) else None
-        return match is not None and sequence_group(match.groupdict().get("sequence", "")) in attributes["groups"]
 
 
 def _load_lookup() -> None:
