@@ -8,17 +8,18 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from depthvar.datasets.errors import hide_credentials
+
+if TYPE_CHECKING:
+    from depthvar.precompute.api import Progress
 
 BAR_SECONDS, LINE_SECONDS = 0.2, 10.0  # between two drawings
 BAR_CELLS = 30
 CLEAR = "\r\x1b[K"  # to the start of the line, and empty it
-
-Report = Callable[[str, int, int, int], None]
-"""Called with what is counted ("frames done"), how many are done, how many there are, and how many failed."""
 
 
 def progress_line(
@@ -35,12 +36,11 @@ def progress_line(
         since: seconds that have passed since then. The time left counts down in them; when it is over, it is unknown.
         columns: of the terminal, for a line with a bar; None: a plain line.
     """
-    rate = done / max(seconds, 1e-9)
     parts = [f"{done}/{total}"]
     if done:
+        rate = done / max(seconds, 1e-9)
         parts.append(f"{rate:.1f}/s")
-        left = (total - done) / rate - since
-        if left > 0:
+        if (left := (total - done) / rate - since) > 0:
             parts.append(f"{human_seconds(left)} left")
     if failed:
         parts.append(f"{failed} failed")
@@ -48,8 +48,7 @@ def progress_line(
     if columns is None:
         return f"{what} {text}"
     cells = min(BAR_CELLS, columns - len(what) - len(text) - 5)
-    filled = cells * done // total
-    bar = f"[{'#' * filled}{'-' * (cells - filled)}] " if cells > 0 else ""
+    bar = f"[{('#' * (cells * done // total)).ljust(cells, '-')}] " if cells > 0 else ""
     return f"{what} {bar}{text}"[: max(columns - 1, 0)]
 
 
@@ -108,29 +107,26 @@ def _columns() -> int:
 
 
 @contextmanager
-def steps(every: float | None = None) -> Iterator[Report]:
+def steps(every: float | None = None) -> "Iterator[Progress]":
     """Yield a function for work in several steps; each has its own bar, which ends where the next one begins.
 
-    A step of nothing shows nothing.
-
-    Args:
-        every: seconds between two drawings; None: 0.2 on a terminal, 10 elsewhere.
+    A step of nothing shows nothing. ``every``: seconds between two drawings; None: 0.2 on a terminal, 10 elsewhere.
     """
     step: _Step | None = None
 
     def report(what: str, done: int, total: int, failed: int) -> None:
         nonlocal step
         if step is None or what != step.what:
-            if step is not None:
+            if step:
                 step.end()
             step = _Step(what, total, every) if total else None
-        if step is not None:
+        if step:
             step.count(done, failed)
 
     try:
         yield report
     finally:
-        if step is not None:
+        if step:
             step.end()
 
 
