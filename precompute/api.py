@@ -29,7 +29,7 @@ Progress = Callable[[str, int, int, int], None]
 Out = str | os.PathLike[str] | None
 Part = tuple[int, int]
 NEAREST_MOST, FARTHEST_LEAST = 200.0, 0.1  # metres: beyond them a run warns that the unit may be wrong
-FRAMES_PER_WORKER = 100  # of 640×480, which threads compute in the 2 s of CPU that one worker process takes to start
+FRAMES_PER_WORKER = 100  # of 640×480, which threads compute in the 2 s of CPU that a worker process needs to start
 
 
 @dataclass(frozen=True)

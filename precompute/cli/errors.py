@@ -23,7 +23,7 @@ class Commands(click.Group):
         except DepthVarError as error:
             click.echo(f"error: {error}", err=True)
             ctx.exit(2 if isinstance(error, ParameterError) else 1)
-        except OSError as error:  # no space, no permission, no more open files: where nobody could say more
+        except OSError as error:  # no space, no permission, no more open files: where no lower layer knew more
             if error.errno in (None, errno.EPIPE):  # a pipe that is closed ends a command quietly: click
                 raise
             where = f"{error.filename}: " if error.filename else ""

@@ -20,17 +20,17 @@ from .interrupt import clean_up
 from .options import run_arguments, write_demo
 from .progress import LogHandler, steps
 
-TIMEOUT_HELP = "Time that a worker may take for a shard; then its frames count as failed.  [default: 600]"
+TIMEOUT_HELP = "Time that a worker may need for a shard; then its frames count as failed.  [default: 600]"
 THREADS_HELP = "Threads, each with a shard of up to 96 MiB in memory.  [default: the CPUs that this process may use]"
 WORKERS_HELP = (
-    "Dask worker processes instead of threads. Each takes some 2 s of CPU time to start (Dask, NumPy, Numba, Zarr); "
+    "Dask worker processes instead of threads. Each needs some 2 s of CPU time to start (Dask, NumPy, Numba, Zarr); "
     "one that crashes or hangs costs only its shard."
 )
 RECOMPUTE_HELP = (
     "Random frames to recompute and compare with the cache. 0 without --root: do not open the depth files; with "
     "--root, files that look changed are compared all the same."
 )
-PART_HELP = "I/N: only every N-th shard, beginning with the I-th (from 1), for N jobs side by side."
+PART_HELP = "I/N: only every N-th shard, beginning with the I-th (from 1), for N jobs at the same time."
 
 cache_argument = click.argument("cache", callback=lambda context, parameter, text: cache_path(text))
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")

@@ -27,14 +27,8 @@ def progress_line(
 ) -> str:
     """Return how far work has come: count, rate, time left, failures.
 
-    Args:
-        what: is counted, such as "frames computed".
-        done: how many, failed ones too.
-        total: how many there are.
-        failed: how many have failed.
-        seconds: from the beginning of the work until something was last finished.
-        since: seconds that have passed since then. The time left counts down in them; when it is over, it is unknown.
-        columns: of the terminal, for a line with a bar; None: a plain line.
+    Something was last finished ``seconds`` after the beginning, ``since`` seconds ago: so long the time left counts
+    down, and when it is over, it is unknown. ``columns`` of a terminal are for a bar; None: a plain line.
     """
     parts = [f"{done}/{total}"]
     if done:
@@ -66,11 +60,10 @@ class _Step:
     current: "_Step | None" = None
     lock = threading.RLock()  # of stderr: the thread that draws, the work, and the log
 
-    def __init__(self, what: str, total: int, every: float | None) -> None:
+    def __init__(self, what: str, total: int) -> None:
         self.what, self.total, self.done, self.failed = what, total, 0, 0
         self.began = self.finished = time.monotonic()
         self.on_terminal = sys.stderr.isatty()
-        self.every = every or (BAR_SECONDS if self.on_terminal else LINE_SECONDS)
         self._ended, self._thread = threading.Event(), threading.Thread(target=self._draw_again, daemon=True)
         _Step.current = self
         self.draw()
@@ -95,7 +88,7 @@ class _Step:
             sys.stderr.flush()
 
     def _draw_again(self) -> None:
-        while not self._ended.wait(self.every):
+        while not self._ended.wait(BAR_SECONDS if self.on_terminal else LINE_SECONDS):
             self.draw()
 
 
@@ -107,10 +100,10 @@ def _columns() -> int:
 
 
 @contextmanager
-def steps(every: float | None = None) -> "Iterator[Progress]":
+def steps() -> "Iterator[Progress]":
     """Yield a function for work in several steps; each has its own bar, which ends where the next one begins.
 
-    A step of nothing shows nothing. ``every``: seconds between two drawings; None: 0.2 on a terminal, 10 elsewhere.
+    A step of nothing shows nothing.
     """
     step: _Step | None = None
 
@@ -119,7 +112,7 @@ def steps(every: float | None = None) -> "Iterator[Progress]":
         if step is None or what != step.what:
             if step:
                 step.end()
-            step = _Step(what, total, every) if total else None
+            step = _Step(what, total) if total else None
         if step:
             step.count(done, failed)
 

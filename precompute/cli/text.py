@@ -129,10 +129,10 @@ def _findings(level: str, found: Sequence[Facts]) -> list[str]:
         kinds[each["check"], each["repair"]].append(each)
     lines = []
     for (check, repair), alike in kinds.items():
-        said = [f"{each['where']}: expected {each['expected']}, got {each['got']}; repair: {repair}" for each in alike]
-        if len(said) > SHOWN:
-            said[SHOWN:] = [f"… and {len(said) - SHOWN} more of this kind (--json: all)"]
-        lines += [f"  {level}{check}: {each}" for each in said]
+        texts = [f"{each['where']}: expected {each['expected']}, got {each['got']}; repair: {repair}" for each in alike]
+        if len(texts) > SHOWN:
+            texts[SHOWN:] = [f"… and {len(texts) - SHOWN} more of this kind (--json: all)"]
+        lines += [f"  {level}{check}: {text}" for text in texts]
     return lines
 
 

@@ -8,9 +8,8 @@ import numpy as np
 
 from depthvar.datasets.cache.sigma_cache import SigmaCache
 
-from .displacement import SEEN, describe, displacement, half_pixel
+from .displacement import SEEN, Displacement
 from .explain import CONVERT, FORMS, NO_DEPTH, TRANSPOSE, Explanation, explain_depth, explain_sigma, held_as
-from .register import NOMINAL
 from .verdict import Judged, is_same
 from .view import LoaderView, Lookup
 
@@ -136,19 +135,18 @@ def _causes(one: Judged, others: Sequence[str]) -> list[Explanation]:
         return [depth._replace(kind=UNITS, rest=depth.fit if noise_may_do_it else 0.0)]
     if sigma is None:
         return [unexplained._replace(text=NO_SIGMA)]
-    moved = displacement(one, sigma.lookup.flip, sigma.lookup.place, depth.lookup.place)
+    moved = Displacement([one], [sigma.lookup], [depth.lookup])
     if moved.matters and sigma.error > MOST * one.given.weight_error:
-        return [depth._replace(kind=DISPLACED, moved=moved)]
+        return [depth._replace(kind=DISPLACED, sigma=sigma.lookup)]
     return [unexplained._replace(text=ONE_PLACE)]
 
 
 def small_shift(judged: Sequence[Judged]) -> list[Wrong]:
     """Return a cause for all views where each is within its limit, but all are shifted alike, as by another resize."""
-    moved = [displacement(one, one.nominal.flip, NOMINAL, one.fitting.place) for one in judged]
-    if not moved or not half_pixel(moved, SEEN):
+    sigma, depth = [one.nominal for one in judged], [one.fitting for one in judged]
+    if not judged or not Displacement(judged, sigma, depth).half_pixel(SEEN):
         return []
-    cause = Explanation(DISPLACED, "", judged[0].fitting)
-    return [(one, cause._replace(error=one.best, moved=by)) for one, by in zip(judged, moved, strict=True)]
+    return [(one, Explanation(DISPLACED, "", one.fitting, error=one.best, sigma=one.nominal)) for one in judged]
 
 
 def findings(wrong: Iterable[Wrong], of: int) -> tuple[Finding, ...]:
@@ -164,8 +162,8 @@ def _finding(views: Sequence[LoaderView | Judged], causes: Sequence[Explanation]
     kind, texts = causes[0].kind, list(dict.fromkeys(cause.text for cause in causes))
     text = "; ".join(texts[:2]) + (f"; and {len(texts) - 2} more" if len(texts) > 2 else "")
     sure = kind != UNEXPLAINED and all(cause.sure for cause in causes)
-    if moved := [cause.moved for cause in causes if cause.moved]:
-        kind, text, alike = describe(moved)
+    if sigma := [cause.sigma for cause in causes if cause.sigma]:
+        kind, text, alike = Displacement(judged, sigma, [cause.lookup for cause in causes]).describe()
         sure = sure and alike
     elif kind == UNITS:
         text = _units([1 / one.ratio for one in judged], sure)

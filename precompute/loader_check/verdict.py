@@ -60,7 +60,7 @@ def judge(view: LoaderView) -> Judged:
     likeness, nominal = max(modes, key=lambda mode: abs(mode[0]))
 
     def error(lookup: Lookup, x: float = 0.0, y: float = 0.0, inside: bool = False) -> float:
-        stored = view.look_up(lookup._replace(place=lookup.place.moved(x, y)))
+        stored = view.look_up(lookup._replace(place=lookup.place + np.array([[x], [y]])))
         return weight_error(stored, np.where(np.isnan(stored), np.nan, view.online) if inside else view.online)
 
     far = max(view.online.shape) / 8
