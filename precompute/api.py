@@ -214,7 +214,13 @@ def plan(
 
 
 def _job(
-    source: Source, out: Out, params: Estimator | None, part: Any, limit: Any, scheduler: str | None = None, **what: Any
+    source: Source,
+    out: Out,
+    params: Estimator | None,
+    part: Part | None,
+    limit: int | None,
+    scheduler: str | None = None,
+    **what: Any,
 ) -> Job:
     """Return the job of a run; raise an error for arguments that it cannot use."""
     if out is None:
