@@ -26,10 +26,10 @@ log = logging.getLogger("depthvar")
 Progress = Callable[[str, int, int, int], None]
 """Called with what is counted, how many are done, how many there are, and how many of those done have failed."""
 
+Out = str | os.PathLike[str] | None
 Part = tuple[int, int]
-STRIDES = (1, 2, 3, 4, 6, 8)
 NEAREST_MOST, FARTHEST_LEAST = 200.0, 0.1  # metres: beyond them a run warns that the unit may be wrong
-FRAMES_PER_WORKER = 100  # of 640×480, which threads compute in the 2 s of CPU that one worker process takes to start
+FRAMES_PER_WORKER = 100  # of 640×480, which threads compute in the 2 s of CPU that a worker process needs to start
 
 
 @dataclass(frozen=True)
@@ -76,10 +76,10 @@ class RunResult:
 
 def run(
     source: Source,
-    out: str | os.PathLike[str] | None = None,
+    out: Out = None,
     params: Estimator | None = None,
     *,
-    strides: Sequence[int] = STRIDES,
+    strides: Sequence[int] = Job.strides,
     with_depth: bool = False,
     device: str = "cpu",
     on_error: OnError = "fail",
@@ -129,8 +129,8 @@ def run(
     """
     began = time.perf_counter()
     execute, _ = executor(threads, workers, scheduler, timeout)
-    job = _job(source, out, params, strides, with_depth, device, on_error, scheduler)
-    _check_amount(part, limit)
+    what: dict[str, Any] = {"strides": strides, "with_depth": with_depth, "device": device, "on_error": on_error}
+    job = _job(source, out, params, part, limit, scheduler, **what)
     events = pipeline.run(job, execute, overwrite=overwrite, prune=prune, part=part, limit=limit)
     computed, checked, depth, sigma = 0, 0, DepthSummary(), SigmaSummary()
     with closing(events):  # so that Ctrl-C releases the lock before anything else happens
@@ -140,15 +140,14 @@ def run(
                 "workers=%d: for %d frames threads, the default, are faster: each process needs some 2 s to "
                 "start", workers, planned.compute,
             )  # fmt: skip
-        working, failed = time.perf_counter(), list(planned.failed)
-        begun, total = len(failed), planned.compute + planned.check
+        working, failed, total = time.perf_counter(), list(planned.failed), planned.compute + planned.check
         progress("frames done", 0, total, 0)
         for event in events:
             done = cast(TaskResult, event)
             computed, checked = computed + done.computed, checked + done.checked
             depth, sigma = depth + done.depth, sigma + done.sigma
             failed += done.failed
-            new = len(failed) - begun
+            new = len(failed) - len(planned.failed)
             progress("frames done", computed + checked + new, total, new)
     ended = time.perf_counter()
     if doubt := _depth_doubt(depth):
@@ -172,23 +171,22 @@ def run(
     )
 
 
-def _depth_doubt(depth: DepthSummary) -> str | None:
-    """Return what is unusual about the depth of a run, for a warning; None: nothing."""
+def _depth_doubt(depth: DepthSummary) -> str:
+    """Return what is unusual about the depth of a run, for a warning; "": nothing."""
     if depth.frames and not depth.valid:
         return "no pixel of the frames computed has a valid depth: check the unit, unknown values and the maximum depth"
     if depth.valid and (depth.nearest > NEAREST_MOST or depth.farthest < FARTHEST_LEAST):
-        return (
-            f"depth from {depth.nearest:.3g} to {depth.farthest:.3g} m is unusual: check the unit (--units-per-metre)"
-        )
-    return None
+        reach = f"{depth.nearest:.3g} to {depth.farthest:.3g} m"
+        return f"depth from {reach} is unusual: check the unit (--units-per-metre)"
+    return ""
 
 
 def plan(
     source: Source,
-    out: str | os.PathLike[str] | None = None,
+    out: Out = None,
     params: Estimator | None = None,
     *,
-    strides: Sequence[int] = STRIDES,
+    strides: Sequence[int] = Job.strides,
     with_depth: bool = False,
     device: str = "cpu",
     on_error: OnError = "fail",
@@ -210,44 +208,31 @@ def plan(
         >>> plan(open_source("hospital-sample", "data/hospital-sample"), "new.zarr")
         Plan(hospital-sample, ... frames → new.zarr: compute ..., check 0, 0 done; 2 shards, ... MB before compression)
     """
-    job = _job(source, out, params, strides, with_depth, device, on_error, None)
-    _check_amount(part, limit)
+    what: dict[str, Any] = {"strides": strides, "with_depth": with_depth, "device": device, "on_error": on_error}
+    job = _job(source, out, params, part, limit, **what)
     return pipeline.plan_run(job, overwrite=overwrite, prune=prune, part=part, limit=limit)
 
 
 def _job(
     source: Source,
-    out: str | os.PathLike[str] | None,
+    out: Out,
     params: Estimator | None,
-    strides: Sequence[int],
-    with_depth: bool,
-    device: str,
-    on_error: OnError,
-    scheduler: str | None,
+    part: Part | None,
+    limit: int | None,
+    scheduler: str | None = None,
+    **what: Any,
 ) -> Job:
+    """Return the job of a run; raise an error for arguments that it cannot use."""
     if out is None:
         if (root := getattr(source, "root", None)) is None:
-            raise ParameterError(
-                "out: expected the cache to write, a folder or a URL, got None for a source without a root"
-            )
+            rule = "the cache to write, a folder or a URL"
+            raise ParameterError(f"out: expected {rule}, got None for a source without a root")
         out = os.path.relpath(root / CACHE_NAME)
     cache = cache_path(out)
     if scheduler and not is_url(cache):
         cache = os.path.abspath(cache)  # the workers of a cluster may be in another folder
-    job = Job(
-        cache,
-        source,
-        params or KernelParams(),
-        cast(tuple[int, ...], strides),
-        with_depth=with_depth,
-        device=device,
-        on_error=on_error,
-    )
-    check_device(device)
-    return job
-
-
-def _check_amount(part: Part | None, limit: int | None) -> None:
+    job = Job(cache, source, params or KernelParams(), **what)
+    check_device(job.device)
     if part is not None:
         rule = "two whole numbers (i, n) with i from 1 to n"
         require("part", part, rule, isinstance(part, Sequence) and len(part) == 2)
@@ -255,3 +240,4 @@ def _check_amount(part: Part | None, limit: int | None) -> None:
         whole("part", part[0], rule, lambda number: 1 <= number <= count)
     if limit is not None:
         whole("limit", limit, "a whole number from 1", lambda number: number >= 1)
+    return job

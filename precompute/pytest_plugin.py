@@ -3,31 +3,20 @@
 pytest loads this module at its start, so nothing heavy is imported before a fixture's check is called.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import Any
 
 import pytest
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-    from os import PathLike
-    from typing import Any
-
-    from depthvar.datasets.cache.sigma_cache import SigmaCache
-
-    from .loader_check.check import Key
 
 
 @pytest.fixture(scope="session")
 def depthvar_check_loader() -> Callable[..., None]:
     """``depthvar_check_loader(views, cache, key=...)`` fails with what ``precompute.check_loader`` finds."""
 
-    def check(views: Iterable[Mapping[str, Any]], cache: SigmaCache, key: Key | None = None) -> None:
+    def check(*arguments: Any, **options: Any) -> None:
         from .loader_check.check import check_loader
 
-        report = check_loader(views, cache) if key is None else check_loader(views, cache, key)
+        report = check_loader(*arguments, **options)
         if report.findings:
             pytest.fail(str(report), pytrace=False)
 
@@ -42,16 +31,14 @@ def depthvar_check_cache() -> Callable[..., None]:
     recomputed, or every frame (``full``); with ``recompute=0`` the cache is checked by itself, without its depth.
     """
 
-    def check(
-        path: str | PathLike[str], root: str | PathLike[str] | None = None, *, recompute: int = 8, full: bool = False
-    ) -> None:
+    def check(path: Any, root: Any = None, **options: Any) -> None:
         from depthvar.datasets.errors import DepthVarError
 
         from .cli.text import validate_text
         from .validation.validate import validate
 
         try:
-            report = validate(path, root, recompute=recompute, full=full)
+            report = validate(path, root, **options)
             failure = validate_text(report.to_json()) if report.findings else ""
         except DepthVarError as error:
             failure = str(error)

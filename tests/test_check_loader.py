@@ -24,7 +24,6 @@ from depthvar.datasets.source.depth_source import DepthSource
 from depthvar.precompute import KernelParams, check_loader, sigma_z2
 from depthvar.precompute.loader_check.agreement import agreement
 from depthvar.precompute.loader_check.check import LoaderCheck
-from depthvar.precompute.loader_check.register import Place
 from depthvar.precompute.loader_check.view import Frames, LoaderView, Lookup
 from depthvar.precompute.pipeline import execute
 from depthvar.precompute.pipeline import run as pipeline
@@ -396,7 +395,7 @@ def without(name: str) -> Callable[[View], View]:
         (without("sigma_Z2"), r'view: expected "sigma_Z2", got \[.*\]; add cache\.annotate\(view, key\)'),
         (
             lambda view: view | {"depthmap": view["depthmap"][None]},
-            r"view: expected a single one, got a batch with depth of shape \(1, 96, 96\); pass views of the data set",
+            r'view: expected "depthmap" of 2 dimensions, got shape \(1, 96, 96\); pass single views of the data set',
         ),
         (lambda view: [view], r"view: expected a dict, got list; where samples are lists of views, pass \[view for"),
         (
@@ -432,13 +431,14 @@ def test_what_are_no_views_or_no_cache(rendered: Data) -> None:
         ),
         (views, "x.zarr", "cache: expected a SigmaCache, got 'x.zarr'; open one by SigmaCache.path.$"),
         (cache, views, "expected views, then the cache, got a cache first; exchange them$"),
-        (None, cache, "views: expected some views, each a dict, got NoneType; pass a list of them$"),
+        (None, cache, "views: expected several, each a dict, got one NoneType; pass a list, such as .view., best of"),
     ]
     samples = CachedDepthDataset(rendered[0], cache, size=(24, 32))
     shape = r"\(2, 24, 32\)"
-    wrong += [(DataLoader(samples, 2), cache, f"expected a single one, got a batch with depth of shape {shape}; pass")]
+    batch = f'view: expected "depth" of 2 dimensions, got shape {shape}; pass single views of the data set, such as'
+    wrong += [(DataLoader(samples, 2), cache, batch)]
     for first, second, message in wrong:
-        with pytest.raises(ParameterError, match=f"^check_loader: (view: )?{message}") as caught:
+        with pytest.raises(ParameterError, match=f"^(check_loader: )?{message}") as caught:
             check_loader(first, second)
         assert str(caught.value).isprintable()
 
@@ -466,9 +466,9 @@ def test_a_place_is_found_again(
 ) -> None:
     view = made(rendered, count=1)[0]
     sample = LoaderView(view, Frames(rendered[1]), view["key"])
-    place = Place(left, left + wider, top, top + higher)
+    place = np.array([[left, left + wider], [top, top + higher]])
     lookup = Lookup(view["key"], flip, "linear", place)
-    found, _ = sample.register(sample.look_up(lookup), lookup._replace(place=Place()))
+    found, _ = sample.register(sample.look_up(lookup), lookup._replace(place=np.zeros((2, 2))))
     assert found.place == pytest.approx(place, abs=0.5)
 
 

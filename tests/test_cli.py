@@ -32,7 +32,7 @@ from depthvar.datasets.source.depth_source import DepthSource
 from depthvar.precompute.cli.main import main
 from depthvar.precompute.pipeline import run as pipeline
 
-# Started by a job in the background, a process ignores Ctrl-C unless it says otherwise.
+# Started by a job in the background, a process ignores Ctrl-C unless it sets a handler.
 HEEDING = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
 COMMAND = [sys.executable, "-c", HEEDING + "from depthvar.precompute.cli.main import main; main()"]
 LOG = logging.getLogger("depthvar")
@@ -52,7 +52,7 @@ def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def cli(*arguments: object) -> Result:
-    """Run a command in this process; an exception that is not an error of ours fails the test."""
+    """Run a command in this process; an exception that is no error of depthvar fails the test."""
     return CliRunner().invoke(main, [str(argument) for argument in arguments], catch_exceptions=False)
 
 
@@ -164,7 +164,7 @@ def test_run_info_and_validate_as_text(tiny: TinyData) -> None:
     assert "8 frames, 16 chunks decoded, 8 frames recomputed: nothing wrong\n" in good.stdout
 
 
-def test_validate_names_what_is_wrong_and_clear_with_run_mends_it(tiny: TinyData) -> None:
+def test_validate_names_what_is_wrong_and_clear_with_run_repairs_it(tiny: TinyData) -> None:
     run(tiny)
     cache = tiny.root / "sigma_Z2.zarr"
     before = maps(cache)
@@ -367,10 +367,10 @@ def test_threads_run_at_most_so_many_shards_at_once(tiny: TinyData, monkeypatch:
 
 
 def test_workers_for_few_frames_are_advised_against(tiny: TinyData) -> None:
-    said = "workers=1: for 8 frames threads, the default, are faster: each process needs some 2 s to start"
+    advice = "workers=1: for 8 frames threads, the default, are faster: each process needs some 2 s to start"
     result = run(tiny, "--workers", "1")
-    assert (result.exit_code, result.stderr.splitlines()[0]) == (0, said)
-    assert said not in run(tiny, "--overwrite").stderr
+    assert (result.exit_code, result.stderr.splitlines()[0]) == (0, advice)
+    assert advice not in run(tiny, "--overwrite").stderr
 
 
 def test_compiling_is_said_once_and_before_the_bar(tiny: TinyData, tmp_path: Path) -> None:
@@ -446,7 +446,7 @@ def test_compat_pi3(tiny: TinyData, tmp_path: Path) -> None:
     assert not np.array_equal(ours.read(key), theirs.read(key))
 
 
-def test_skipped_frames_are_listed_and_computed_when_mended(tiny: TinyData) -> None:
+def test_skipped_frames_are_listed_and_computed_when_repaired(tiny: TinyData) -> None:
     key = "b/depth/001.npy"
     (tiny.root / key).write_bytes(b"broken")
     age(tiny.root)

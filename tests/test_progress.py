@@ -1,4 +1,4 @@
-"""Progress on stderr: what a line says, where it is drawn, and what a log line does to it."""
+"""Progress on stderr: what is in a line, where it is drawn, and what a log line does to it."""
 
 import io
 import logging
@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from depthvar.precompute.cli import progress
 from depthvar.precompute.cli.progress import LogHandler, human_seconds, progress_line, steps
 
 
@@ -50,7 +51,7 @@ def test_a_bar_fits_into_its_terminal(columns: int, done: int) -> None:
 
 
 class Terminal(io.StringIO):
-    """A stream that says it is a terminal."""
+    """A stream that is a terminal by its own account."""
 
     def isatty(self) -> bool:
         return True
@@ -104,7 +105,8 @@ def test_without_work_nothing_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_line_comes_now_and_then_though_nothing_is_finished(monkeypatch: pytest.MonkeyPatch) -> None:
     """A hung worker must not look like a finished run: the line is drawn by the clock, not by what is finished."""
     monkeypatch.setattr(sys, "stderr", where := io.StringIO())
-    with steps(every=0.001) as report:
+    monkeypatch.setattr(progress, "LINE_SECONDS", 0.001)
+    with steps() as report:
         report("frames done", 0, 4, 0)
         while where.getvalue().count("frames done 0/4\n") < 3:
             pass

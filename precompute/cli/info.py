@@ -45,22 +45,16 @@ def cache_info(cache: str) -> dict[str, Any]:
         }
         for book in books
     ]
-    return (
-        {"cache": cache}
-        | attributes
-        | {"groups": groups, "bytes": _disk_bytes(cache)}
-        | _per_pixel(groups, attributes, cache)
-        | _values(store, books)
-    )
+    sizes = _sizes(cache, groups, attributes["parameters"]["strides"])
+    return {"cache": cache} | attributes | {"groups": groups} | sizes | _values(store, books)
 
 
 def _values(store: Store, books: Sequence[Bookkeeping]) -> dict[str, Any]:
     """Return the range of σ in a few frames, evenly spread, and how many of those cannot be read."""
     sigma, unreadable = SigmaSummary(), 0
     done = [(book, row) for book in books for row in np.flatnonzero(book.states == RowState.DONE).tolist()]
-    count = min(LOOKED_AT, len(done))
-    for index in range(count):
-        book, row = done[index * (len(done) - 1) // max(count - 1, 1)]
+    for index in np.linspace(0, len(done) - 1, min(LOOKED_AT, len(done)), dtype=np.intp):
+        book, row = done[index]
         try:
             sigma += SigmaSummary.of(OpenGroup(store, book).read(row, 1, book.keys[row]))
         except CacheError:
@@ -68,27 +62,25 @@ def _values(store: Store, books: Sequence[Bookkeeping]) -> dict[str, Any]:
     return {"sigma": sigma.to_json(), "unreadable": unreadable}
 
 
-def _disk_bytes(cache: str) -> int | None:
+def _sizes(cache: str, groups: Sequence[Mapping[str, Any]], strides: Sequence[int]) -> dict[str, Any]:
+    """Return stored bytes: of the whole cache, and per native pixel, of stride 1 and of all strides together."""
     if "://" in cache:
-        return None
-    sizes = 0
-    for folder, _, names in os.walk(cache):
+        return {"bytes": None}
+    sizes, pixels = {"bytes": _disk_bytes(cache)}, sum(each["done"] * each["height"] * each["width"] for each in groups)
+    if not pixels:
+        return sizes
+    folders = [os.path.join(cache, each["group"]) for each in groups]
+    levels = {s: sum(_disk_bytes(os.path.join(folder, level_name(s))) for folder in folders) / pixels for s in strides}
+    return sizes | {
+        "bytes_per_pixel_stride_1": round(levels[1], 3),
+        "bytes_per_pixel": round(sum(levels.values()), 3),
+    }
+
+
+def _disk_bytes(folder: str) -> int:
+    size = 0
+    for inner, _, names in os.walk(folder):
         for name in names:
             with suppress(FileNotFoundError):  # a run that goes on renames its files
-                sizes += os.lstat(os.path.join(folder, name)).st_size
-    return sizes
-
-
-def _per_pixel(groups: list[dict[str, Any]], attributes: Mapping[str, Any], cache: str) -> dict[str, Any]:
-    """Return stored bytes per native pixel, of stride 1 and of all strides together."""
-    pixels = sum(group["done"] * group["height"] * group["width"] for group in groups)
-    if "://" in cache or pixels == 0:
-        return {}
-    sizes = {
-        stride: sum(_disk_bytes(os.path.join(cache, group["group"], level_name(stride))) or 0 for group in groups)
-        for stride in attributes["parameters"]["strides"]
-    }
-    return {
-        "bytes_per_pixel_stride_1": round(sizes[1] / pixels, 3),
-        "bytes_per_pixel": round(sum(sizes.values()) / pixels, 3),
-    }
+                size += os.lstat(os.path.join(inner, name)).st_size
+    return size

@@ -13,24 +13,27 @@ from typing import Any
 import click
 
 from depthvar.datasets.errors import hide_credentials, one_line
+from depthvar.datasets.paths import cache_path
 
 from .errors import Commands
 from .interrupt import clean_up
-from .options import choose_data, job_options, parse_cache, parse_part, write_demo
+from .options import run_arguments, write_demo
 from .progress import LogHandler, steps
 
-DEFAULT_STRIDES = "1,2,3,4,6,8"
-TIMEOUT_HELP = "Time that a worker may take for a shard; then its frames count as failed.  [default: 600]"
+TIMEOUT_HELP = "Time that a worker may need for a shard; then its frames count as failed.  [default: 600]"
 THREADS_HELP = "Threads, each with a shard of up to 96 MiB in memory.  [default: the CPUs that this process may use]"
 WORKERS_HELP = (
-    "Dask worker processes instead of threads. Each takes some 2 s of CPU time to start (Dask, NumPy, Numba, Zarr); "
+    "Dask worker processes instead of threads. Each needs some 2 s of CPU time to start (Dask, NumPy, Numba, Zarr); "
     "one that crashes or hangs costs only its shard."
 )
 RECOMPUTE_HELP = (
     "Random frames to recompute and compare with the cache. 0 without --root: do not open the depth files; with "
     "--root, files that look changed are compared all the same."
 )
-PART_HELP = "I/N: only every N-th shard, beginning with the I-th (from 1), for N jobs side by side."
+PART_HELP = "I/N: only every N-th shard, beginning with the I-th (from 1), for N jobs at the same time."
+
+cache_argument = click.argument("cache", callback=lambda context, parameter, text: cache_path(text))
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
 
 @click.group(cls=Commands, context_settings={"show_default": True, "max_content_width": 100})
@@ -65,7 +68,7 @@ def main() -> None:
 @click.option("--lambda-prior", type=float, help="Weight of the pixel footprint, 0 or more.  [default: 0.5]")
 @click.option("--alpha-clamp", type=float, help="Cap of δ as a part of the distance, in (0, 1].  [default: 0.3]")
 @click.option("--compat", type=click.Choice(["pi3"]), help="Reproduce the original kernel, faults included.")
-@click.option("--strides", default=DEFAULT_STRIDES, help="Levels to store; 1 is always stored.")
+@click.option("--strides", default="1,2,3,4,6,8", help="Levels to store; 1 is always stored.")
 @click.option("--max-depth", type=float, help="Metres beyond which depth is far; else the data set's; inf: none.")
 @click.option("--intrinsics", help="fx,fy,cx,cy in pixels, instead of the data set's.")
 @click.option("--units-per-metre", type=float, help="Stored units in a metre, instead of the data set's.")
@@ -87,9 +90,9 @@ def main() -> None:
     help="What to do with an unreadable frame: stop, or skip it and exit with 4.",
 )
 @click.option("--with-depth", is_flag=True, help="Store the decoded depth next to σ².")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option
 @click.pass_context
-def run(ctx: click.Context, /, dry_run: bool, as_json: bool, overwrite: bool, prune: bool, **options: Any) -> None:
+def run(ctx: click.Context, /, dry_run: bool, as_json: bool, **options: Any) -> None:
     """Compute σ_Z² of a data set into a Zarr cache.
 
     A run that was interrupted goes on where it stopped. Frames that are done and unchanged are not read again. Frames
@@ -100,8 +103,6 @@ def run(ctx: click.Context, /, dry_run: bool, as_json: bool, overwrite: bool, pr
       precompute run --dataset hospital --root /data/tartanair/hospital
       precompute run --dataset folder --root scan1 --intrinsics 525,525,319.5,239.5
     """
-    part = parse_part(options["part"])
-    demo = choose_data(options)
     from depthvar.precompute import api
     from depthvar.precompute.pipeline.execute import executor
 
@@ -109,21 +110,20 @@ def run(ctx: click.Context, /, dry_run: bool, as_json: bool, overwrite: bool, pr
 
     ways = {name: options[name] for name in ("threads", "workers", "scheduler", "timeout")}
     facts = {"part": options["part"], "runs_in": executor(**ways)[1]}
-    what = job_options(options, demo=demo, dry_run=dry_run)
-    what |= {"part": part, "limit": options["limit"], "overwrite": overwrite, "prune": prune}
+    arguments = run_arguments(options, dry_run)
     if dry_run:
-        _print(as_json, facts | api.plan(**what).to_json(), text.dry_run_text)
+        _print(as_json, facts | api.plan(**arguments).to_json(), text.dry_run_text)
         return
     clean_up()
     with steps() as report:
-        result = api.run(**what, **ways, progress=report)
+        result = api.run(**arguments, **ways, progress=report)
     _print(as_json, facts | result.to_json(), text.run_text)
     if result.failed:
         ctx.exit(4)
 
 
 @main.command()
-@click.argument("cache", callback=lambda context, parameter, text: parse_cache(text))
+@cache_argument
 @click.option(
     "--root", metavar="DIR", type=click.Path(path_type=Path), help="Folder of the depth; else the one that holds CACHE."
 )
@@ -131,18 +131,9 @@ def run(ctx: click.Context, /, dry_run: bool, as_json: bool, overwrite: bool, pr
 @click.option("--seed", type=int, help="Which frames those are.  [default: other ones every time]")
 @click.option("--full", is_flag=True, help="Hash and recompute every frame.")
 @click.option("--clear", is_flag=True, help="Make the next run recompute the shards with findings.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option
 @click.pass_context
-def validate(
-    ctx: click.Context,
-    cache: str,
-    root: Path | None,
-    recompute: int,
-    seed: int | None,
-    full: bool,
-    clear: bool,
-    as_json: bool,
-) -> None:
+def validate(ctx: click.Context, /, cache: str, root: Path | None, as_json: bool, **options: Any) -> None:
     """Check a cache, and some frames against their depth.
 
     Structure, the checksum of every chunk, values, files that changed since, and frames recomputed.
@@ -161,15 +152,15 @@ def validate(
 
     clean_up()
     with steps() as report:
-        found = validate.validate(cache, root, recompute=recompute, seed=seed, full=full, clear=clear, progress=report)
+        found = validate.validate(cache, root, **options, progress=report)
     _print(as_json, found.to_json(), text.validate_text)
     if found.findings:
         ctx.exit(3)
 
 
 @main.command()
-@click.argument("cache", callback=lambda context, parameter, text: parse_cache(text))
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@cache_argument
+@json_option
 def info(cache: str, as_json: bool) -> None:
     """Show what a cache holds.
 

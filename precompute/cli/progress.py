@@ -8,17 +8,18 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from depthvar.datasets.errors import hide_credentials
+
+if TYPE_CHECKING:
+    from depthvar.precompute.api import Progress
 
 BAR_SECONDS, LINE_SECONDS = 0.2, 10.0  # between two drawings
 BAR_CELLS = 30
 CLEAR = "\r\x1b[K"  # to the start of the line, and empty it
-
-Report = Callable[[str, int, int, int], None]
-"""Called with what is counted ("frames done"), how many are done, how many there are, and how many failed."""
 
 
 def progress_line(
@@ -26,21 +27,14 @@ def progress_line(
 ) -> str:
     """Return how far work has come: count, rate, time left, failures.
 
-    Args:
-        what: is counted, such as "frames computed".
-        done: how many, failed ones too.
-        total: how many there are.
-        failed: how many have failed.
-        seconds: from the beginning of the work until something was last finished.
-        since: seconds that have passed since then. The time left counts down in them; when it is over, it is unknown.
-        columns: of the terminal, for a line with a bar; None: a plain line.
+    Something was last finished ``seconds`` after the beginning, ``since`` seconds ago: so long the time left counts
+    down, and when it is over, it is unknown. ``columns`` of a terminal are for a bar; None: a plain line.
     """
-    rate = done / max(seconds, 1e-9)
     parts = [f"{done}/{total}"]
     if done:
+        rate = done / max(seconds, 1e-9)
         parts.append(f"{rate:.1f}/s")
-        left = (total - done) / rate - since
-        if left > 0:
+        if (left := (total - done) / rate - since) > 0:
             parts.append(f"{human_seconds(left)} left")
     if failed:
         parts.append(f"{failed} failed")
@@ -48,8 +42,7 @@ def progress_line(
     if columns is None:
         return f"{what} {text}"
     cells = min(BAR_CELLS, columns - len(what) - len(text) - 5)
-    filled = cells * done // total
-    bar = f"[{'#' * filled}{'-' * (cells - filled)}] " if cells > 0 else ""
+    bar = f"[{('#' * (cells * done // total)).ljust(cells, '-')}] " if cells > 0 else ""
     return f"{what} {bar}{text}"[: max(columns - 1, 0)]
 
 
@@ -67,11 +60,10 @@ class _Step:
     current: "_Step | None" = None
     lock = threading.RLock()  # of stderr: the thread that draws, the work, and the log
 
-    def __init__(self, what: str, total: int, every: float | None) -> None:
+    def __init__(self, what: str, total: int) -> None:
         self.what, self.total, self.done, self.failed = what, total, 0, 0
         self.began = self.finished = time.monotonic()
         self.on_terminal = sys.stderr.isatty()
-        self.every = every or (BAR_SECONDS if self.on_terminal else LINE_SECONDS)
         self._ended, self._thread = threading.Event(), threading.Thread(target=self._draw_again, daemon=True)
         _Step.current = self
         self.draw()
@@ -96,7 +88,7 @@ class _Step:
             sys.stderr.flush()
 
     def _draw_again(self) -> None:
-        while not self._ended.wait(self.every):
+        while not self._ended.wait(BAR_SECONDS if self.on_terminal else LINE_SECONDS):
             self.draw()
 
 
@@ -108,29 +100,26 @@ def _columns() -> int:
 
 
 @contextmanager
-def steps(every: float | None = None) -> Iterator[Report]:
+def steps() -> "Iterator[Progress]":
     """Yield a function for work in several steps; each has its own bar, which ends where the next one begins.
 
     A step of nothing shows nothing.
-
-    Args:
-        every: seconds between two drawings; None: 0.2 on a terminal, 10 elsewhere.
     """
     step: _Step | None = None
 
     def report(what: str, done: int, total: int, failed: int) -> None:
         nonlocal step
         if step is None or what != step.what:
-            if step is not None:
+            if step:
                 step.end()
-            step = _Step(what, total, every) if total else None
-        if step is not None:
+            step = _Step(what, total) if total else None
+        if step:
             step.count(done, failed)
 
     try:
         yield report
     finally:
-        if step is not None:
+        if step:
             step.end()
 
 

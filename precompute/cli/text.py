@@ -1,7 +1,7 @@
 """What the commands print: facts in, text out."""
 
 import shutil
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,40 +9,164 @@ from typing import Any
 from depthvar.datasets.cache.format import level_shape
 from depthvar.datasets.source.description import Description
 
+Facts = Mapping[str, Any]
+
 SHOWN = 10  # findings of one kind
+GROUPS = 20  # shown
 BYTES_PER_RAW_BYTE = 1.95 / (4 * 1.47)  # measured on real depth: benchmarks/cache.py
 
 
-def human_bytes(count: float) -> str:
-    """Return a size as people write it: 1.5 GB."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"
+def dry_run_text(facts: Facts) -> str:
+    """Return what a run would do."""
+    stored = facts["raw_bytes"] * BYTES_PER_RAW_BYTE
+    lines = [
+        f"{_data(facts)}: {facts['frames']} frames{_of_all(facts)} → {facts['cache']}",
+        f"would compute {facts['compute']} frames, check {facts['check']}, leave {facts['done']} as they are "
+        f"({facts['shards']} shards, in {facts['runs_in']})",
+        f"would write about {_bytes(stored)} ({_bytes(facts['raw_bytes'])} before compression)",
+    ]
+    if "://" not in facts["cache"]:
+        folder = next(folder for folder in Path(facts["cache"]).absolute().parents if folder.exists())
+        free = shutil.disk_usage(folder).free
+        lines[-1] += f"; {_bytes(free)} are free" + (", which is not enough" if free <= stored else "")
+    return "\n".join(lines + _gone(facts, "would be removed") + _failures(facts["failed"]))
 
 
-def depth_text(depth: Mapping[str, Any]) -> str:
+def run_text(facts: Facts) -> str:
+    """Return what a run did, what it computed, and what to type next."""
+    left = f", {facts['left']} left (--limit)" if facts["left"] else ""
+    rate = f", {facts['frames_per_second']:.1f} frames/s" if facts["computed"] else ""
+    lines = [
+        f"{_data(facts)}: {facts['computed']} frames computed, {facts['unchanged']} unchanged, "
+        f"{len(facts['failed'])} failed{left}, of {'its ' if facts['part'] else ''}{facts['frames']}{_of_all(facts)}; "
+        f"{facts['seconds']:.1f} s{rate}",
+        "; ".join(filter(None, (_depth(facts["depth"]), _sigma(facts["sigma"])))),
+        f"{facts['cache']}  (look at it: precompute info {facts['cache']})",
+    ]
+    return "\n".join([*filter(None, lines), *_gone(facts, "removed"), *_failures(facts["failed"])])
+
+
+def _data(facts: Facts) -> str:
+    return f"{facts['dataset']}, part {facts['part']}" if facts["part"] else f"{facts['dataset']}"
+
+
+def _of_all(facts: Facts) -> str:
+    return f" ({facts['total']} in all)" if facts["part"] else ""
+
+
+def _gone(facts: Facts, removed: str) -> list[str]:
+    """Return lines on frames that are in the cache and not in the source, where there are any."""
+    kept, pruned = (_counted(facts[name], "frame") for name in ("kept", "pruned"))
+    are, them = ("is", "it") if facts["kept"] == 1 else ("are", "them")
+    lines = [f"{kept} of the cache {are} not in the source: kept; --prune removes {them}"] if facts["kept"] else []
+    return lines + ([f"{pruned} of the cache that the source does not have: {removed}"] if facts["pruned"] else [])
+
+
+def _failures(failed: Sequence[Mapping[str, str]]) -> list[str]:
+    head = ["failed frames (fix the cause given, then run again):"] if failed else []
+    return head + [f"  {frame['key']}: {frame['error']}" for frame in failed]
+
+
+def info_text(facts: Facts) -> str:
+    """Return the facts of ``cache_info`` for people."""
+    groups, parameters, sigma = facts["groups"], facts["parameters"], facts["sigma"]
+    done, failed, frames = (sum(group[name] for group in groups) for name in ("done", "failed", "frames"))
+    names = ("estimator", "window", "lambda_prior", "alpha_clamp", "min_valid", "compat", "max_depth", "keepbits")
+    rows = {
+        "frames": f"{done} done, {failed} failed, {frames - done - failed} not done, in {len(groups)} groups",
+        "strides": ", ".join(map(str, parameters["strides"])),
+        "parameters": ", ".join(f"{name} {parameters[name]}" for name in names if name in parameters),
+        "fingerprint": facts["fingerprint"][:16],
+        "engine": f"{facts['engine']}; " + ", ".join(map(" ".join, facts["software"].items())),
+    }
+    if facts["bytes"] is not None:
+        rows["size"] = _bytes(facts["bytes"])
+        if "bytes_per_pixel" in facts:
+            every, first = facts["bytes_per_pixel"], facts["bytes_per_pixel_stride_1"]
+            rows["size"] += f" ({every} bytes a pixel for all strides, {first} for stride 1)"
+    if sigma["frames"]:
+        share, looked_at = _percent(sigma["finite_share"]), f"{sigma['frames']} of {done} frames, evenly spread"
+        rows["values"] = f"{_sigma(sigma) or 'no σ'}; {share} of the pixels have one ({looked_at})"
+    if facts["unreadable"]:
+        rows[""] = f"{facts['unreadable']} of the frames looked at cannot be read: precompute validate"
+    lines = [
+        f"{facts['cache']}: σ_Z² in m² of {facts['dataset']} ({facts['camera_model']} camera), "
+        f"format version {facts['format_version']}",
+        *(f"{name:12} {row}" for name, row in rows.items()),
+    ]
+    for group in groups[:GROUPS]:
+        shapes = (level_shape(group["height"], group["width"], stride) for stride in parameters["strides"])
+        sizes = " ".join(f"{height}×{width}" for height, width in shapes)
+        lines.append(f"  {group['group']:24} {group['done']:6}/{group['frames']} frames  {sizes}")
+    if len(groups) > GROUPS:
+        lines.append(f"  … and {len(groups) - GROUPS} more groups (--json lists all)")
+    return "\n".join(lines)
+
+
+def validate_text(facts: Facts) -> str:
+    """Return what a validation found."""
+    found, recomputed = facts["findings"], f"{facts['recomputed']} frames recomputed"
+    if facts["seed"] is not None and facts["recomputed"] != facts["frames"]:
+        recomputed += f" (drawn by --seed {facts['seed']})"
+    lines = [
+        f"{facts['cache']}: {facts['frames']} frames, {facts['chunks']} chunks decoded, {recomputed}: "
+        + (_counted(len(found), "finding") if found else "nothing wrong"),
+        *_findings("", found),
+        *_findings("warning: ", facts["warnings"]),
+    ]
+    texts = {"sigma": _sigma(facts["sigma"]), "depth": _depth(facts["depth"])}
+    values = [f"{text} in {facts[name]['frames']} frames" for name, text in texts.items() if text]
+    lines += ["; ".join(values)] if values else []
+    if facts["cleared"]:
+        lines.append(f"cleared {facts['cleared']} shards or groups: the next `precompute run` recomputes them")
+    return "\n".join(lines)
+
+
+def _findings(level: str, found: Sequence[Facts]) -> list[str]:
+    """Return a line for each finding, with those of one check and one repair together."""
+    kinds: dict[tuple[str, str], list[Facts]] = defaultdict(list)
+    for each in found:
+        kinds[each["check"], each["repair"]].append(each)
+    lines = []
+    for (check, repair), alike in kinds.items():
+        texts = [f"{each['where']}: expected {each['expected']}, got {each['got']}; repair: {repair}" for each in alike]
+        if len(texts) > SHOWN:
+            texts[SHOWN:] = [f"… and {len(texts) - SHOWN} more of this kind (--json: all)"]
+        lines += [f"  {level}{check}: {text}" for text in texts]
+    return lines
+
+
+def datasets_text(descriptions: Mapping[str, Description]) -> str:
+    """Return one paragraph per description: its names, layout, and where to get it."""
+    names: dict[Description, list[str]] = defaultdict(list)
+    for name, description in descriptions.items():
+        names[description].append(name)
+    paragraphs = []
+    for description, known in names.items():
+        lines = [description.summary, f"  --dataset  {', '.join(known)}", f"  layout     {description.depth_path}"]
+        if description.homepage:
+            lines.append(f"  from       {description.homepage}")
+        paragraphs.append("\n".join(lines))
+    paragraphs.append("Your own: --dataset my.toml, a description next to the data (docs/datasets.md)")
+    return "\n\n".join(paragraphs)
+
+
+def _depth(depth: Facts) -> str:
     """Return the range of the depth of some frames, and what their pixels are; "" without any."""
     if not depth["frames"]:
         return ""
-    reach = (
-        "no valid depth"
-        if depth["min_m"] is None
-        else f"depth {_metres(depth['min_m'], 3)} to {_metres(depth['max_m'], 3)} m"
-    )
-    shares = ", ".join(f"{_percent(depth[f'{kind}_share'])} {kind}" for kind in ("valid", "unknown", "far"))
-    return f"{reach} (pixels: {shares})"
+    least, most = depth["min_m"], depth["max_m"]
+    reach = "no valid depth" if least is None else f"depth {_metres(least, 3)} to {_metres(most, 3)} m"
+    shares = (f"{_percent(depth[f'{kind}_share'])} {kind}" for kind in ("valid", "unknown", "far"))
+    return f"{reach} (pixels: {', '.join(shares)})"
 
 
-def sigma_text(sigma: Mapping[str, Any]) -> str:
+def _sigma(sigma: Facts) -> str:
     """Return the range of σ of some frames; "" without any."""
     if sigma["min_m"] is None:
         return ""
-    return (
-        f"σ {_metres(sigma['min_m'])} to {_metres(sigma['max_m'])} m, median {_metres(sigma['median_m'])} m, "
-        f"95 % below {_metres(sigma['p95_m'])} m"
-    )
+    least, most, median, p95 = (_metres(sigma[f"{name}_m"]) for name in ("min", "max", "median", "p95"))
+    return f"σ {least} to {most} m, median {median} m, 95 % below {p95} m"
 
 
 def _metres(value: float, digits: int = 2) -> str:
@@ -55,158 +179,13 @@ def _percent(share: float) -> str:
     return f"{100 * share:.1f} %" if 0.001 <= share <= 0.999 else "under 0.1 %" if share < 0.5 else "over 99.9 %"
 
 
-def dry_run_text(facts: Mapping[str, Any]) -> str:
-    """Return what a run would do."""
-    lines = [
-        f"{_data(facts)}: {facts['frames']} frames{_of_all(facts)} → {facts['cache']}",
-        f"would compute {facts['compute']} frames, check {facts['check']}, leave {facts['done']} as they are "
-        f"({facts['shards']} shards, in {facts['runs_in']})",
-        f"would write about {human_bytes(facts['raw_bytes'] * BYTES_PER_RAW_BYTE)} "
-        f"({human_bytes(facts['raw_bytes'])} before compression)",
-    ]
-    if "://" not in facts["cache"]:
-        folder = next(folder for folder in Path(facts["cache"]).absolute().parents if folder.exists())
-        free = shutil.disk_usage(folder).free
-        enough = "" if free > facts["raw_bytes"] * BYTES_PER_RAW_BYTE else ", which is not enough"
-        lines[-1] += f"; {human_bytes(free)} are free{enough}"
-    return "\n".join(lines + _gone(facts, "would be removed") + _failures(facts["failed"]))
+def _bytes(count: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
 
 
-def run_text(facts: Mapping[str, Any]) -> str:
-    """Return what a run did, what it computed, and what to type next."""
-    left = f", {facts['left']} left (--limit)" if facts["left"] else ""
-    rate = f", {facts['frames_per_second']:.1f} frames/s" if facts["computed"] else ""
-    its = "its " if facts["part"] else ""
-    lines = [
-        f"{_data(facts)}: {facts['computed']} frames computed, {facts['unchanged']} unchanged, "
-        f"{len(facts['failed'])} failed{left}, of {its}{facts['frames']}{_of_all(facts)}; "
-        f"{facts['seconds']:.1f} s{rate}",
-        "; ".join(filter(None, (depth_text(facts["depth"]), sigma_text(facts["sigma"])))),
-        f"{facts['cache']}  (look at it: precompute info {facts['cache']})",
-    ]
-    return "\n".join([line for line in lines if line] + _gone(facts, "removed") + _failures(facts["failed"]))
-
-
-def _gone(facts: Mapping[str, Any], removed: str) -> list[str]:
-    """Return a line on frames that are in the cache and not in the source, where there are any."""
-    kept, pruned = facts["kept"], facts["pruned"]
-    lines = []
-    if kept:
-        are, them = ("is", "it") if kept == 1 else ("are", "them")
-        lines = [f"{_frames(kept)} of the cache {are} not in the source: kept; --prune removes {them}"]
-    return lines + ([f"{_frames(pruned)} of the cache that the source does not have: {removed}"] if pruned else [])
-
-
-def _frames(count: int) -> str:
-    return "1 frame" if count == 1 else f"{count} frames"
-
-
-def _data(facts: Mapping[str, Any]) -> str:
-    return f"{facts['dataset']}, part {facts['part']}" if facts["part"] else f"{facts['dataset']}"
-
-
-def _of_all(facts: Mapping[str, Any]) -> str:
-    return f" ({facts['total']} in all)" if facts["part"] else ""
-
-
-def _failures(failed: Sequence[Mapping[str, str]]) -> list[str]:
-    if not failed:
-        return []
-    frames = (f"  {frame['key']}: {frame['error']}" for frame in failed)
-    return ["failed frames (fix the cause given, then run again):", *frames]
-
-
-def info_text(facts: Mapping[str, Any]) -> str:
-    """Return the facts of ``cache_info`` for people."""
-    groups, parameters = facts["groups"], facts["parameters"]
-    done = sum(group["done"] for group in groups)
-    failed = sum(group["failed"] for group in groups)
-    frames = sum(group["frames"] for group in groups)
-    names = ("estimator", "window", "lambda_prior", "alpha_clamp", "min_valid", "compat", "max_depth", "keepbits")
-    shown = ", ".join(f"{name} {parameters[name]}" for name in names if name in parameters)
-    lines = [
-        f"{facts['cache']}: σ_Z² in m² of {facts['dataset']} ({facts['camera_model']} camera), "
-        f"format version {facts['format_version']}",
-        f"frames       {done} done, {failed} failed, {frames - done - failed} not done, in {len(groups)} groups",
-        f"strides      {', '.join(str(stride) for stride in parameters['strides'])}",
-        f"parameters   {shown}",
-        f"fingerprint  {facts['fingerprint'][:16]}",
-        f"engine       {facts['engine']}; "
-        + ", ".join(f"{name} {version}" for name, version in facts["software"].items()),
-    ]
-    if facts["bytes"] is not None:
-        per_pixel = facts.get("bytes_per_pixel")
-        detail = (
-            ""
-            if per_pixel is None
-            else (f" ({per_pixel} bytes a pixel for all strides, {facts['bytes_per_pixel_stride_1']} for stride 1)")
-        )
-        lines.append(f"size         {human_bytes(facts['bytes'])}{detail}")
-    if facts["sigma"]["frames"]:
-        sigma = facts["sigma"]
-        lines.append(
-            f"values       {sigma_text(sigma) or 'no σ'}; {_percent(sigma['finite_share'])} of the pixels have one "
-            f"({sigma['frames']} of {done} frames, evenly spread)"
-        )
-    if facts["unreadable"]:
-        lines.append(f"             {facts['unreadable']} of the frames looked at cannot be read: precompute validate")
-    for group in groups[:20]:
-        shapes = " ".join(
-            "×".join(map(str, level_shape(group["height"], group["width"], s))) for s in parameters["strides"]
-        )
-        lines.append(f"  {group['group']:24} {group['done']:6}/{group['frames']} frames  {shapes}")
-    if len(groups) > 20:
-        lines.append(f"  … and {len(groups) - 20} more groups (--json lists all)")
-    return "\n".join(lines)
-
-
-def validate_text(facts: Mapping[str, Any]) -> str:
-    """Return what a validation found."""
-    findings = facts["findings"]
-    all_or_none = facts["seed"] is None or facts["recomputed"] == facts["frames"]
-    drawn = "" if all_or_none else f" (drawn by --seed {facts['seed']})"
-    head = (
-        f"{facts['cache']}: {facts['frames']} frames, {facts['chunks']} chunks decoded, "
-        f"{facts['recomputed']} frames recomputed{drawn}: "
-    )
-    many = "1 finding" if len(findings) == 1 else f"{len(findings)} findings"
-    lines = [head + (many if findings else "nothing wrong")]
-    for level, found in (("", findings), ("warning: ", facts["warnings"])):
-        kinds = Counter((finding["check"], finding["repair"]) for finding in found)
-        shown: Counter[tuple[str, str]] = Counter()
-        for finding in found:
-            kind = finding["check"], finding["repair"]
-            shown[kind] += 1
-            if shown[kind] <= SHOWN:
-                lines.append(
-                    f"  {level}{finding['check']}: {finding['where']}: expected {finding['expected']}, got "
-                    f"{finding['got']}; repair: {finding['repair']}"
-                )
-            elif shown[kind] == kinds[kind]:
-                lines.append(
-                    f"  {level}{finding['check']}: … and {kinds[kind] - SHOWN} more of this kind (--json: all)"
-                )
-    values = [
-        f"{text} in {facts[name]['frames']} frames"
-        for name, text in (("sigma", sigma_text(facts["sigma"])), ("depth", depth_text(facts["depth"])))
-        if text
-    ]
-    lines += ["; ".join(values)] if values else []
-    if facts["cleared"]:
-        lines.append(f"cleared {facts['cleared']} shards or groups: the next `precompute run` recomputes them")
-    return "\n".join(lines)
-
-
-def datasets_text(descriptions: Mapping[str, Description]) -> str:
-    """Return one paragraph per description: its names, layout, and where to get it."""
-    names: dict[Description, list[str]] = {}
-    for name, description in descriptions.items():
-        names.setdefault(description, []).append(name)
-    paragraphs = []
-    for description, known in names.items():
-        lines = [description.summary, f"  --dataset  {', '.join(known)}", f"  layout     {description.depth_path}"]
-        if description.homepage:
-            lines.append(f"  from       {description.homepage}")
-        paragraphs.append("\n".join(lines))
-    paragraphs.append("Your own: --dataset my.toml, a description next to the data (docs/datasets.md)")
-    return "\n\n".join(paragraphs)
+def _counted(count: int, name: str) -> str:
+    return f"{count} {name}" + ("" if count == 1 else "s")

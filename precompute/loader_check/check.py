@@ -14,7 +14,7 @@ from depthvar.datasets.frame import view_key
 from .agreement import Agreement
 from .findings import Finding, Wrong, causes, findings, plain_cause, small_shift
 from .verdict import judge, wrong_views
-from .view import DEPTH, Frames, LoaderView
+from .view import Frames, LoaderView
 
 Key = Callable[[Mapping[str, Any]], str | PathLike[str]]
 
@@ -47,7 +47,7 @@ class LoaderCheck:
         return not self.findings
 
     def __str__(self) -> str:
-        """Return a line per finding, or one that says that all is right."""
+        """Return a line per finding, or one on the figures where all is right."""
         if self.findings:
             return "\n".join(map(str, self.findings))
         return (
@@ -100,7 +100,14 @@ def check_loader(views: Iterable[Mapping[str, Any]], cache: SigmaCache, key: Key
     """
     _check_arguments(views, cache)
     frames = Frames(cache)
-    samples = [LoaderView(view, frames, str(key(view))) for view in map(_one_view, views)]
+    samples = []
+    for view in views:
+        if not isinstance(view, Mapping):
+            raise ParameterError(
+                f"check_loader: view: expected a dict, got {type(view).__name__}; where samples are lists of views, "
+                "pass [view for sample in samples for view in sample]"
+            )
+        samples.append(LoaderView(view, frames, str(key(view))))
     if not samples:
         raise ParameterError("check_loader: expected some views, got none; pass a few samples of the loader")
     found: list[Wrong] = [(sample, cause) for sample in samples if (cause := plain_cause(sample))]
@@ -129,28 +136,8 @@ def _check_arguments(views: Any, cache: Any) -> None:
     if not isinstance(cache, SigmaCache):
         got = repr(cache)[:100]
         raise ParameterError(f"check_loader: cache: expected a SigmaCache, got {got}; open one by SigmaCache(path)")
-    if isinstance(views, Mapping):
+    if isinstance(views, Mapping | str) or not (isinstance(views, Iterable) or hasattr(views, "__getitem__")):
         raise ParameterError(
-            "check_loader: views: expected several, each a dict, got one dict; pass a list, such as [view], best of "
-            "some eight views"
+            f"check_loader: views: expected several, each a dict, got one {type(views).__name__}; pass a list, such as "
+            "[view], best of some eight views"
         )
-    if isinstance(views, str) or not (isinstance(views, Iterable) or hasattr(views, "__getitem__")):
-        raise ParameterError(
-            f"check_loader: views: expected some views, each a dict, got {type(views).__name__}; pass a list of them"
-        )
-
-
-def _one_view(view: Any) -> Mapping[str, Any]:
-    """Return a view; ParameterError where it is none, or a batch of them."""
-    if not isinstance(view, Mapping):
-        raise ParameterError(
-            f"check_loader: view: expected a dict, got {type(view).__name__}; where samples are lists of views, pass "
-            "[view for sample in samples for view in sample]"
-        )
-    shape = next((getattr(view[name], "shape", ()) for name in DEPTH if name in view), ())
-    if isinstance(view.get("key"), list | tuple) or len(shape) > 2:
-        raise ParameterError(
-            f"check_loader: view: expected a single one, got a batch with depth of shape {tuple(shape)}; pass views of "
-            "the data set, such as dataset[0], before a DataLoader collates them"
-        )
-    return view

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from depthvar.datasets.params import Difference, Estimator, KernelParams
 
 from .agreement import Map, agreement, correlation, weight_error
-from .displacement import Displacement
-from .register import NOMINAL, WELL
+from .register import WELL
 from .verdict import EXACT, MODES, Judged, is_same
 from .view import LoaderView, Lookup
 
@@ -41,7 +40,7 @@ class Explanation(NamedTuple):
     rest: float = 0.0  # the same for the next best explanation
     error: float = np.nan  # weight error of that lookup, against the kernel
     ratio: float = 1.0  # σ of that lookup, divided by the kernel's
-    moved: Displacement | None = None  # where σ and depth are displaced
+    sigma: Lookup | None = None  # that gives the σ, where this one fits the depth and the two are displaced
 
     @property
     def sure(self) -> bool:
@@ -134,8 +133,8 @@ def explain_depth(judged: Judged, others: Iterable[str]) -> Explanation | None:
     view, fitting, nominal = judged.view, judged.fitting, judged.nominal
     mirrored = nominal._replace(flip=not nominal.flip)
 
-    plain = _explained(view, view.by_kernel(view.depth, place=fitting.place), fitting)
-    as_given = [] if fitting.place == NOMINAL else [_explained(view, view.online, nominal)]
+    plain = _explained(view, view.by_kernel(view.depth, matrix=view.intrinsics_at(fitting)), fitting)
+    as_given = [_explained(view, view.online, nominal)] if fitting.place.any() else []
     tried = []
     if plain.fit < WELL:
         tried.append(_explained(view, view.online, view.register(view.online, mirrored)[0]))

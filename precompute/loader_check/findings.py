@@ -8,9 +8,8 @@ import numpy as np
 
 from depthvar.datasets.cache.sigma_cache import SigmaCache
 
-from .displacement import SEEN, describe, displacement, half_pixel
+from .displacement import SEEN, Displacement
 from .explain import CONVERT, FORMS, NO_DEPTH, TRANSPOSE, Explanation, explain_depth, explain_sigma, held_as
-from .register import NOMINAL
 from .verdict import Judged, is_same
 from .view import LoaderView, Lookup
 
@@ -111,13 +110,13 @@ def _of_one_form(found: list[tuple[Judged, Explanation]]) -> list[Wrong]:
     """
     shared = [(one, cause) for one, cause in found if cause.kind in (NO_DEPTH, UNITS)]
     texts = {cause.text if cause.kind == NO_DEPTH else UNITS for _, cause in shared}
-    error, best = sum(cause.error for _, cause in shared), dict[int, Explanation]()
+    best = [cause for _, cause in shared]
     for form in FORMS if len(texts) > 1 else ():
-        tried = [(one, cause, held_as(one, form)) for one, cause in shared]
-        left = sum(each.error for *_, each in tried)
-        if left < error and all(is_same(each.ratio) for *_, each in tried):
-            error, best = left, {id(cause): each._replace(rest=max(cause.fit, cause.rest)) for _, cause, each in tried}
-    return [(one, best.get(id(cause), cause)) for one, cause in found]
+        tried = [held_as(one, form)._replace(rest=max(cause.fit, cause.rest)) for one, cause in shared]
+        less = sum(cause.error for cause in tried) < sum(cause.error for cause in best)
+        best = tried if less and all(is_same(cause.ratio) for cause in tried) else best
+    instead = {id(cause): better for (_, cause), better in zip(shared, best, strict=True)}
+    return [(one, instead.get(id(cause), cause)) for one, cause in found]
 
 
 def _causes(one: Judged, others: Sequence[str]) -> list[Explanation]:
@@ -136,40 +135,39 @@ def _causes(one: Judged, others: Sequence[str]) -> list[Explanation]:
         return [depth._replace(kind=UNITS, rest=depth.fit if noise_may_do_it else 0.0)]
     if sigma is None:
         return [unexplained._replace(text=NO_SIGMA)]
-    moved = displacement(one, sigma.lookup.flip, sigma.lookup.place, depth.lookup.place)
+    moved = Displacement([one], [sigma.lookup], [depth.lookup])
     if moved.matters and sigma.error > MOST * one.given.weight_error:
-        return [depth._replace(kind=DISPLACED, moved=moved)]
+        return [depth._replace(kind=DISPLACED, sigma=sigma.lookup)]
     return [unexplained._replace(text=ONE_PLACE)]
 
 
 def small_shift(judged: Sequence[Judged]) -> list[Wrong]:
     """Return a cause for all views where each is within its limit, but all are shifted alike, as by another resize."""
-    moved = [displacement(one, one.nominal.flip, NOMINAL, one.fitting.place) for one in judged]
-    if not moved or not half_pixel(moved, SEEN):
+    sigma, depth = [one.nominal for one in judged], [one.fitting for one in judged]
+    if not judged or not Displacement(judged, sigma, depth).half_pixel(SEEN):
         return []
-    cause = Explanation(DISPLACED, "", judged[0].fitting)
-    return [(one, cause._replace(error=one.best, moved=by)) for one, by in zip(judged, moved, strict=True)]
+    return [(one, Explanation(DISPLACED, "", one.fitting, error=one.best, sigma=one.nominal)) for one in judged]
 
 
 def findings(wrong: Iterable[Wrong], of: int) -> tuple[Finding, ...]:
     """Return one finding for each kind of cause, given the number of all views."""
     groups: dict[str, list[Wrong]] = defaultdict(list)
-    for one, cause in wrong:
-        groups[cause.kind].append((one, cause))
-    return tuple(_finding([one for one, _ in group], [cause for _, cause in group], of) for group in groups.values())
+    for each in wrong:
+        groups[each[1].kind].append(each)
+    return tuple(_finding(group, of) for group in groups.values())
 
 
-def _finding(views: Sequence[LoaderView | Judged], causes: Sequence[Explanation], of: int) -> Finding:
-    judged = [one for one in views if isinstance(one, Judged)]
+def _finding(wrong: Sequence[Wrong], of: int) -> Finding:
+    causes, judged = [cause for _, cause in wrong], [one for one, _ in wrong if isinstance(one, Judged)]
     kind, texts = causes[0].kind, list(dict.fromkeys(cause.text for cause in causes))
     text = "; ".join(texts[:2]) + (f"; and {len(texts) - 2} more" if len(texts) > 2 else "")
     sure = kind != UNEXPLAINED and all(cause.sure for cause in causes)
-    if moved := [cause.moved for cause in causes if cause.moved]:
-        kind, text, alike = describe(moved)
+    if sigma := [cause.sigma for cause in causes if cause.sigma]:
+        kind, text, alike = Displacement(judged, sigma, [cause.lookup for cause in causes]).describe()
         sure = sure and alike
     elif kind == UNITS:
         text = _units([1 / one.ratio for one in judged], sure)
-    evidence = f"in {len(views)} of {of} views"
+    evidence = f"in {len(wrong)} of {of} views"
     if judged:
         evidence += f"; weight error {np.mean([one.given.weight_error for one in judged]):.2f}"
     if explained := [(cause.error, cause.fit, cause.rest) for cause in causes if np.isfinite(cause.error)]:
@@ -177,7 +175,7 @@ def _finding(views: Sequence[LoaderView | Judged], causes: Sequence[Explanation]
         evidence += f", {error:.2f} without it"
         if rest > 0:
             evidence += f"; correlation {fit:.3f}, of the next best explanation {rest:.3f}"
-    keys = (one.view.key if isinstance(one, Judged) else one.key for one in views)
+    keys = (one.view.key if isinstance(one, Judged) else one.key for one, _ in wrong)
     return Finding(kind, text, sure, tuple(keys), evidence)
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from operator import itemgetter
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,24 +15,10 @@ STEPS = 10  # of Gauss-Newton at each size of block
 WELL = 0.95  # a correlation of blocks with which no other place is looked for
 
 
-class Place(NamedTuple):
-    """How far each border of a map lies from its place by the intrinsics: right and down, in pixels of the view."""
-
-    left: float = 0.0
-    right: float = 0.0
-    top: float = 0.0
-    bottom: float = 0.0
-
-    def moved(self, x: float, y: float) -> "Place":
-        """Return the place x pixels further right and y further down."""
-        return Place(self.left + x, self.right + x, self.top + y, self.bottom + y)
-
-    def mirrored(self) -> "Place":
-        """Return the same place in the view mirrored left to right."""
-        return self._replace(left=-self.right, right=-self.left)
-
-
-NOMINAL = Place()  # by the intrinsics
+Place = NDArray[np.float64]
+"""(2, 2): how far the first and the last border of a map lie from their place by the intrinsics; in x, right, and in y,
+down, in pixels of the view before a flip."""
+NOMINAL: Place = np.zeros((2, 2))  # by the intrinsics
 Pair = NDArray[np.float64]  # of x and y
 Registered = tuple[Place, float]  # and the correlation of the map with what the cache has there
 
@@ -69,8 +54,8 @@ def coarse_places(target: Map, native: Map, stride: int, start: Pair, scale: Pai
         columns, rows = (np.arange(length) * (along * factor / cell) for length, along in zip(size, scale, strict=True))
         score, top, left = _best_match(grid, _cells(target, rows, columns))
         first = (np.array([left, top]) * cell - start) / scale
-        found.append((score, Place(*np.stack([first, first + (factor - 1) * (size - 1)], 1).ravel().tolist())))
-    return [place for _, place in sorted(found, reverse=True)[:2]]
+        found.append((score, np.stack([first, first + (factor - 1) * (size - 1)], 1)))
+    return [place for _, place in sorted(found, key=itemgetter(0), reverse=True)[:2]]
 
 
 def _refined(target: Map, look_up: Callable[[Place], Map], place: Place, block: int) -> Registered:
@@ -84,12 +69,12 @@ def _refined(target: Map, look_up: Callable[[Place], Map], place: Place, block: 
         best = found
         if (move := _step(blocks, here, block)) is None:
             break
-        place = Place(*(a + float(b) for a, b in zip(place, move, strict=True)))
+        place = place + move
     return best
 
 
-def _step(blocks: Map, here: Map, block: int) -> NDArray[np.float64] | None:
-    """Return by how many pixels each border moves, at most 3 blocks; None: hardly, or it cannot be estimated."""
+def _step(blocks: Map, here: Map, block: int) -> Place | None:
+    """Return (2, 2) pixels by which each border moves, at most 3 blocks; None: hardly, or it cannot be estimated."""
     down, right = np.gradient(here, block)
     y, x = (np.linspace(0, 1, length) for length in here.shape)
     slopes = right * (1 - x), right * x, down * (1 - y)[:, None], down * y[:, None]
@@ -101,7 +86,7 @@ def _step(blocks: Map, here: Map, block: int) -> NDArray[np.float64] | None:
     _, gain, *move = np.linalg.lstsq(terms @ terms.T, terms @ wanted, rcond=1e-10)[0]
     if gain == 0 or np.abs(move).max() < 0.02 * block * abs(gain):
         return None
-    step: NDArray[np.float64] = np.clip(np.array(move) / gain, -3 * block, 3 * block)
+    step: Place = np.clip(np.reshape(move, (2, 2)) / gain, -3 * block, 3 * block)
     return step
 
 

@@ -60,7 +60,7 @@ def judge(view: LoaderView) -> Judged:
     likeness, nominal = max(modes, key=lambda mode: abs(mode[0]))
 
     def error(lookup: Lookup, x: float = 0.0, y: float = 0.0, inside: bool = False) -> float:
-        stored = view.look_up(lookup._replace(place=lookup.place.moved(x, y)))
+        stored = view.look_up(lookup._replace(place=lookup.place + np.array([[x], [y]])))
         return weight_error(stored, np.where(np.isnan(stored), np.nan, view.online) if inside else view.online)
 
     far = max(view.online.shape) / 8
@@ -84,8 +84,8 @@ def wrong_views(judged: Sequence[Judged]) -> list[Judged]:
     Those in other units; and those over their limit, or over the most that they may have: by half as much again, or by
     anything where the mean over all views is over it.
     """
-    errors = np.array([one.given.weight_error for one in judged])
+    errors, *allowed = np.reshape([(one.given.weight_error, one.limit, one.most) for one in judged], (-1, 3)).T
     wrong = np.array([one.scaled for one in judged], dtype=np.bool_)
-    for limits in (np.array([one.limit for one in judged]), np.array([one.most for one in judged])):
+    for limits in allowed:
         wrong |= errors > (1.0 if errors.sum() > limits.sum() else ALONE) * limits
     return [one for one, is_wrong in zip(judged, wrong, strict=True) if is_wrong]

@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from depthvar.datasets.cache.sigma_cache import SigmaCache
@@ -27,10 +28,7 @@ class Frames:
     """A cache, its maps kept in memory for a while: a view is looked up in them again and again."""
 
     def __init__(self, cache: SigmaCache) -> None:
-        self.cache, self.strides, self.max_depth = cache, cache.strides, cache.params["max_depth"]
-        self.params = params_from_json(cache.params)
-        self.level = lru_cache(32)(cache.read)
-        self.intrinsics = lru_cache(32)(cache.intrinsics)
+        self.cache, self.params, self.level = cache, params_from_json(cache.params), lru_cache(32)(cache.read)
 
 
 class Lookup(NamedTuple):
@@ -62,15 +60,13 @@ class LoaderView:
     """
 
     def __init__(self, view: Mapping[str, Any], frames: Frames, key: str) -> None:
-        self.frames, self.key = frames, frames.cache.relative_key(key)
-        self.native = frames.intrinsics(self.key)
-        self.stated_params = _read(view, PARAMS, dimensions=1) if PARAMS in view else None
         depth, matrix, sigma = _read(view, *DEPTH), _read(view, *INTRINSICS), _read(view, SIGMA)
+        self.stated_params = _read(view, PARAMS, dimensions=1) if PARAMS in view else None
+        self.frames, self.key = frames, frames.cache.relative_key(key)
+        self.native = frames.cache.intrinsics(self.key)
         if matrix.shape != (3, 3) or not np.isfinite(matrix).all():
             got = matrix.tolist() if matrix.size < 17 else f"shape {matrix.shape}"
-            raise ParameterError(
-                f"{self.key}: intrinsics: expected a 3×3 matrix of finite numbers in pixels, got {got}"
-            )
+            raise ParameterError(f"{key}: intrinsics: expected a 3×3 matrix of finite numbers in pixels, got {got}")
         valid, self.negative = np.isfinite(depth), 0
         if any(name in view for name in VALID):
             valid &= _read(view, *VALID) != 0
@@ -93,9 +89,9 @@ class LoaderView:
         self.valid = valid[::every, ::every]
         self.scale = self.native[:2] / np.diag(self.matrix)[:2]
         self.online = self.by_kernel(self.depth)
-        if self.frames.max_depth is not None and self.sigma.shape == self.depth.shape:
-            far = (self.depth > self.frames.max_depth) & np.isnan(self.sigma)  # has no σ, and needs none
-            self.online[far] = np.nan
+        limit = self.frames.cache.params["max_depth"]
+        if limit is not None and self.sigma.shape == self.depth.shape:
+            self.online[(self.depth > limit) & np.isnan(self.sigma)] = np.nan  # far: it has no σ, and needs none
 
     @property
     def pixels(self) -> int:
@@ -108,33 +104,35 @@ class LoaderView:
         start: Pair = self.native[2:] - self.scale * (self.depth.shape[1] - 1 - x if flip else x, y)
         return start
 
-    def intrinsics_at(self, place: Place) -> NDArray[np.float64]:
-        """Return the (3, 3) intrinsics that the view would have at a place."""
+    def intrinsics_at(self, lookup: Lookup) -> NDArray[np.float64]:
+        """Return the (3, 3) intrinsics that the view would have at the place of a lookup."""
         moved: NDArray[np.float64] = self.matrix.copy()
-        for axis, (first, last) in enumerate((place[:2], place[2:])):
-            stretch = max(1 + (last - first) / max(1, self.depth.shape[1 - axis] - 1), 1e-3)
-            moved[axis, 2] = (moved[axis, 2] - first) / stretch
-            moved[axis, axis] /= stretch
+        (left, right), y = lookup.place
+        first, last = np.transpose([(-right, -left) if lookup.flip else (left, right), y])
+        stretch = np.maximum(1 + (last - first) / np.maximum(1, np.array(self.depth.shape[::-1]) - 1), 1e-3)
+        moved[:2, 2] = (moved[:2, 2] - first) / stretch
+        moved[[0, 1], [0, 1]] /= stretch
         return moved
 
-    def by_kernel(self, depth: Map, params: Estimator | None = None, place: Place = NOMINAL) -> Map:
+    def by_kernel(self, depth: Map, params: Estimator | None = None, matrix: Map | None = None) -> Map:
         """Return log σ² of (h, w) depth, where a whole window is known.
 
         Without a maximum depth, which is in metres while the loader's depth may not be: it only hides pixels.
         """
-        known, matrix = self.valid & (depth > 0) & (depth < np.finfo(np.float32).max), self.intrinsics_at(place)
-        used = params or self.frames.params
-        found = _log(sigma_z2(np.where(known, depth, 0).astype(np.float32), matrix, used))
-        return np.where(_whole_windows(known, self.frames.params.window), found, np.float32(np.nan))
+        known, own = self.valid & (depth > 0) & (depth < np.finfo(np.float32).max), self.frames.params
+        whole = sliding_window_view(np.pad(known, own.window // 2), (own.window, own.window)).all((2, 3))
+        used = np.where(known, depth, 0).astype(np.float32)
+        values = sigma_z2(used, self.matrix if matrix is None else matrix, params or own)
+        return np.where(whole, _log(values), np.float32(np.nan))
 
     def look_up(self, lookup: Lookup) -> Map:
         """Return the cache's log σ² (h, w); NaN everywhere where the frame can have none there."""
-        frames, key, moved = self.frames, lookup.key, self.intrinsics_at(lookup.place)
-        moved[:2] *= self.every
+        cache, level, key = self.frames.cache, self.frames.level, lookup.key
+        matrix = self.intrinsics_at(lookup) * [[self.every], [self.every], [1]]
         try:
             found = sample(
-                lambda stride, rows: frames.level(key, stride)[rows], frames.strides, frames.intrinsics(key).tolist(),
-                frames.level(key, 1).shape, moved, self.shapes[0], lookup.resize, lookup.flip, frames.params.window,
+                lambda stride, rows: level(key, stride)[rows], cache.strides, cache.intrinsics(key).tolist(),
+                cache.shape(key), matrix, self.shapes[0], lookup.resize, lookup.flip, self.frames.params.window,
             )  # fmt: skip
         except ParameterError:  # no plausible zoom
             return np.full(self.depth.shape, np.float32(np.nan))
@@ -142,15 +140,13 @@ class LoaderView:
 
     def register(self, target: Map, lookup: Lookup) -> tuple[Lookup, float]:
         """Return a lookup at the place of its frame where a (h, w) map of log σ² lies, and its correlation."""
-        stride = min(self.frames.strides, key=lambda stride: abs(math.log(stride / self.scale[0])))
-        flip, native = lookup.flip, _log(self.frames.level(lookup.key, stride))
-
-        def coarse() -> list[Place]:
-            upright = target[:, ::-1] if flip else target
-            found = coarse_places(upright, native, stride, self.start(flip), self.scale)
-            return [place.mirrored() if flip else place for place in found]
-
-        place, fit = register(target, lambda place: self.look_up(lookup._replace(place=place)), coarse)
+        stride = min(self.frames.cache.strides, key=lambda stride: abs(math.log(stride / self.scale[0])))
+        native, turn = _log(self.frames.level(lookup.key, stride)), slice(None, None, -1 if lookup.flip else 1)
+        place, fit = register(
+            target[:, turn],
+            lambda place: self.look_up(lookup._replace(place=place))[:, turn],
+            lambda: coarse_places(target[:, turn], native, stride, self.start(lookup.flip), self.scale),
+        )
         return lookup._replace(place=place), fit
 
 
@@ -164,7 +160,8 @@ def _read(view: Mapping[str, Any], *names: str, dimensions: int = 2) -> NDArray[
     array = as_array(name, view[name]).astype(np.float64)
     if array.ndim != dimensions:
         raise ParameterError(
-            f'view: expected "{name}" of {dimensions} dimensions, got shape {array.shape}; pass single views, no batch'
+            f'view: expected "{name}" of {dimensions} dimensions, got shape {array.shape}; pass single views of the '
+            "data set, such as dataset[0], before a DataLoader collates them into a batch"
         )
     return array
 
@@ -174,13 +171,3 @@ def _log(sigma_z2: Map) -> Map:
         found: Map = np.log(sigma_z2.astype(np.float32))
     found[~np.isfinite(found)] = np.nan
     return found
-
-
-def _whole_windows(known: NDArray[np.bool_], window: int) -> NDArray[np.bool_]:
-    """Return where the whole window lies inside the image and is known."""
-    half = window // 2
-    whole = np.zeros(known.shape, np.bool_)
-    if min(known.shape) >= window:
-        inner = np.lib.stride_tricks.sliding_window_view(known, (window, window)).all((2, 3))
-        whole[half:-half, half:-half] = inner
-    return whole
