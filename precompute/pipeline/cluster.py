@@ -240,5 +240,4 @@ class Dispatcher:
 
 
 def _failure(task: Task, message: str) -> TaskResult:
-    keys = (key for key, action in zip(task.keys, task.rows, strict=True) if action in READ)
-    return TaskResult(task.group, task.start, 0, 0, tuple((key, message) for key in keys), 0.0)
+    return TaskResult(task.group, task.start, failed=tuple((key, message) for key in task.keys_to(*READ)))
