@@ -8,12 +8,12 @@ from .subject import Subject
 
 def check(subject: Subject) -> Iterator[Finding]:
     """Yield a warning where σ of the frames computed again is not as most scenes have it."""
-    typical = subject.contrast.typical()
+    typical = subject.report.typical = subject.contrast.typical()
     for more, less, what in (("edge", "smooth", "at edges of the depth"), ("far", "near", "in the farther half")):
         if more in typical and less in typical and typical[more] <= typical[less]:
             yield Finding(
                 "statistics",
-                f"the {subject.recomputed} frames computed again",
+                f"the {subject.report.recomputed} frames computed again",
                 f"σ {what} above σ elsewhere",
                 f"typically {typical[more]:.3g} m there and {typical[less]:.3g} m elsewhere",
                 "none is needed where the scenes are like that; else check that the data set is described as it is "

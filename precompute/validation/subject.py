@@ -7,9 +7,9 @@ from typing import Any
 from depthvar.datasets.cache.bookkeeping import Bookkeeping
 from depthvar.datasets.cache.store import Store
 from depthvar.datasets.source.source import Source
-from depthvar.precompute.pipeline.summary import DepthSummary, SigmaSummary
 
 from .contrast import Contrast
+from .finding import Report
 
 Progress = Callable[[str, int, int, int], None]
 """Called with what is counted, how many are done, how many there are, and how many of those done have failed."""
@@ -22,42 +22,36 @@ class Subject:
     Attributes:
         store: of the cache.
         attributes: of its root, checked.
-        files: of the cache, listed before anything else was looked at.
-        source: the depth that it was computed from; None: the cache is checked by itself.
+        files: of the cache, listed before anything else was looked at: what a run adds meanwhile is no stray file.
+        report: what has been seen; every check writes its numbers there.
         recompute: how many frames are drawn to be computed again.
-        full: all are computed again.
         seed: draws them.
+        full: all are computed again.
         progress: called while groups are read, maps are decoded and frames are compared.
+        source: the depth that it was computed from; None: the cache is checked by itself.
         groups: that could be read; ``structure`` fills it.
-        chunks: maps that were decoded, by ``integrity``.
-        recomputed: frames that were compared with their source, by ``staleness``.
-        contrast: σ of those, by kind of pixel, for ``statistics``.
-        depth: of those.
-        sigma: of all maps of stride 1 that were decoded.
+        contrast: σ of the frames compared, by kind of pixel.
     """
 
     store: Store
     attributes: dict[str, Any]
     files: list[str]
-    source: Source | None
+    report: Report
     recompute: int
-    full: bool
     seed: int
+    full: bool
     progress: Progress
+    source: Source | None = None
     groups: list[Bookkeeping] = field(default_factory=list)
-    chunks: int = 0
-    recomputed: int = 0
     contrast: Contrast = field(default_factory=Contrast)
-    depth: DepthSummary = field(default_factory=DepthSummary)
-    sigma: SigmaSummary = field(default_factory=SigmaSummary)
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """Return the parameters of the cache."""
+        """The parameters of the cache."""
         found: dict[str, Any] = self.attributes["parameters"]
         return found
 
     @property
     def url(self) -> str:
-        """Return the cache as people read it."""
+        """The cache as people read it."""
         return self.store.url
