@@ -1,6 +1,7 @@
 """What many frames hold, in a few numbers that add exactly in any order: the depth, and σ at stride 1."""
 
 import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -61,11 +62,11 @@ class DepthSummary:
     def to_json(self) -> dict[str, Any]:
         """Return frames, shares of the pixels, and metres; None where there is nothing to tell."""
         shares = {"valid": self.valid, "unknown": self.pixels - self.valid - self.far, "far": self.far}
-        limits = (self.nearest, self.farthest) if self.valid else (None, None)
         return {
             "frames": self.frames,
             **{f"{name}_share": count / self.pixels if self.pixels else None for name, count in shares.items()},
-            **dict(zip(("min_m", "max_m"), limits, strict=True)),
+            "min_m": self.nearest if self.valid else None,
+            "max_m": self.farthest if self.valid else None,
         }
 
 
@@ -106,14 +107,13 @@ class SigmaSummary:
         )
 
     def __add__(self, other: "SigmaSummary") -> "SigmaSummary":
-        bins = self.histogram.keys() | other.histogram.keys()
         return SigmaSummary(
             self.frames + other.frames,
             self.pixels + other.pixels,
             self.finite + other.finite,
             min(self.least, other.least),
             max(self.largest, other.largest),
-            {each: self.histogram.get(each, 0) + other.histogram.get(each, 0) for each in sorted(bins)},
+            dict(Counter(self.histogram) + Counter(other.histogram)),
         )
 
     def quantile(self, share: float) -> float | None:
@@ -128,13 +128,12 @@ class SigmaSummary:
 
     def to_json(self) -> dict[str, Any]:
         """Return frames, the share of the pixels that have a σ, and metres; None where there is nothing to tell."""
-        limits = (math.sqrt(self.least), math.sqrt(self.largest)) if self.finite else (None, None)
         return {
             "frames": self.frames,
             "finite_share": self.finite / self.pixels if self.pixels else None,
-            "min_m": limits[0],
+            "min_m": math.sqrt(self.least) if self.finite else None,
             "p05_m": self.quantile(0.05),
             "median_m": self.quantile(0.5),
             "p95_m": self.quantile(0.95),
-            "max_m": limits[1],
+            "max_m": math.sqrt(self.largest) if self.finite else None,
         }

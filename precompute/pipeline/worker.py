@@ -1,7 +1,4 @@
-"""The work of one shard: read its frames, run the kernel at every stride, write, record what is done.
-
-``run_task`` is the same function serially, in threads, and as a Dask task.
-"""
+"""The work of one shard, in any thread or process: read its frames, run the kernel, write, record what is done."""
 
 import time
 from collections.abc import Sequence
@@ -17,7 +14,6 @@ from depthvar.datasets.cache.format import (
     FAILED,
     MapLayout,
     column_width,
-    level_name,
     level_shape,
     map_names,
     map_path,
@@ -77,12 +73,14 @@ def run_task(job: Job, task: Task) -> TaskResult:
     mark = fingerprint(job.parameters())
     columns = None if task.action == "compute" else _unchanged(job, task, store, mark)
     if columns is None:
-        return _compute(job, task, store, mark)
+        shard = _stored(job, task, store, [action == "keep" for action in task.rows])
+        result = _compute(job, shard, mark)
+        write_shard(store, shard)
+        return result
     if "clear" in task.rows:
-        kept = [action not in ("clear", "none") for action in task.rows]
-        shard = _stored(job, task, store, kept)
+        shard = _stored(job, task, store, [action not in ("clear", "none") for action in task.rows])
         for name, values in columns.items():
-            shard.columns[name][kept] = values[kept]
+            shard.columns[name][shard.kept] = values[shard.kept]
         write_shard(store, shard)
     else:
         put_column(store, task, "intrinsics", columns["intrinsics"])
@@ -113,22 +111,8 @@ def _unchanged(job: Job, task: Task, store: Store, mark: str) -> dict[str, NDArr
     return columns
 
 
-def _read_steady(source: Source, key: str) -> tuple[Frame, tuple[int, int]]:
-    """Read a frame together with the ``source_stat`` to store; SourceError where its files change meanwhile."""
-    before = source.stat(key)
-    now = time.time_ns()
-    frame = read_frame(source, key)
-    after = source.stat(key)
-    if (after.total_size, after.hash63) != (before.total_size, before.hash63):
-        raise SourceError(f"{source}/{key}: the file changed while it was read; run again when it is complete")
-    return frame, _trusted(before, now)
-
-
 def _stored(job: Job, task: Task, store: Store, kept: Sequence[bool]) -> Shard:
-    """Return a shard with the rows to keep as they are stored: compressed bytes, only their checksums looked at.
-
-    The other rows are those of no frame.
-    """
+    """Return a shard with the rows to keep as they are stored: compressed bytes, only their checksums looked at."""
     count, layout = len(task.keys), task.layout
     maps: dict[str, tuple[MapLayout, list[Sequence[Chunk]]]] = {}
     for name, stride in map_names(job.strides, job.with_depth).items():
@@ -152,11 +136,11 @@ def shard_bytes(store: Store, path: str) -> Get:
     return lambda start, stop: None if data is None else data[start:stop]
 
 
-def _compute(job: Job, task: Task, store: Store, mark: str) -> TaskResult:
-    layout = task.layout
-    shard = _stored(job, task, store, [action == "keep" for action in task.rows])
+def _compute(job: Job, shard: Shard, mark: str) -> TaskResult:
+    """Read the frames of a shard, and fill it with what is to be stored of them."""
+    task, size = shard.task, (shard.task.layout.height, shard.task.layout.width)
     digests, cameras, stats = (shard.columns[name] for name in COPIED)
-    levels = {s: np.empty(level_shape(layout.height, layout.width, s), np.float32) for s in job.strides}
+    levels = {stride: np.empty(level_shape(*size, stride), np.float32) for stride in job.strides}
     failed: list[tuple[str, str]] = []
     depth, sigma = DepthSummary(), SigmaSummary()
     for row, (key, action) in enumerate(zip(task.keys, task.rows, strict=True)):
@@ -166,29 +150,35 @@ def _compute(job: Job, task: Task, store: Store, mark: str) -> TaskResult:
         try:
             _, cameras[row] = frame_facts(job.source, key)  # of a frame that fails, too
             frame, stats[row] = _read_steady(job.source, key)
-            if frame.depth.shape != (layout.height, layout.width):
+            if frame.depth.shape != size:
                 raise SourceError(
-                    f"{job.source}/{key}: expected {layout.height}×{layout.width} pixels, got "
-                    f"{frame.depth.shape[0]}×{frame.depth.shape[1]}; the file changed since the run began: run again "
-                    "(or shape() of a Source class is wrong)"
+                    f"{job.source}/{key}: expected {size[0]}×{size[1]} pixels, got {frame.depth.shape[0]}×"
+                    f"{frame.depth.shape[1]}; the file changed since the run began: run again (or shape() of a Source "
+                    "class is wrong)"
                 )
             frame_levels(frame, job, levels)
         except SourceError as error:
             if job.on_error == "fail":
                 raise
             failed.append((key, str(error)))
-            digests[row] = FAILED[0]
-            stats[row] = before
+            digests[row], stats[row] = FAILED[0], before
             continue
         cameras[row] = frame.intrinsics  # they may have changed in between
         digests[row] = np.frombuffer(frame_digest(frame, mark), np.uint8)
-        maps = {level_name(stride): level for stride, level in levels.items()}
-        for name, values in (maps | {"depth": frame.depth} if job.with_depth else maps).items():
-            cut, frames = shard.maps[name]
-            frames[row] = encode_map(values, cut)
+        for name, (cut, frames) in shard.maps.items():
+            frames[row] = encode_map(frame.depth if name == "depth" else levels[cut.stride], cut)
         depth, sigma = depth + DepthSummary.of(frame), sigma + SigmaSummary.of(levels[1])
-    write_shard(store, shard)
     return TaskResult(task.group, task.start, task.frames - len(failed), 0, tuple(failed), depth, sigma)
+
+
+def _read_steady(source: Source, key: str) -> tuple[Frame, tuple[int, int]]:
+    """Read a frame together with the ``source_stat`` to store; SourceError where its files change meanwhile."""
+    before, now = source.stat(key), time.time_ns()
+    frame = read_frame(source, key)
+    after = source.stat(key)
+    if (after.total_size, after.hash63) != (before.total_size, before.hash63):
+        raise SourceError(f"{source}/{key}: the file changed while it was read; run again when it is complete")
+    return frame, _trusted(before, now)
 
 
 def _stat_before(source: Source, key: str) -> tuple[int, int]:
@@ -197,10 +187,9 @@ def _stat_before(source: Source, key: str) -> tuple[int, int]:
     Taken before reading: a file that is completed while it is read must not count as the broken one.
     """
     try:
-        stat = source.stat(key)
+        return _trusted(source.stat(key), time.time_ns())
     except DepthVarError:
         return 0, 0
-    return _trusted(stat, time.time_ns())
 
 
 def _trusted(stat: SourceStat, now: int) -> tuple[int, int]:
