@@ -74,22 +74,12 @@ class Job:
 
 @dataclass(frozen=True)
 class TaskResult:
-    """What became of one shard.
-
-    Attributes:
-        group: the group of the shard.
-        start: its first row.
-        computed: frames whose σ² was computed and written.
-        checked: frames whose content was found unchanged; only ``source_stat`` was written.
-        failed: (key, message) of the frames that could not be read.
-        depth: of the frames computed.
-        sigma: of the frames computed, as stored.
-    """
+    """What became of one shard, in frames."""
 
     group: str
-    start: int
-    computed: int = 0
-    checked: int = 0
+    start: int  # first row of the shard
+    computed: int = 0  # σ² was computed and written
+    checked: int = 0  # found unchanged by their content; only ``source_stat`` was written
     failed: Failures = ()
-    depth: DepthSummary = field(default_factory=DepthSummary)
-    sigma: SigmaSummary = field(default_factory=SigmaSummary)
+    depth: DepthSummary = field(default_factory=DepthSummary)  # of the frames computed
+    sigma: SigmaSummary = field(default_factory=SigmaSummary)  # of the frames computed, as stored

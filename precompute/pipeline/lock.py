@@ -10,7 +10,7 @@ import fcntl
 import glob
 import os
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from depthvar.datasets.errors import CacheError
@@ -29,15 +29,14 @@ def writer_lock(cache: str, part: tuple[int, int] | None = None) -> Iterator[Cal
         yield lambda _: None
         return
     path = _path(cache)
-    with ExitStack() as stack:
-        whole = fcntl.LOCK_EX if part is None else fcntl.LOCK_SH
-        stack.enter_context(_held(path, whole, f"{cache}: another run is writing it"))
-        if part is None:
+    message = f"{cache}: another run is writing it"
+    if part is None:
+        with _held(path, fcntl.LOCK_EX, message):
             yield lambda _: None
-            return
-        own = path.with_name(f"{path.name}.{part[0]}-of-{part[1]}")
-        message = f"{cache}: another run of --part {part[0]}/{part[1]} is writing it"
-        file = stack.enter_context(_held(own, fcntl.LOCK_EX, message))
+        return
+    own = path.with_name(f"{path.name}.{part[0]}-of-{part[1]}")
+    own_message = f"{cache}: another run of --part {part[0]}/{part[1]} is writing it"
+    with _held(path, fcntl.LOCK_SH, message), _held(own, fcntl.LOCK_EX, own_message) as file:
         os.ftruncate(file, 0)  # what a killed run has claimed
 
         def claim(identity: str) -> None:

@@ -24,8 +24,6 @@ from .survey import survey
 
 log = logging.getLogger("depthvar")
 
-PACKAGES = ("depthvar", "numpy", "numba", "numcodecs")  # whose versions the cache records
-
 
 def plan_run(
     job: Job,
@@ -35,12 +33,7 @@ def plan_run(
     part: tuple[int, int] | None = None,
     limit: int | None = None,
 ) -> Plan:
-    """Return what :func:`run` would do with the same arguments, without writing anything.
-
-    Raises:
-        CacheError: the cache is of other parameters, or not a cache.
-        SourceError: the source has no frames, or one that cannot be read.
-    """
+    """Return what :func:`run` would do with the same arguments, without writing anything."""
     store = open_store(job.cache)
     root = write.existing_root(store)
     if root is not None and (overwrite or (part is None and _is_unused(job, store, root))):
@@ -61,18 +54,7 @@ def run(
 ) -> Generator[Plan | TaskResult]:
     """Bring a cache up to date: yields a Plan, then a TaskResult per shard as they finish.
 
-    Args:
-        job: what to compute, from which source, into which cache.
-        execute: ``serial``, ``in_threads(n)`` or ``on_dask(…)``.
-        overwrite: remove an existing cache first, whatever its parameters.
-        prune: remove the frames of the cache that are not in the source.
-        part: (index from 1, count): work on every count-th shard only; other processes do the others.
-        limit: stop after this many frames, rounded up to whole shards.
-
-    Raises:
-        CacheError: another run holds the cache, its parameters differ, it is damaged or cannot be written.
-        SourceError: the source is empty, or a frame cannot be read and ``job.on_error`` is "fail".
-        ParameterError: ``overwrite`` together with ``part``.
+    Options and errors are those of ``depthvar.precompute.run``; also ParameterError for ``overwrite`` with ``part``.
     """
     if overwrite and part is not None:
         raise ParameterError(
@@ -161,9 +143,20 @@ def _describe(job: Job, plan: ShardPlan, store: Store) -> None:
 
     The first creator's software, engine and data set name stand.
     """
-    root, parameters = write.existing_root(store), job.parameters()  # another part may have created it by now
-    old = unseal(root, store.url) if root is not None else {}
-    first = {
+    root = write.existing_root(store)  # another part may have created it by now
+    old = {} if root is None else unseal(root, store.url)
+    new = (old or _first_attributes(job)) | {
+        "groups": sorted(group.name for group in plan.groups),
+        "source": job.source.describe(),
+    }
+    if new != old:
+        write.write_root(store, new)
+
+
+def _first_attributes(job: Job) -> dict[str, Any]:
+    parameters = job.parameters()
+    packages = ("depthvar", "numpy", "numba", "numcodecs")
+    return {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
         "dataset": job.source.name,
@@ -172,8 +165,5 @@ def _describe(job: Job, plan: ShardPlan, store: Store) -> None:
         "parameters": parameters,
         "fingerprint": fingerprint(parameters),
         "engine": job.engine,
-        "software": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
+        "software": {"python": platform.python_version()} | {name: version(name) for name in packages},
     }
-    new = (old or first) | {"groups": sorted(group.name for group in plan.groups), "source": job.source.describe()}
-    if new != old:
-        write.write_root(store, new)

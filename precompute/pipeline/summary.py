@@ -17,23 +17,14 @@ _MANY_PIXELS = 1 << 16  # of larger maps only every 4th row and column goes into
 
 @dataclass(frozen=True)
 class DepthSummary:
-    """Depth of some frames.
-
-    Attributes:
-        frames: how many.
-        pixels: of all frames; those that are neither valid nor far are unknown.
-        valid: pixels.
-        far: pixels, sky and beyond the maximum depth.
-        nearest: least valid depth in metres; ``+inf`` without any.
-        farthest: largest valid depth in metres; 0 without any.
-    """
+    """Depth of some frames."""
 
     frames: int = 0
-    pixels: int = 0
-    valid: int = 0
-    far: int = 0
-    nearest: float = math.inf
-    farthest: float = 0.0
+    pixels: int = 0  # those that are neither valid nor far are unknown
+    valid: int = 0  # pixels
+    far: int = 0  # pixels: sky, and beyond the maximum depth
+    nearest: float = math.inf  # least valid depth in metres
+    farthest: float = 0.0  # largest valid depth in metres
 
     @classmethod
     def of(cls, frame: Frame) -> "DepthSummary":
@@ -72,23 +63,14 @@ class DepthSummary:
 
 @dataclass(frozen=True)
 class SigmaSummary:
-    """σ² at stride 1 of some frames.
-
-    Attributes:
-        frames: how many.
-        pixels: of all frames.
-        finite: pixels with a σ²; the others are unknown or far.
-        least: smallest σ² in m²; ``+inf`` without any.
-        largest: in m²; 0 without any.
-        histogram: number of values by the upper bits of their float32.
-    """
+    """σ² at stride 1 of some frames."""
 
     frames: int = 0
     pixels: int = 0
-    finite: int = 0
-    least: float = math.inf
-    largest: float = 0.0
-    histogram: Mapping[int, int] = field(default_factory=dict)
+    finite: int = 0  # pixels with a σ²; the others are unknown or far
+    least: float = math.inf  # m²
+    largest: float = 0.0  # m²
+    histogram: Mapping[int, int] = field(default_factory=dict)  # number of values by the upper bits of their float32
 
     @classmethod
     def of(cls, sigma_z2: NDArray[np.float32]) -> "SigmaSummary":

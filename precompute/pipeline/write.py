@@ -22,19 +22,12 @@ from .shards import GroupPlan, Task
 
 @dataclass(frozen=True, eq=False)
 class Shard:
-    """What is to be written of a shard.
-
-    Attributes:
-        task: the shard, and the keys of its rows.
-        kept: the rows whose maps and digests are the stored ones: they count as done all the time.
-        maps: array name -> how its maps are cut up, and the chunks of every row.
-        columns: ``digest``, ``intrinsics`` and ``source_stat`` of every row, (rows, width).
-    """
+    """What is to be written of a shard, row by row."""
 
     task: Task
-    kept: Sequence[bool]
-    maps: dict[str, tuple[MapLayout, list[Sequence[Chunk]]]]
-    columns: dict[str, NDArray[Any]]
+    kept: Sequence[bool]  # rows whose maps and digests are the stored ones: they count as done all the time
+    maps: dict[str, tuple[MapLayout, list[Sequence[Chunk]]]]  # array -> how it is cut up, and the chunks of every row
+    columns: dict[str, NDArray[Any]]  # digest, intrinsics and source_stat, (rows, width)
 
 
 def existing_root(store: Store) -> Any | None:

@@ -15,13 +15,13 @@ from depthvar.precompute.pipeline.job import Job
 from depthvar.precompute.pipeline.summary import DepthSummary
 from depthvar.precompute.pipeline.worker import frame_levels
 
-from . import limits
+from . import limits, statistics
 from .finding import CLEAR, Finding
 from .subject import Subject
 
 
 def check_frame(subject: Subject, book: Bookkeeping, row: int, job: Job, frame: Frame) -> Iterator[Finding]:
-    """Compute a frame again, and compare every level; its σ² and depth go into the contrast."""
+    """Compute a frame again, and compare every level; its σ² and depth go into the statistics."""
     layout, key = book.layout, book.keys[row]
     wrong = partial(Finding, repair=CLEAR, group=book.name, row=row)
     levels = {s: np.empty(level_shape(layout.height, layout.width, s), np.float32) for s in job.strides}
@@ -49,5 +49,5 @@ def check_frame(subject: Subject, book: Bookkeeping, row: int, job: Job, frame: 
             got = f"{unlike}, which this kernel gives too: please report it"
             yield wrong("limits", where=f"{key}, {name}", expected=limits.EXPECTED, got=got)
         if name == level_name(1):
-            subject.contrast.add(stored, frame.depth)
+            statistics.add_frame(subject, stored, frame.depth)
             subject.report.depth += DepthSummary.of(frame)

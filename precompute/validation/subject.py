@@ -8,7 +8,6 @@ from depthvar.datasets.cache.bookkeeping import Bookkeeping
 from depthvar.datasets.cache.store import Store
 from depthvar.datasets.source.source import Source
 
-from .contrast import Contrast
 from .finding import Report
 
 Progress = Callable[[str, int, int, int], None]
@@ -17,33 +16,19 @@ Progress = Callable[[str, int, int, int], None]
 
 @dataclass
 class Subject:
-    """A cache, and the depth that it is compared with.
-
-    Attributes:
-        store: of the cache.
-        attributes: of its root, checked.
-        files: of the cache, listed before anything else was looked at: what a run adds meanwhile is no stray file.
-        report: what has been seen; every check writes its numbers there.
-        recompute: how many frames are drawn to be computed again.
-        seed: draws them.
-        full: all are computed again.
-        progress: called while groups are read, maps are decoded and frames are compared.
-        source: the depth that it was computed from; None: the cache is checked by itself.
-        groups: that could be read; ``structure`` fills it.
-        contrast: σ of the frames compared, by kind of pixel.
-    """
+    """A cache, and the depth that it is compared with."""
 
     store: Store
-    attributes: dict[str, Any]
-    files: list[str]
-    report: Report
-    recompute: int
-    seed: int
-    full: bool
-    progress: Progress
-    source: Source | None = None
-    groups: list[Bookkeeping] = field(default_factory=list)
-    contrast: Contrast = field(default_factory=Contrast)
+    attributes: dict[str, Any]  # of the root, checked
+    files: list[str]  # listed before anything else was looked at: what a run adds meanwhile is no stray file
+    report: Report  # every check writes there what it has seen
+    recompute: int  # frames drawn to be computed again
+    seed: int  # draws them
+    full: bool  # all are computed again
+    progress: Progress  # called while groups are read, maps are decoded and frames are compared
+    source: Source | None = None  # the depth that it was computed from; None: the cache is checked by itself
+    groups: list[Bookkeeping] = field(default_factory=list)  # that could be read; ``structure`` fills it
+    log_sigma: dict[str, tuple[float, int]] = field(default_factory=dict)  # by kind of pixel: sum and count
 
     @property
     def parameters(self) -> dict[str, Any]:
