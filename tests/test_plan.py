@@ -18,12 +18,12 @@ from depthvar.precompute.pipeline.shards import (
     GroupPlan,
     RowAction,
     ShardPlan,
-    SourceFrame,
     Task,
     group_change,
     make_shard_plan,
     row_action,
 )
+from depthvar.precompute.pipeline.survey import SourceFrame
 
 CAMERA = (40.0, 40.0, 16.0, 12.0)
 DONE = b"\x01" * 32

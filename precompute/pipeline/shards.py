@@ -1,6 +1,6 @@
 """What a run has to do: which frame lies in which row of which group, and which shards need work. Pure.
 
-A shard is the unit of work: it is computed whole, or not at all (concurrent partial writes of a shard lose data).
+A shard is computed whole, or not at all: concurrent partial writes of a shard lose data.
 """
 
 import hashlib
@@ -21,6 +21,7 @@ from depthvar.datasets.cache.format import (
 from depthvar.datasets.errors import CacheError
 
 from .job import Failures
+from .survey import SourceFrame
 
 RowAction = Literal[
     "done",  # nothing: its files are those that σ² was computed from
@@ -35,18 +36,6 @@ Action = Literal["skip", "clear", "check", "compute"]
 Change = Literal["none", "grow", "shrink", "new"]  # of the metadata of a group; new: it is not there in full
 
 READ: tuple[RowAction, ...] = ("done", "failed", "check", "compute")  # the actions of frames that are in the source
-
-
-@dataclass(frozen=True)
-class SourceFrame:
-    """A frame as the survey of the source found it, without its depth."""
-
-    key: str
-    sequence: str
-    shape: tuple[int, int] | None  # None: the file's header could not be read
-    intrinsics: tuple[float, float, float, float]
-    stat: tuple[int, int]  # total size and 63-bit hash of (path, size, mtime) over every file of the frame
-    error: str | None = None
 
 
 @dataclass(frozen=True)
@@ -166,8 +155,7 @@ def make_shard_plan(
     for name in sorted(members):
         old, here = existing.get(name), {frame.key: frame for frame in members[name]}
         if old is None:
-            shape = shapes[name]
-            sequence = members[name][0].sequence
+            sequence, shape = members[name][0].sequence, shapes[name]
             layout = GroupLayout(*shape, shard_frames(*shape, strides, most_shard_frames), key_bytes(here))
         else:
             sequence, layout = old.sequence, old.layout
@@ -199,7 +187,8 @@ def _place(
         if frame.shape is None:
             unreadable.append(frame)
             continue
-        name = group_name(frame.sequence, frame.shape, first_shapes.setdefault(frame.sequence, frame.shape))
+        first = first_shapes.setdefault(frame.sequence, frame.shape)
+        name = group_name(frame.sequence, frame.shape, first)
         members.setdefault(name, []).append(frame)
         shapes[name] = frame.shape
     unplaced = []

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -12,11 +13,21 @@ from depthvar.datasets.frame import camera_doubt, check_native
 from depthvar.datasets.source.source import Source, frame_facts, frame_shape
 from depthvar.datasets.source.templates import stays_below
 
-from .shards import SourceFrame
-
 log = logging.getLogger("depthvar")
 
 MANY_FRAMES = 50_000  # from here on people would wonder what takes so long
+
+
+@dataclass(frozen=True)
+class SourceFrame:
+    """A frame as the survey of the source found it, without its depth."""
+
+    key: str
+    sequence: str
+    shape: tuple[int, int] | None  # None: the file's header could not be read
+    intrinsics: tuple[float, float, float, float]
+    stat: tuple[int, int]  # total size and 63-bit hash of (path, size, mtime) over every file of the frame
+    error: str | None = None
 
 
 def survey(source: Source, stored: Iterable[Bookkeeping], on_error: str = "fail") -> Iterator[SourceFrame]:

@@ -9,15 +9,7 @@ from numpy.typing import NDArray
 
 from depthvar.datasets.cache.bookkeeping import read_column
 from depthvar.datasets.cache.codec import Chunk, check_crc, encode_map
-from depthvar.datasets.cache.format import (
-    COLUMNS,
-    FAILED,
-    MapLayout,
-    column_width,
-    level_shape,
-    map_names,
-    map_path,
-)
+from depthvar.datasets.cache.format import COLUMNS, FAILED, MapLayout, column_width, level_shape, map_names, map_path
 from depthvar.datasets.cache.maps import Get, read_chunks
 from depthvar.datasets.cache.store import Store, open_store
 from depthvar.datasets.errors import DepthVarError, SourceError
@@ -46,8 +38,7 @@ def frame_levels(frame: Frame, job: Job, out: dict[int, NDArray[np.float32]]) ->
         else:
             import torch
 
-            camera = torch.from_numpy(intrinsics)
-            tensor = torch.from_numpy(depth).to(job.device)
+            tensor, camera = (torch.from_numpy(values).to(job.device) for values in (depth, intrinsics))
             level[...] = sigma_z2(tensor, camera, job.params, max_depth=frame.max_depth).cpu().numpy()
         if job.params.compat is not None:  # the original's value there is no information
             level[~frame.valid[::stride, ::stride]] = np.inf
