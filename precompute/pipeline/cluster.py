@@ -100,11 +100,8 @@ class _Given(NamedTuple):
 class Dispatcher:
     """Gives tasks to the workers of a cluster, and yields a result for each: computed, or given up.
 
-    Args:
-        client: a client of the cluster.
-        job: what the tasks share.
-        timeout: seconds after which a worker that has not ended its task is given up.
-        patience: seconds for a first worker, or a next one, to come, and for the scheduler to answer.
+    A worker has ``timeout`` seconds for a task. After ``patience`` seconds without an answer of the scheduler, or
+    without a worker, all tasks are given up.
     """
 
     def __init__(self, client: Any, job: Job, timeout: float, patience: float) -> None:
@@ -164,7 +161,7 @@ class Dispatcher:
             self._answered = time.monotonic()
 
     def _free(self) -> list[str]:
-        """Return the workers that can take a task, once for every thread that has none."""
+        """Return the workers with a free thread, once for each such thread."""
         free = Counter(self._threads)
         free.subtract(given.worker for given in self._given.values())
         return [worker for worker in free.elements() if worker not in self._given_up]
@@ -208,7 +205,7 @@ class Dispatcher:
         return _failure(given.task, f"{reason}; {when}run the same command again")
 
     def _kill(self, worker: str) -> bool:
-        """Kill a process of our own, in whose place its nanny starts a new one; False where it is not ours."""
+        """Kill a worker that this run started, whose nanny starts a new one; False where somebody else started it."""
         if self._client.cluster is None:
             return False
         for nanny in self._client.cluster.workers.values():

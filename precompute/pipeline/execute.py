@@ -50,9 +50,8 @@ def on_dask(
 ) -> Execute:
     """Run the tasks on Dask: ``workers`` local processes, or the cluster whose scheduler has that address.
 
-    A task whose worker is lost, or has not ended it after ``timeout`` seconds, is given up: its frames are listed as
-    failed, and the run goes on. All that is not done is given up after ``patience`` seconds without an answer of the
-    scheduler or without a worker.
+    ``timeout`` and ``patience`` are those of ``cluster.Dispatcher``. The frames of a task that is given up are listed
+    as failed, and the run goes on.
     """
 
     def execute(job: Job, tasks: Iterable[Task]) -> Iterator[TaskResult]:
@@ -67,11 +66,7 @@ def on_dask(
 def executor(
     threads: int | None = None, workers: int | None = None, scheduler: str | None = None, timeout: float | None = None
 ) -> tuple[Execute, str]:
-    """Return what runs the tasks, and its name for people.
-
-    Raises:
-        ParameterError: more than one way to run them is asked for, or a number is not above 0.
-    """
+    """Return what runs the tasks, and its name for people; ParameterError for two ways, or a number not above 0."""
     ways = {"threads": threads, "workers": workers, "scheduler": scheduler}
     given = [f"{name}={value!r}" for name, value in ways.items() if value is not None]
     if len(given) > 1:

@@ -111,12 +111,9 @@ class ShardPlan:
 def row_action(
     frame: SourceFrame | None, state: RowState, stat: tuple[int, int], intrinsics: tuple[float, ...], on_error: str
 ) -> RowAction:
-    """Decide what a row that had a key needs.
+    """Decide what a row needs from what is stored of it, and its frame; None: in this group the source has none.
 
-    Args:
-        frame: as the survey found it; None: the source does not have it in this group.
-        state, stat, intrinsics: of the stored row.
-        on_error: "skip": leave a frame alone that failed and has not changed.
+    With ``on_error`` "skip" a frame that failed and has not changed is left alone.
     """
     if frame is None:
         if state in (RowState.DONE, RowState.FAILED):
@@ -142,10 +139,7 @@ def make_shard_plan(
 
     A row keeps its key for ever: frames are found again by key, and new ones go to rows never used. So two runs of one
     source plan the same rows, whatever has been done in between. A frame that is not in the source is kept; with
-    ``prune`` its row is cleared.
-
-    Raises:
-        CacheError: a new key is longer than an existing group can hold.
+    ``prune`` its row is cleared. CacheError where a new key is longer than an existing group can hold.
     """
     existing = {group.name: group for group in stored}
     members, shapes, unplaced = _place(frames, existing)

@@ -15,7 +15,7 @@ from depthvar.datasets.source.templates import stays_below
 
 log = logging.getLogger("depthvar")
 
-MANY_FRAMES = 50_000  # from here on people would wonder what takes so long
+MANY_FRAMES = 50_000  # from here on the survey lasts seconds, and says so
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,7 @@ class SourceFrame:
 def survey(source: Source, stored: Iterable[Bookkeeping], on_error: str = "fail") -> Iterator[SourceFrame]:
     """Yield what planning needs of every frame; headers are read only of files that are new or have changed.
 
-    Raises:
-        SourceError: a file cannot be read and ``on_error`` is "fail".
+    SourceError where a file cannot be read and ``on_error`` is "fail".
     """
     known = {
         key: ((group.layout.height, group.layout.width), (size, hash63))

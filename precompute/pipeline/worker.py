@@ -25,7 +25,7 @@ from .summary import DepthSummary, SigmaSummary
 from .write import Shard, put_column, write_shard
 
 YOUNG_NS = 2_000_000_000  # a file younger than this may change again without a new mtime
-COPIED = ("digest", "intrinsics", "source_stat")  # columns of a shard, beside its keys
+COPIED = ("digest", "intrinsics", "source_stat")  # the columns of a shard without its keys
 
 
 def frame_levels(frame: Frame, job: Job, out: dict[int, NDArray[np.float32]]) -> None:
@@ -56,9 +56,8 @@ def round_mantissas(values: NDArray[np.float32], keepbits: int) -> None:
 def run_task(job: Job, task: Task) -> TaskResult:
     """Bring one shard up to date.
 
-    Raises:
-        SourceError: a frame cannot be read and ``on_error`` is "fail". The shard does not count as done.
-        CacheError: the cache cannot be written, or what is to be kept of it is damaged.
+    SourceError where a frame cannot be read and ``on_error`` is "fail": the shard does not count as done. CacheError
+    where the cache cannot be written, or what is to be kept of it is damaged.
     """
     store = open_store(job.cache)
     mark = fingerprint(job.parameters())

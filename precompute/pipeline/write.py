@@ -31,11 +31,7 @@ class Shard:
 
 
 def existing_root(store: Store) -> Any | None:
-    """Return the attributes of a cache's root, unchecked; None where there is nothing yet.
-
-    Raises:
-        CacheError: something else than a cache is there.
-    """
+    """Return the attributes of a cache's root, unchecked; None where nothing is there; CacheError for anything else."""
     root = metadata.read_root(store)
     if root is None and not store.is_empty():
         raise CacheError(f"{store.url}: exists and is not a depthvar cache; pass another --out, or remove it by hand")
@@ -52,9 +48,7 @@ def prepare(store: Store, groups: Sequence[GroupPlan], strides: tuple[int, ...],
 
     A group that is not there in full loses its digests first, and whatever else a dead run left of it: its frames are
     computed again. In one that grows, the digests' metadata are last, as they decide how many rows there are.
-
-    Raises:
-        DamagedError: no cache has such a group.
+    DamagedError where no cache can have such a group.
     """
     for folder in sorted({folder for plan in groups for folder in folders_of(plan.name)}):
         if metadata.read(store, folder) is None:
