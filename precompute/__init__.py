@@ -15,14 +15,14 @@ if TYPE_CHECKING:  # type checkers take it for True; "as" makes a name public fo
     from .kernel.api import sigma_z2 as sigma_z2
     from .loader_check.check import check_loader as check_loader
     from .pipeline.plan import Plan as Plan
-    from .validation.validate import Report as Report
+    from .validation.finding import Report as Report
     from .validation.validate import validate as validate
 else:
     _LAZY = {
         "Difference": "depthvar.datasets.params",
         "KernelParams": "depthvar.datasets.params",
         "Plan": ".pipeline.plan",
-        "Report": ".validation.validate",
+        "Report": ".validation.finding",
         "RunResult": ".api",
         "cache_info": ".cli.info",
         "check_loader": ".loader_check.check",

@@ -13,13 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny_data import TinyData
 
+from depthvar.datasets.cache.attributes import differences
 from depthvar.datasets.cache.sigma_cache import SigmaCache
 from depthvar.datasets.scalars import as_float
 from depthvar.datasets.source.depth_source import open_source
 from depthvar.precompute import KernelParams, sigma_z2
 from depthvar.precompute.pipeline import execute
 from depthvar.precompute.pipeline import run as pipeline
-from depthvar.precompute.pipeline.fingerprint import differences, fingerprint
+from depthvar.precompute.pipeline.fingerprint import fingerprint
 
 GOOD_NUMBERS = {"an int": 1, "np.int64": np.int64(1), "np.uint8": np.uint8(1), "np.int16": np.int16(1)}
 GOOD_REALS = GOOD_NUMBERS | {
@@ -101,7 +102,7 @@ def test_a_cache_of_other_parameters_is_never_refused_without_a_reason() -> None
     """Equal numbers with other fingerprints, as caches have them that were written before parameters were plain."""
     stored, wanted = {"lambda_prior": 1}, {"lambda_prior": 1.0}
     assert fingerprint(stored) != fingerprint(wanted)
-    assert differences(stored, wanted) == ["lambda_prior is 1 in the cache and 1.0 in this run"]
+    assert repr(differences(stored, wanted)) == "[('lambda_prior', 1, 1.0)]"
     assert differences(stored, dict(stored)) == []
 
 

@@ -18,13 +18,12 @@ from depthvar.precompute.pipeline.shards import (
     GroupPlan,
     RowAction,
     ShardPlan,
-    SourceFrame,
     Task,
     group_change,
     make_shard_plan,
     row_action,
-    shard_action,
 )
+from depthvar.precompute.pipeline.survey import SourceFrame
 
 CAMERA = (40.0, 40.0, 16.0, 12.0)
 DONE = b"\x01" * 32
@@ -102,7 +101,8 @@ def test_what_a_row_needs_whose_frame_is_not_in_the_source(state: RowState, expe
     ],
 )
 def test_shard_action(needs: tuple[RowAction, ...], action: Action) -> None:
-    assert shard_action(needs) == action
+    keys = tuple(map(str, range(len(needs))))
+    assert Task("a", LAYOUT, 0, keys, needs).action == action
 
 
 def actions(plan: ShardPlan, group: str = "a") -> dict[str, RowAction]:
@@ -178,8 +178,8 @@ def test_a_row_keeps_its_key_and_new_frames_take_rows_never_used(
 @given(KEYS, st.integers(1, 5))
 def test_parts_share_out_every_shard_once(keys: list[str], count: int) -> None:
     plan = make_shard_plan([frame(key) for key in keys], [stored([""])], (1,))
-    parts = [plan.part(index, count) for index in range(1, count + 1)]
-    assert sorted(task.start for part in parts for task in part) == [task.start for task in plan.tasks]
+    parts = [plan.part((index, count)) for index in range(1, count + 1)]
+    assert sorted(task.start for part in parts for task in part.tasks) == [task.start for task in plan.tasks]
 
 
 def test_two_runs_of_one_plan_have_one_identity_whatever_is_done() -> None:
@@ -230,6 +230,6 @@ def test_a_task_is_small() -> None:
     layout = GroupLayout(480, 640, 64, 64)
     plan = make_shard_plan([frame(key) for key in keys[:1]], [], (1,))
     assert isinstance(plan.tasks[0], Task)
-    task = Task("Easy/P000", layout, 0, tuple(keys), ("compute",) * 64, "compute")
+    task = Task("Easy/P000", layout, 0, tuple(keys), ("compute",) * 64)
     assert pickle.loads(pickle.dumps(task)) == task
     assert len(pickle.dumps(task)) < 8192

@@ -20,6 +20,24 @@ def canonical_json(value: object) -> bytes:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
 
+def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
+    """Return (name, value, other value) of every parameter that differs as JSON; of a table, of its entries.
+
+    Parameters that only one of two estimators has are left out: that the estimators differ is enough.
+    """
+    names = dict.fromkeys((*one, *other))
+    if one.get("estimator") != other.get("estimator"):
+        names = dict.fromkeys(name for name in names if name in one and name in other)
+    found = []
+    for name in names:
+        left, right = one.get(name), other.get(name)
+        if isinstance(left, Mapping) and isinstance(right, Mapping):
+            found += differences(left, right)
+        elif canonical_json(left) != canonical_json(right):
+            found.append((name, left, right))
+    return found
+
+
 def seal(attributes: Mapping[str, Any]) -> dict[str, Any]:
     """Return ``attributes`` with a ``checksum``: the SHA-256 of the canonical JSON of the others."""
     content = {name: value for name, value in attributes.items() if name != "checksum"}

@@ -15,7 +15,7 @@ from depthvar.datasets.paths import composed
 from depthvar.datasets.source.templates import path_pattern
 
 from . import metadata
-from .attributes import check_root
+from .attributes import check_root, differences
 from .bookkeeping import Bookkeeping, RowState, read_digest, read_group
 from .format import level_name, map_path, sequence_group, without_size
 from .maps import read_rows
@@ -192,14 +192,10 @@ def read_root(store: Store, parameters: dict[str, Any] | None) -> dict[str, Any]
         raise CacheError(f"{store.url}: no cache is there; write one with `precompute run`, or check the path")
     attributes = check_root(root, store.url)
     got = attributes["parameters"]
-    if parameters not in (None, got):
+    if parameters is not None and parameters != got:
+        changes = "; ".join(f"{name} was {old!r} and is {new!r}" for name, old, new in differences(parameters, got))
         raise CacheError(
-            f"{store.url}: computed again with other parameters since it was opened ({_differences(parameters, got)}); "
-            "open it again with SigmaCache(…)"
+            f"{store.url}: computed again with other parameters since it was opened ({changes}); open it again with "
+            "SigmaCache(…)"
         )
     return attributes
-
-
-def _differences(old: dict[str, Any], new: dict[str, Any]) -> str:
-    names = (name for name in dict.fromkeys((*old, *new)) if old.get(name) != new.get(name))
-    return "; ".join(f"{name} was {old.get(name)!r} and is {new.get(name)!r}" for name in names)

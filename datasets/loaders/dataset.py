@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch.utils.data import Dataset
 
-from depthvar.datasets.cache.attributes import canonical_json
+from depthvar.datasets.cache.attributes import differences
 from depthvar.datasets.cache.sigma_cache import SigmaCache
 from depthvar.datasets.errors import ParameterError, SourceError
 from depthvar.datasets.frame import Frame, farthest_depth
@@ -155,20 +155,15 @@ class CachedDepthDataset(Dataset[dict[str, Any]]):
         """Raise ParameterError where the source has another camera, unit or maximum depth than the cache."""
         if not self._checked:
             params = cache.params
-            stored = params.get("decode_rule") or {}
-            rule = self.source.describe().get("depth") or stored  # of a class of a user's own nothing is known
-            names = [name for name in dict.fromkeys((*stored, *rule)) if name != "max_depth" and stored]
-            differs = [
-                f"{name} {stored.get(name)!r} (cache) and {rule.get(name)!r} (source)"
-                for name in names
-                if canonical_json(stored.get(name)) != canonical_json(rule.get(name))
-            ]
+            stored = params["decode_rule"]
+            rule = stored and self.source.describe().get("depth")  # nothing is known of a class of a user's own
+            found = differences(stored, rule or stored)
+            found = [difference for difference in found if difference[0] != "max_depth"]
             if farthest_depth(params["max_depth"]) != farthest_depth(self.source.max_depth):
-                differs.append(f"max_depth {params['max_depth']} (cache) and {self.source.max_depth} (source)")
-            if differs:
-                raise ParameterError(
-                    f"{cache.path}: expected depth as in {self.source}, got {', '.join(differs)}; {SAME}"
-                )
+                found.append(("max_depth", params["max_depth"], self.source.max_depth))
+            if found:
+                differs = ", ".join(f"{name} {old!r} (cache) and {new!r} (source)" for name, old, new in found)
+                raise ParameterError(f"{cache.path}: expected depth as in {self.source}, got {differs}; {SAME}")
             self._checked = True
         stored_camera = cache.intrinsics(frame.key)
         pairs = zip(frame.intrinsics.tolist(), stored_camera.tolist(), strict=True)

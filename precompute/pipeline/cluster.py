@@ -26,6 +26,7 @@ log = logging.getLogger("depthvar")
 POLL_SECONDS = 0.05  # between two looks whether tasks have ended, once a run stops
 LOOK_SECONDS = 1.0  # between two looks at which workers there are
 ANSWER_SECONDS = 10.0  # a scheduler that takes longer is asked again
+LOST = "its worker process was lost: killed, or out of memory"
 
 
 @contextmanager
@@ -81,19 +82,16 @@ def _check_handles(count: int) -> None:
 @contextmanager
 def _ignoring_interrupts() -> Iterator[None]:
     """Start processes that a Ctrl-C in the terminal, which reaches them too, does not end: this process does."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    is_main = threading.current_thread() is threading.main_thread()  # no other thread can set a handler
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN) if is_main else None
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, handler)
+        if is_main:
+            signal.signal(signal.SIGINT, handler)
 
 
 class _Given(NamedTuple):
-    """A task that a worker has, and since when."""
-
     task: Task
     worker: str
     since: float
@@ -102,11 +100,8 @@ class _Given(NamedTuple):
 class Dispatcher:
     """Gives tasks to the workers of a cluster, and yields a result for each: computed, or given up.
 
-    Args:
-        client: a client of the cluster.
-        job: what the tasks share.
-        timeout: seconds after which a worker that has not ended its task is given up.
-        patience: seconds for a first worker, or a next one, to come, and for the scheduler to answer.
+    A worker has ``timeout`` seconds for a task. After ``patience`` seconds without an answer of the scheduler, or
+    without a worker, all tasks are given up.
     """
 
     def __init__(self, client: Any, job: Job, timeout: float, patience: float) -> None:
@@ -134,9 +129,9 @@ class Dispatcher:
                 if reason := self._broken():
                     rest = [*(given.task for given in self._given.values()), *queue]
                     self._given.clear()
-                    queue.clear()
                     for task in rest:
                         yield _failure(task, f"{reason}; when its workers have ended, run the same command again")
+                    return
         finally:
             self._let_end()
 
@@ -166,10 +161,10 @@ class Dispatcher:
             self._answered = time.monotonic()
 
     def _free(self) -> list[str]:
-        """Return the workers that can take a task, once for every thread that has none."""
-        given = Counter(given.worker for given in self._given.values())
-        workers = (worker for worker in self._threads if worker not in self._given_up)
-        return [worker for worker in workers for _ in range(self._threads[worker] - given[worker])]
+        """Return the workers with a free thread, once for each such thread."""
+        free = Counter(self._threads)
+        free.subtract(given.worker for given in self._given.values())
+        return [worker for worker in free.elements() if worker not in self._given_up]
 
     def _give(self, task: Task, worker: str) -> None:
         future = self._client.submit(
@@ -192,7 +187,7 @@ class Dispatcher:
         try:
             yield future.result()
         except KilledWorker:
-            yield self._give_up(given, "its worker process was lost: killed, or out of memory")
+            yield self._give_up(given, LOST)
 
     def _overdue(self) -> Iterator[TaskResult]:
         """Give up the tasks whose worker was lost, or has had them for too long."""
@@ -201,22 +196,16 @@ class Dispatcher:
             lost = given.worker not in self._threads
             if lost or now - given.since > self._timeout:
                 self._client.cancel(self._given.pop(future), force=True)
-                yield self._give_up(
-                    given,
-                    "its worker process was lost: killed, or out of memory"
-                    if lost
-                    else f"not ended after {self._timeout:g} s (--timeout)",
-                )
+                yield self._give_up(given, LOST if lost else f"not ended after {self._timeout:g} s (--timeout)")
 
     def _give_up(self, given: _Given, reason: str) -> TaskResult:
         """Return the failure of a task, once its worker has ended where that can be seen to."""
         self._given_up.add(given.worker)
-        if self._kill(given.worker):
-            return _failure(given.task, f"{reason}; run the same command again")
-        return _failure(given.task, f"{reason}; when {given.worker} has ended, run the same command again")
+        when = "" if self._kill(given.worker) else f"when {given.worker} has ended, "
+        return _failure(given.task, f"{reason}; {when}run the same command again")
 
     def _kill(self, worker: str) -> bool:
-        """Kill a process of our own, in whose place its nanny starts a new one; False where it is not ours."""
+        """Kill a worker that this run started, whose nanny starts a new one; False where somebody else started it."""
         if self._client.cluster is None:
             return False
         for nanny in self._client.cluster.workers.values():
@@ -240,5 +229,4 @@ class Dispatcher:
 
 
 def _failure(task: Task, message: str) -> TaskResult:
-    keys = (key for key, action in zip(task.keys, task.rows, strict=True) if action in READ)
-    return TaskResult(task.group, task.start, 0, 0, tuple((key, message) for key in keys), 0.0)
+    return TaskResult(task.group, task.start, failed=tuple((key, message) for key in task.keys_to(*READ)))

@@ -46,16 +46,12 @@ def in_threads(workers: int) -> Execute:
 
 
 def on_dask(
-    workers: int | None = None,
-    scheduler: str | None = None,
-    timeout: float = TIMEOUT,
-    patience: float = PATIENCE,
+    workers: int | None = None, scheduler: str | None = None, timeout: float = TIMEOUT, patience: float = PATIENCE
 ) -> Execute:
     """Run the tasks on Dask: ``workers`` local processes, or the cluster whose scheduler has that address.
 
-    A task whose worker is lost, or has not ended it after ``timeout`` seconds, is given up: its frames are listed as
-    failed, and the run goes on with the others. A local worker that hangs is killed. All that is not done is given up
-    after ``patience`` seconds without an answer of the scheduler or without a worker.
+    ``timeout`` and ``patience`` are those of ``cluster.Dispatcher``. The frames of a task that is given up are listed
+    as failed, and the run goes on.
     """
 
     def execute(job: Job, tasks: Iterable[Task]) -> Iterator[TaskResult]:
@@ -70,11 +66,7 @@ def on_dask(
 def executor(
     threads: int | None = None, workers: int | None = None, scheduler: str | None = None, timeout: float | None = None
 ) -> tuple[Execute, str]:
-    """Return what runs the tasks, and its name for people.
-
-    Raises:
-        ParameterError: more than one way to run them is asked for, or a number is not above 0.
-    """
+    """Return what runs the tasks, and its name for people; ParameterError for two ways, or a number not above 0."""
     ways = {"threads": threads, "workers": workers, "scheduler": scheduler}
     given = [f"{name}={value!r}" for name, value in ways.items() if value is not None]
     if len(given) > 1:
@@ -88,14 +80,10 @@ def executor(
         import distributed  # noqa: F401 # now, and not once an interrupt raises an exception
 
         seconds = TIMEOUT if timeout is None else number("timeout", timeout, "seconds above 0", lambda t: t > 0)
-        where = _count(workers, "worker process", "es") if workers else f"the Dask workers of {scheduler}"
-        return on_dask(workers, scheduler, seconds), where
+        processes = "1 worker process" if workers == 1 else f"{workers} worker processes"
+        return on_dask(workers, scheduler, seconds), processes if workers else f"the Dask workers of {scheduler}"
     threads = threads or cpus()
-    return in_threads(threads), _count(threads, "thread", "s")
-
-
-def _count(number: int, name: str, plural: str) -> str:
-    return f"{number} {name}{plural if number > 1 else ''}"
+    return in_threads(threads), "1 thread" if threads == 1 else f"{threads} threads"
 
 
 def cpus() -> int:

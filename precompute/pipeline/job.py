@@ -1,4 +1,4 @@
-"""What the shards of a run share, and what becomes of each."""
+"""What the shards of a run share, and what became of each."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -7,16 +7,18 @@ from typing import Any, Literal, get_args
 from depthvar.datasets.cache.attributes import MAX_STRIDES
 from depthvar.datasets.cache.format import MAX_SHARD_FRAMES
 from depthvar.datasets.frame import MAX_DEPTH_RULE, is_max_depth
-from depthvar.datasets.params import Estimator, KernelParams
+from depthvar.datasets.params import Estimator, KernelParams, params_to_json
 from depthvar.datasets.scalars import require, whole
 from depthvar.datasets.source.source import Source
+from depthvar.precompute.kernel.api import KERNEL_VERSION
 
-from .fingerprint import parameters
 from .summary import DepthSummary, SigmaSummary
 
 MAX_STRIDE = 1024
 
 OnError = Literal["fail", "skip"]
+Failures = tuple[tuple[str, str], ...]
+"""(key, message) of each frame that could not be read."""
 
 
 @dataclass(frozen=True)
@@ -36,26 +38,19 @@ class Job:
     def __post_init__(self) -> None:
         require("source", self.source, "a Source, as open_source returns", isinstance(self.source, Source))
         name, limit = getattr(self.source, "name", None), self.source.max_depth
-        require(
-            "name of the source", name, "one line of text", isinstance(name, str) and bool(name) and name.isprintable()
-        )
-        require(
-            "max_depth of the source",
-            limit,
-            MAX_DEPTH_RULE,
-            limit is None or (type(limit) in (int, float) and is_max_depth(limit)),
-        )
+        is_line = isinstance(name, str) and bool(name) and name.isprintable()
+        require("name of the source", name, "one line of text", is_line)
+        is_limit = limit is None or (type(limit) in (int, float) and is_max_depth(limit))
+        require("max_depth of the source", limit, MAX_DEPTH_RULE, is_limit)
         require("on_error", self.on_error, "'fail' or 'skip'", self.on_error in get_args(OnError))
         require("device", self.device, "'cpu', 'cuda' or another device of torch", isinstance(self.device, str))
         require("params", self.params, "KernelParams or Difference", isinstance(self.params, Estimator))
         rule = f"whole numbers from 1 to {MAX_STRIDE}, at most {MAX_STRIDES} of them"
         require("strides", self.strides, rule, isinstance(self.strides, Iterable))
-        strides = sorted(
-            {1, *(whole("strides", stride, rule, lambda number: 1 <= number <= MAX_STRIDE) for stride in self.strides)}
-        )
-        require("strides", self.strides, rule, len(strides) <= MAX_STRIDES)
+        strides = {whole("strides", each, rule, lambda stride: 1 <= stride <= MAX_STRIDE) for each in self.strides}
+        require("strides", self.strides, rule, len(strides | {1}) <= MAX_STRIDES)
         keepbits = whole("keepbits", self.keepbits, "a whole number from 1 to 23", lambda bits: 1 <= bits <= 23)
-        object.__setattr__(self, "strides", tuple(strides))
+        object.__setattr__(self, "strides", tuple(sorted(strides | {1})))
         object.__setattr__(self, "keepbits", keepbits)
 
     @property
@@ -64,30 +59,27 @@ class Job:
         return "numba" if self.device == "cpu" and self.params.compat is None else f"torch-{self.device}"
 
     def parameters(self) -> dict[str, Any]:
-        """Return all that decides the stored values (see ``fingerprint``)."""
-        return parameters(self.source, self.params, self.strides, self.keepbits, self.with_depth)
+        """Return all that decides the stored values, JSON-ready. Path, workers, device and shard size do not."""
+        rule = self.source.describe().get("depth", {})
+        return {
+            "kernel_version": KERNEL_VERSION,
+            **params_to_json(self.params),
+            "strides": list(self.strides),
+            "max_depth": self.source.max_depth,
+            "keepbits": self.keepbits,
+            "with_depth": self.with_depth,
+            "decode_rule": {name: value for name, value in rule.items() if name != "max_depth"},
+        }
 
 
 @dataclass(frozen=True)
 class TaskResult:
-    """What became of one shard.
-
-    Attributes:
-        group: the group of the shard.
-        start: its first row.
-        computed: frames whose σ was computed and written.
-        checked: frames found unchanged by their content; nothing but ``source_stat`` was written.
-        failed: (key, message) of the frames that could not be read.
-        seconds: wall-clock time of the task.
-        depth: of the frames computed.
-        sigma: of the frames computed, as stored.
-    """
+    """What became of one shard, in frames."""
 
     group: str
-    start: int
-    computed: int
-    checked: int
-    failed: tuple[tuple[str, str], ...]
-    seconds: float
-    depth: DepthSummary = field(default_factory=DepthSummary)
-    sigma: SigmaSummary = field(default_factory=SigmaSummary)
+    start: int  # first row of the shard
+    computed: int = 0  # σ² was computed and written
+    checked: int = 0  # found unchanged by their content; only ``source_stat`` was written
+    failed: Failures = ()
+    depth: DepthSummary = field(default_factory=DepthSummary)  # of the frames computed
+    sigma: SigmaSummary = field(default_factory=SigmaSummary)  # of the frames computed, as stored

@@ -10,7 +10,7 @@ import fcntl
 import glob
 import os
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from depthvar.datasets.errors import CacheError
@@ -29,25 +29,22 @@ def writer_lock(cache: str, part: tuple[int, int] | None = None) -> Iterator[Cal
         yield lambda _: None
         return
     path = _path(cache)
-    with ExitStack() as stack:
-        whole = fcntl.LOCK_EX if part is None else fcntl.LOCK_SH
-        stack.enter_context(_held(path, whole, f"{cache}: another run is writing it"))
-        if part is None:
+    message = f"{cache}: another run is writing it"
+    if part is None:
+        with _held(path, fcntl.LOCK_EX, message):
             yield lambda _: None
-            return
-        own = path.with_name(f"{path.name}.{part[0]}-of-{part[1]}")
-        message = f"{cache}: another run of --part {part[0]}/{part[1]} is writing it"
-        file = stack.enter_context(_held(own, fcntl.LOCK_EX, message))
+        return
+    own = path.with_name(f"{path.name}.{part[0]}-of-{part[1]}")
+    own_message = f"{cache}: another run of --part {part[0]}/{part[1]} is writing it"
+    with _held(path, fcntl.LOCK_SH, message), _held(own, fcntl.LOCK_EX, own_message) as file:
         os.ftruncate(file, 0)  # what a killed run has claimed
 
         def claim(identity: str) -> None:
             text = f"{part[1]} parts, plan {identity}"
             os.pwrite(file, text.encode(), 0)  # written before the others are read: one of two always sees the other
             for other in path.parent.glob(f"{glob.escape(path.name)}.*-of-*"):
-                claimed = ""
-                with suppress(FileNotFoundError):  # it has just ended
-                    claimed = "" if other == own else _text_if_held(other, fcntl.LOCK_SH) or ""
-                if claimed not in ("", text):
+                claimed = None if other == own else _text_if_held(other, fcntl.LOCK_SH)
+                if claimed and claimed != text:
                     count, _, plan = claimed.partition(" parts, plan ")
                     differs = [f"{count} parts, this one of {part[1]}"] * (count != str(part[1]))
                     differs += ["other options or files"] * (plan != identity)
@@ -90,7 +87,11 @@ def _held(path: Path, kind: int, message: str | None = None) -> Iterator[int]:
             path.parent.mkdir(parents=True, exist_ok=True)
             file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
         except OSError as error:
-            raise CacheError(f"{path}: cannot create the lock: {_fault(path, error)}") from error
+            folder = next((folder for folder in path.parents if folder.exists()), path)
+            why = f"{error.strerror}; the folder of the cache must be writable"
+            if error.errno in (errno.EEXIST, errno.ENOTDIR) and not folder.is_dir():
+                why = f"{folder} is a file, not a folder; put the cache somewhere else"
+            raise CacheError(f"{path}: cannot create the lock: {why}") from error
         try:
             fcntl.flock(file, kind | (fcntl.LOCK_NB if message else 0))
         except BlockingIOError:
@@ -101,8 +102,9 @@ def _held(path: Path, kind: int, message: str | None = None) -> Iterator[int]:
             raise CacheError(
                 f"{path}: this file system has no locks ({error.strerror}); put the cache on another one"
             ) from error
-        if _same_file(file, path):
-            break
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(file), os.stat(path)):
+                break
         os.close(file)  # its holder removed it between open and lock
     try:
         yield file
@@ -113,25 +115,12 @@ def _held(path: Path, kind: int, message: str | None = None) -> Iterator[int]:
         os.close(file)
 
 
-def _fault(path: Path, error: OSError) -> str:
-    """Return why a lock file cannot be made, and what to do, in words for whoever writes a cache."""
-    if error.errno in (errno.EEXIST, errno.ENOTDIR):
-        for folder in path.parents:
-            if folder.exists() and not folder.is_dir():
-                return f"{folder} is a file, not a folder; put the cache somewhere else"
-    return f"{error.strerror}; the folder of the cache must be writable"
-
-
-def _same_file(file: int, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(file), os.stat(path))
-    except FileNotFoundError:
-        return False
-
-
 def _text_if_held(path: Path, kind: int) -> str | None:
     """Return what a lock file says if it is held, in a way that excludes ``kind``, else None."""
-    file = os.open(path, os.O_RDONLY)
+    try:
+        file = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:  # its run has ended
+        return None
     try:
         fcntl.flock(file, kind | fcntl.LOCK_NB)
     except BlockingIOError:

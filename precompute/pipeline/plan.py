@@ -7,7 +7,7 @@ from typing import Any
 
 from depthvar.datasets.cache.format import frame_bytes
 
-from .job import Job
+from .job import Failures, Job
 from .shards import READ, ShardPlan, Task
 
 
@@ -38,7 +38,7 @@ class Plan:
     done: int
     compute: int
     check: int
-    failed: tuple[tuple[str, str], ...]
+    failed: Failures
     kept: int
     pruned: int
     shards: int
@@ -57,60 +57,51 @@ class Plan:
         return asdict(self) | {"failed": failures(self.failed)}
 
 
-def failures(failed: Sequence[tuple[str, str]]) -> list[dict[str, str]]:
+def failures(failed: Failures) -> list[dict[str, str]]:
     """Return the frames that failed as ``--json`` prints them."""
     return [{"key": key, "error": message} for key, message in failed]
 
 
-def make_plan(job: Job, shards: ShardPlan, tasks: Sequence[Task], part: tuple[int, int] | None = None) -> Plan:
-    """Count what ``tasks`` will do, which are of one part of a plan, or of the whole."""
-    own, unplaced = shards.tasks, shards.unplaced
-    if part is not None:
-        own, unplaced = shards.part(*part), unplaced[part[0] - 1 :: part[1]]
+def make_plan(job: Job, whole: ShardPlan, part: ShardPlan, tasks: Sequence[Task]) -> Plan:
+    """Count what ``tasks`` will do, which are some of ``part``, which is one of ``whole`` or all of it."""
     frames: Counter[str] = Counter()
+    raw_bytes = 0
     for task in tasks:
         frames[task.action] += task.frames
-    idle = [task for task in own if task.action in ("skip", "clear")]
+        if task.action == "compute":
+            raw_bytes += task.frames * frame_bytes(task.layout.height, task.layout.width, job.strides)
+    idle = [task for task in part.tasks if task.action in ("skip", "clear")]
     failed = [failure for task in idle for failure in task.failed_before()]
-    rows = Counter(action for task in own for action in task.rows)
     return Plan(
         dataset=job.source.name,
         cache=job.cache,
-        total=sum(task.frames for task in shards.tasks) + len(shards.unplaced),
-        frames=sum(task.frames for task in own) + len(unplaced),
+        total=whole.frames,
+        frames=part.frames,
         done=sum(task.frames for task in idle) - len(failed),
         compute=frames["compute"],
         check=frames["check"],
-        failed=(*failed, *((frame.key, frame.error or "") for frame in unplaced)),
-        kept=rows["keep"],
-        pruned=_pruned(shards, tasks),
+        failed=(*failed, *((frame.key, frame.error or "") for frame in part.unplaced)),
+        kept=sum(task.rows.count("keep") for task in part.tasks),
+        pruned=_pruned(whole, tasks),
         shards=len(tasks),
-        raw_bytes=sum(
-            task.frames * frame_bytes(task.layout.height, task.layout.width, job.strides)
-            for task in tasks
-            if task.action == "compute"
-        ),
+        raw_bytes=raw_bytes,
     )
 
 
-def _pruned(shards: ShardPlan, tasks: Sequence[Task]) -> int:
+def _pruned(whole: ShardPlan, tasks: Sequence[Task]) -> int:
     """Count the cleared rows of frames that the source lacks; a frame that changed its group is no such frame."""
-    cleared = [key for task in tasks for key, action in zip(task.keys, task.rows, strict=True) if action == "clear"]
-    if not cleared:
-        return 0
-    rows = ((key, action) for task in shards.tasks for key, action in zip(task.keys, task.rows, strict=True))
-    there = {key for key, action in rows if action in READ}
+    cleared = [key for task in tasks for key in task.keys_to("clear")]
+    there = {key for task in whole.tasks for key in task.keys_to(*READ)} if cleared else set()
     return sum(key not in there for key in cleared)
 
 
-def choose(shards: ShardPlan, part: tuple[int, int] | None = None, limit: int | None = None) -> list[Task]:
-    """Return the tasks that need work: of one part, and at most ``limit`` frames rounded up to whole shards."""
+def choose(plan: ShardPlan, limit: int | None = None) -> list[Task]:
+    """Return the tasks that need work, of at most ``limit`` frames rounded up to whole shards."""
     chosen, frames = [], 0
-    for task in shards.tasks if part is None else shards.part(*part):
-        if task.action == "skip":
-            continue
+    for task in plan.tasks:
         if limit is not None and frames >= limit:
             break
-        chosen.append(task)
-        frames += task.frames
+        if task.action != "skip":
+            chosen.append(task)
+            frames += task.frames
     return chosen

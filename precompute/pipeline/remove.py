@@ -13,16 +13,10 @@ from depthvar.datasets.errors import CacheError
 
 
 def remove(store: Store, attributes: object) -> None:
-    """Remove a cache for ``--overwrite``: every digest first, the root's metadata last.
+    """Remove a cache for ``--overwrite``; CacheError where the root's attributes are not those of one.
 
-    So whatever remains after a kill holds no frame that counts as done, and is still known as a cache.
-
-    Args:
-        store: of the cache.
-        attributes: of its root, unchecked.
-
-    Raises:
-        CacheError: it is not a depthvar cache.
+    Every digest goes first, the root's metadata last: whatever remains after a kill holds no frame that counts as done,
+    and is still known as a cache.
     """
     if not isinstance(attributes, Mapping) or attributes.get("format") != FORMAT:
         raise CacheError(f"{store.url}: not a depthvar cache: --overwrite refuses to remove it; pass another --out")

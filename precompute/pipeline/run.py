@@ -1,11 +1,13 @@
 """A run from end to end: survey the source, plan, prepare the cache, execute. The command line only prints."""
 
 import logging
+import platform
 from collections.abc import Generator
 from dataclasses import replace
+from importlib.metadata import version
 from typing import Any
 
-from depthvar.datasets.cache.attributes import FORMAT, FORMAT_VERSION, check_root, unseal
+from depthvar.datasets.cache.attributes import FORMAT, FORMAT_VERSION, check_root, differences, unseal
 from depthvar.datasets.cache.bookkeeping import Bookkeeping, RowState, read_group
 from depthvar.datasets.cache.store import Store, open_store
 from depthvar.datasets.errors import CacheError, ParameterError
@@ -13,7 +15,7 @@ from depthvar.precompute.kernel.numba_engine import warm_up
 
 from . import remove, write
 from .execute import Execute
-from .fingerprint import differences, fingerprint, provenance
+from .fingerprint import fingerprint
 from .job import Job, TaskResult
 from .lock import creating, writer_lock
 from .plan import Plan, choose, make_plan
@@ -31,17 +33,14 @@ def plan_run(
     part: tuple[int, int] | None = None,
     limit: int | None = None,
 ) -> Plan:
-    """Return what :func:`run` would do with the same arguments, without writing anything.
-
-    Raises:
-        CacheError: the cache is of other parameters, or not a cache.
-        SourceError: the source has no frames, or one that cannot be read.
-    """
+    """Return what :func:`run` would do with the same arguments, without writing anything."""
     store = open_store(job.cache)
     root = write.existing_root(store)
-    fresh = overwrite or (root is not None and part is None and _is_unused(job, store, root))
-    shards = _plan(job, store, None if fresh else root, prune)
-    return make_plan(job, shards, choose(shards, part, limit), part)
+    if root is not None and (overwrite or (part is None and _is_unused(job, store, root))):
+        root = None
+    shards = _plan(job, store, root, prune)
+    own = shards.part(part)
+    return make_plan(job, shards, own, choose(own, limit))
 
 
 def run(
@@ -55,18 +54,7 @@ def run(
 ) -> Generator[Plan | TaskResult]:
     """Bring a cache up to date: yields a Plan, then a TaskResult per shard as they finish.
 
-    Args:
-        job: what to compute, from which source, into which cache.
-        execute: ``serial``, ``in_threads(n)`` or ``on_dask(…)``.
-        overwrite: remove an existing cache first, whatever its parameters.
-        prune: remove the frames of the cache that are not in the source.
-        part: (index from 1, count): work on every count-th shard only; other processes do the others.
-        limit: stop after this many frames, rounded up to whole shards.
-
-    Raises:
-        CacheError: another run holds the cache, its parameters differ, it is damaged or cannot be written.
-        SourceError: the source is empty, or a frame cannot be read and ``job.on_error`` is "fail".
-        ParameterError: ``overwrite`` together with ``part``.
+    Options and errors are those of ``depthvar.precompute.run``; also ParameterError for ``overwrite`` with ``part``.
     """
     if overwrite and part is not None:
         raise ParameterError(
@@ -83,14 +71,14 @@ def run(
         shards = _plan(job, store, root, prune)
         claim(shards.identity(fingerprint(job.parameters() | {"source": job.source.describe()})))
         with creating(job.cache, part):
-            _describe(job, shards, store)
             _prepare(job, shards, store, part)
         if part is None:
             remove.remove_partial(store)
-        tasks = choose(shards, part, limit)
+        own = shards.part(part)
+        tasks = choose(own, limit)
         if job.engine == "numba" and any(task.action in ("compute", "check") for task in tasks):
             warm_up(job.params.estimator)  # once here, not in every thread, and before anyone draws a progress bar
-        yield make_plan(job, shards, tasks, part)
+        yield make_plan(job, shards, own, tasks)
         yield from execute(job, tasks)
 
 
@@ -118,20 +106,6 @@ def _stored_groups(store: Store, attributes: dict[str, Any]) -> list[Bookkeeping
     return [group for group in groups if group is not None]
 
 
-def _prepare(job: Job, plan: ShardPlan, store: Store, part: tuple[int, int] | None) -> None:
-    """Write the metadata that the plan needs; what another part wrote since this one planned is left as it is."""
-    groups = plan.groups
-    if part is not None:
-        wanted = job.parameters()
-        groups = tuple(
-            replace(group, change=group_change(read_group(store, group.name, wanted), group.rows))
-            if group.change == "new"
-            else group
-            for group in groups
-        )
-    write.prepare(store, groups, job.strides, job.with_depth)
-
-
 def _check_parameters(job: Job, store: Store, attributes: dict[str, Any]) -> None:
     wanted, name = job.parameters(), job.source.name
     if name not in (attributes["dataset"], *attributes["source"].get("names", ())):
@@ -140,9 +114,11 @@ def _check_parameters(job: Job, store: Store, attributes: dict[str, Any]) -> Non
             "pass --out for a second cache, or --overwrite to replace this one"
         )
     if attributes["fingerprint"] != fingerprint(wanted):
+        found = differences(attributes["parameters"], wanted)
+        changes = "; ".join(f"{name} is {old!r} in the cache and {new!r} in this run" for name, old, new in found)
         raise CacheError(
-            f"{store.url}: computed with other parameters: {'; '.join(differences(attributes['parameters'], wanted))}; "
-            "pass --overwrite to compute it again, or --out for a second cache"
+            f"{store.url}: computed with other parameters: {changes}; pass --overwrite to compute it again, or --out "
+            "for a second cache"
         )
     if attributes["engine"] != job.engine:
         log.warning(
@@ -151,34 +127,43 @@ def _check_parameters(job: Job, store: Store, attributes: dict[str, Any]) -> Non
         )  # fmt: skip
 
 
+def _prepare(job: Job, plan: ShardPlan, store: Store, part: tuple[int, int] | None) -> None:
+    """Write the metadata that the plan needs; what another part wrote since this one planned is left as it is."""
+    _describe(job, plan, store)
+    groups = list(plan.groups)
+    for number, group in enumerate(groups):
+        if part is not None and group.change == "new":
+            now = read_group(store, group.name, job.parameters())
+            groups[number] = replace(group, change=group_change(now, group.rows))
+    write.prepare(store, groups, job.strides, job.with_depth)
+
+
 def _describe(job: Job, plan: ShardPlan, store: Store) -> None:
     """Write the root, or add to it what is new: groups, and a source whose intrinsics or file names changed.
 
     The first creator's software, engine and data set name stand.
     """
     root = write.existing_root(store)  # another part may have created it by now
-    groups = sorted(group.name for group in plan.groups)
-    source = job.source.describe()
-    if root is not None:
-        old = unseal(root, store.url)
-        new = old | {"groups": groups, "source": source}
-        if new != old:
-            write.write_root(store, new)
-        return
-    wanted = job.parameters()
-    write.write_root(
-        store,
-        {
-            "format": FORMAT,
-            "format_version": FORMAT_VERSION,
-            "dataset": job.source.name,
-            "camera_model": "pinhole",
-            "units": {"sigma_Z2": "m2", "depth": "m", "intrinsics": "px"},
-            "parameters": wanted,
-            "fingerprint": fingerprint(wanted),
-            "engine": job.engine,
-            "source": source,
-            "software": provenance(),
-            "groups": groups,
-        },
-    )
+    old = {} if root is None else unseal(root, store.url)
+    new = (old or _first_attributes(job)) | {
+        "groups": sorted(group.name for group in plan.groups),
+        "source": job.source.describe(),
+    }
+    if new != old:
+        write.write_root(store, new)
+
+
+def _first_attributes(job: Job) -> dict[str, Any]:
+    parameters = job.parameters()
+    packages = ("depthvar", "numpy", "numba", "numcodecs")
+    return {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "dataset": job.source.name,
+        "camera_model": "pinhole",
+        "units": {"sigma_Z2": "m2", "depth": "m", "intrinsics": "px"},
+        "parameters": parameters,
+        "fingerprint": fingerprint(parameters),
+        "engine": job.engine,
+        "software": {"python": platform.python_version()} | {name: version(name) for name in packages},
+    }

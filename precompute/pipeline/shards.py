@@ -1,11 +1,12 @@
 """What a run has to do: which frame lies in which row of which group, and which shards need work. Pure.
 
-A shard is the unit of work: it is computed whole, or not at all (concurrent partial writes of a shard lose data).
+A shard is computed whole, or not at all: concurrent partial writes of a shard lose data.
 """
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal
 
 from depthvar.datasets.cache.bookkeeping import Bookkeeping, RowState
@@ -18,6 +19,9 @@ from depthvar.datasets.cache.format import (
     shard_frames,
 )
 from depthvar.datasets.errors import CacheError
+
+from .job import Failures
+from .survey import SourceFrame
 
 RowAction = Literal[
     "done",  # nothing: its files are those that σ² was computed from
@@ -35,18 +39,6 @@ READ: tuple[RowAction, ...] = ("done", "failed", "check", "compute")  # the acti
 
 
 @dataclass(frozen=True)
-class SourceFrame:
-    """A frame as the survey of the source found it, without its depth."""
-
-    key: str
-    sequence: str
-    shape: tuple[int, int] | None  # None: the file's header could not be read
-    intrinsics: tuple[float, float, float, float]
-    stat: tuple[int, int]  # total size and 63-bit hash of (path, size, mtime) over every file of the frame
-    error: str | None = None
-
-
-@dataclass(frozen=True)
 class Task:
     """One shard of one group: small, picklable facts, never an array."""
 
@@ -55,17 +47,26 @@ class Task:
     start: int  # first row
     keys: tuple[str, ...]  # one per row
     rows: tuple[RowAction, ...]  # one per row
-    action: Action
 
-    @property
+    @cached_property
+    def action(self) -> Action:
+        """What the shard needs: the most that one of its rows needs."""
+        actions: tuple[Action, ...] = ("compute", "check", "clear")
+        return next((action for action in actions if action in self.rows), "skip")
+
+    @cached_property
     def frames(self) -> int:
         """Frames of the source in this shard."""
         return sum(action in READ for action in self.rows)
 
-    def failed_before(self) -> tuple[tuple[str, str], ...]:
-        """Return (key, message) of the frames that failed in an earlier run and are left alone."""
+    def keys_to(self, *actions: RowAction) -> list[str]:
+        """Return the keys of the rows that have one of these actions."""
+        return [key for key, action in zip(self.keys, self.rows, strict=True) if action in actions]
+
+    def failed_before(self) -> Failures:
+        """Return the frames that failed in an earlier run and are left alone."""
         message = "could not be read in an earlier run, and has not changed since; --on-error fail says why"
-        return tuple((key, message) for key, action in zip(self.keys, self.rows, strict=True) if action == "failed")
+        return tuple((key, message) for key in self.keys_to("failed"))
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,12 @@ class ShardPlan:
 
     groups: tuple[GroupPlan, ...]
     tasks: tuple[Task, ...]
-    unplaced: tuple[SourceFrame, ...] = field(default=())  # no frame of their sequence can be read
+    unplaced: tuple[SourceFrame, ...] = ()  # no frame of their sequence can be read
+
+    @property
+    def frames(self) -> int:
+        """Frames of the source."""
+        return sum(task.frames for task in self.tasks) + len(self.unplaced)
 
     def identity(self, fingerprint: str) -> str:
         """Return what two parts of one run (``--part I/N``) must have in common: the row of every frame."""
@@ -94,20 +100,20 @@ class ShardPlan:
             digest.update(repr((task.group, task.layout, task.start, task.keys)).encode())
         return digest.hexdigest()
 
-    def part(self, index: int, count: int) -> tuple[Task, ...]:
-        """Return the tasks of part ``index`` (from 1) of ``count``: every count-th shard, done or not."""
-        return self.tasks[index - 1 :: count]
+    def part(self, part: tuple[int, int] | None) -> "ShardPlan":
+        """Return what part (index from 1, count) has to do: every count-th shard, done or not. None: all."""
+        if part is None:
+            return self
+        own = slice(part[0] - 1, None, part[1])
+        return replace(self, tasks=self.tasks[own], unplaced=self.unplaced[own])
 
 
 def row_action(
     frame: SourceFrame | None, state: RowState, stat: tuple[int, int], intrinsics: tuple[float, ...], on_error: str
 ) -> RowAction:
-    """Decide what a row needs whose frame is in the source; None: in this group it is not.
+    """Decide what a row needs from what is stored of it, and its frame; None: in this group the source has none.
 
-    Args:
-        frame: as the survey found it.
-        state: of the stored row; ``stat`` and ``intrinsics`` are stored, too.
-        on_error: "skip": leave a frame alone that failed and has not changed.
+    With ``on_error`` "skip" a frame that failed and has not changed is left alone.
     """
     if frame is None:
         if state in (RowState.DONE, RowState.FAILED):
@@ -119,12 +125,6 @@ def row_action(
     if state != RowState.DONE:
         return "compute"
     return "done" if same_stat and frame.intrinsics == intrinsics else "check"
-
-
-def shard_action(rows: Sequence[RowAction]) -> Action:
-    """Decide what a shard needs from what its rows need."""
-    actions: tuple[Action, ...] = ("compute", "check", "clear")
-    return next((action for action in actions if action in rows), "skip")
 
 
 def make_shard_plan(
@@ -139,19 +139,42 @@ def make_shard_plan(
 
     A row keeps its key for ever: frames are found again by key, and new ones go to rows never used. So two runs of one
     source plan the same rows, whatever has been done in between. A frame that is not in the source is kept; with
-    ``prune`` its row is cleared.
-
-    Raises:
-        CacheError: a new key is longer than an existing group can hold.
+    ``prune`` its row is cleared. CacheError where a new key is longer than an existing group can hold.
     """
     existing = {group.name: group for group in stored}
+    members, shapes, unplaced = _place(frames, existing)
+    known = {frame.key for placed in members.values() for frame in placed}
+    groups: list[GroupPlan] = []
+    tasks: list[Task] = []
+    for name in sorted(members):
+        old, here = existing.get(name), {frame.key: frame for frame in members[name]}
+        if old is None:
+            sequence, shape = members[name][0].sequence, shapes[name]
+            layout = GroupLayout(*shape, shard_frames(*shape, strides, most_shard_frames), key_bytes(here))
+        else:
+            sequence, layout = old.sequence, old.layout
+        keys = _assign_rows(old.keys if old else [], here, layout, name)
+        groups.append(GroupPlan(name, sequence, layout, len(keys), group_change(old, len(keys))))
+        rows = _row_actions(keys, here, old, on_error)
+        for row, action in enumerate(rows):
+            if action == "keep" and (prune or keys[row] in known):
+                rows[row] = "clear"
+        for start in range(0, len(keys), layout.shard_frames):
+            part = slice(start, start + layout.shard_frames)
+            tasks.append(Task(name, layout, start, tuple(keys[part]), tuple(rows[part])))
+    return ShardPlan(tuple(groups), tuple(tasks), tuple(unplaced))
+
+
+def _place(
+    frames: Iterable[SourceFrame], existing: Mapping[str, Bookkeeping]
+) -> tuple[dict[str, list[SourceFrame]], dict[str, tuple[int, int]], list[SourceFrame]]:
+    """Return the frames of every group, the shapes of groups with a readable frame, and frames without a group."""
     first_shapes = {
         group.sequence: (group.layout.height, group.layout.width)
         for group in existing.values()
         if group.name == sequence_group(group.sequence)
     }
     members: dict[str, list[SourceFrame]] = {name: [] for name in existing}
-    sequences = {group.name: group.sequence for group in existing.values()}
     shapes: dict[str, tuple[int, int]] = {}
     unreadable: list[SourceFrame] = []
     for frame in sorted(frames, key=lambda frame: frame.key):
@@ -161,7 +184,6 @@ def make_shard_plan(
         first = first_shapes.setdefault(frame.sequence, frame.shape)
         name = group_name(frame.sequence, frame.shape, first)
         members.setdefault(name, []).append(frame)
-        sequences[name] = frame.sequence
         shapes[name] = frame.shape
     unplaced = []
     stored_in = {key: group.name for group in existing.values() for key in group.keys} if unreadable else {}
@@ -170,30 +192,10 @@ def make_shard_plan(
             members[stored_in.get(frame.key) or sequence_group(frame.sequence)].append(frame)
         else:
             unplaced.append(frame)
-
-    known = {frame.key for placed in members.values() for frame in placed}
-    groups: list[GroupPlan] = []
-    tasks: list[Task] = []
-    for name in sorted(members):
-        old = existing.get(name)
-        new_keys = [frame.key for frame in members[name]]
-        layout = old.layout if old else _new_layout(shapes[name], new_keys, strides, most_shard_frames)
-        keys = _assign_rows(old.keys if old else [], new_keys, layout, name)
-        groups.append(GroupPlan(name, sequences[name], layout, len(keys), group_change(old, len(keys))))
-        rows = _row_actions(keys, {frame.key: frame for frame in members[name]}, old, on_error)
-        rows = [
-            "clear" if action == "keep" and (prune or key in known) else action
-            for key, action in zip(keys, rows, strict=True)
-        ]
-        tasks += _shards(name, layout, keys, rows)
-    return ShardPlan(tuple(groups), tuple(tasks), tuple(unplaced))
+    return members, shapes, unplaced
 
 
-def _new_layout(shape: tuple[int, int], keys: Sequence[str], strides: Sequence[int], most: int) -> GroupLayout:
-    return GroupLayout(*shape, shard_frames(*shape, strides, most), key_bytes(keys))
-
-
-def _assign_rows(stored: Sequence[str], keys: Sequence[str], layout: GroupLayout, group: str) -> list[str]:
+def _assign_rows(stored: Sequence[str], keys: Iterable[str], layout: GroupLayout, group: str) -> list[str]:
     """Return the key of every row: stored ones where they are, new ones in rows never used, then appended.
 
     Shards at the end that were never used, and are not needed now, are dropped: no run would ever reach them.
@@ -230,20 +232,12 @@ def group_change(old: Bookkeeping | None, rows: int) -> Change:
 def _row_actions(
     keys: Sequence[str], frames: Mapping[str, SourceFrame], old: Bookkeeping | None, on_error: str
 ) -> list[RowAction]:
+    actions: list[RowAction] = ["compute" if key else "none" for key in keys]
     if old is None:
-        return ["compute" if key else "none" for key in keys]
+        return actions
     states, stats, cameras = old.states.tolist(), old.stat.tolist(), old.intrinsics.tolist()
-    actions: list[RowAction] = []
-    for row, key in enumerate(keys):
-        if row >= old.rows or not old.keys[row]:
-            actions.append("compute" if key else "none")
-        else:
+    for row, key in enumerate(old.keys[: len(keys)]):
+        if key:
             state = RowState(states[row])
-            actions.append(row_action(frames.get(key), state, tuple(stats[row]), tuple(cameras[row]), on_error))
+            actions[row] = row_action(frames.get(key), state, tuple(stats[row]), tuple(cameras[row]), on_error)
     return actions
-
-
-def _shards(name: str, layout: GroupLayout, keys: Sequence[str], rows: Sequence[RowAction]) -> Iterable[Task]:
-    for start in range(0, len(keys), layout.shard_frames):
-        part = slice(start, start + layout.shard_frames)
-        yield Task(name, layout, start, tuple(keys[part]), tuple(rows[part]), shard_action(rows[part]))

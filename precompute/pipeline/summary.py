@@ -1,6 +1,7 @@
 """What many frames hold, in a few numbers that add exactly in any order: the depth, and σ at stride 1."""
 
 import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,23 +17,14 @@ _MANY_PIXELS = 1 << 16  # of larger maps only every 4th row and column goes into
 
 @dataclass(frozen=True)
 class DepthSummary:
-    """Depth of some frames.
-
-    Attributes:
-        frames: how many.
-        pixels: of all frames; those that are neither valid nor far are unknown.
-        valid: pixels.
-        far: pixels, sky and beyond the maximum depth.
-        nearest: least valid depth in metres; ``+inf`` without any.
-        farthest: largest valid depth in metres; 0 without any.
-    """
+    """Depth of some frames."""
 
     frames: int = 0
-    pixels: int = 0
-    valid: int = 0
-    far: int = 0
-    nearest: float = math.inf
-    farthest: float = 0.0
+    pixels: int = 0  # those that are neither valid nor far are unknown
+    valid: int = 0  # pixels
+    far: int = 0  # pixels: sky, and beyond the maximum depth
+    nearest: float = math.inf  # least valid depth in metres
+    farthest: float = 0.0  # largest valid depth in metres
 
     @classmethod
     def of(cls, frame: Frame) -> "DepthSummary":
@@ -61,33 +53,24 @@ class DepthSummary:
     def to_json(self) -> dict[str, Any]:
         """Return frames, shares of the pixels, and metres; None where there is nothing to tell."""
         shares = {"valid": self.valid, "unknown": self.pixels - self.valid - self.far, "far": self.far}
-        limits = (self.nearest, self.farthest) if self.valid else (None, None)
         return {
             "frames": self.frames,
             **{f"{name}_share": count / self.pixels if self.pixels else None for name, count in shares.items()},
-            **dict(zip(("min_m", "max_m"), limits, strict=True)),
+            "min_m": self.nearest if self.valid else None,
+            "max_m": self.farthest if self.valid else None,
         }
 
 
 @dataclass(frozen=True)
 class SigmaSummary:
-    """σ² at stride 1 of some frames.
-
-    Attributes:
-        frames: how many.
-        pixels: of all frames.
-        finite: pixels with a σ²; the others are unknown or far.
-        least: smallest σ² in m²; ``+inf`` without any.
-        largest: in m²; 0 without any.
-        histogram: number of values by the upper bits of their float32.
-    """
+    """σ² at stride 1 of some frames."""
 
     frames: int = 0
     pixels: int = 0
-    finite: int = 0
-    least: float = math.inf
-    largest: float = 0.0
-    histogram: Mapping[int, int] = field(default_factory=dict)
+    finite: int = 0  # pixels with a σ²; the others are unknown or far
+    least: float = math.inf  # m²
+    largest: float = 0.0  # m²
+    histogram: Mapping[int, int] = field(default_factory=dict)  # number of values by the upper bits of their float32
 
     @classmethod
     def of(cls, sigma_z2: NDArray[np.float32]) -> "SigmaSummary":
@@ -106,14 +89,13 @@ class SigmaSummary:
         )
 
     def __add__(self, other: "SigmaSummary") -> "SigmaSummary":
-        bins = self.histogram.keys() | other.histogram.keys()
         return SigmaSummary(
             self.frames + other.frames,
             self.pixels + other.pixels,
             self.finite + other.finite,
             min(self.least, other.least),
             max(self.largest, other.largest),
-            {each: self.histogram.get(each, 0) + other.histogram.get(each, 0) for each in sorted(bins)},
+            dict(Counter(self.histogram) + Counter(other.histogram)),
         )
 
     def quantile(self, share: float) -> float | None:
@@ -128,13 +110,12 @@ class SigmaSummary:
 
     def to_json(self) -> dict[str, Any]:
         """Return frames, the share of the pixels that have a σ, and metres; None where there is nothing to tell."""
-        limits = (math.sqrt(self.least), math.sqrt(self.largest)) if self.finite else (None, None)
         return {
             "frames": self.frames,
             "finite_share": self.finite / self.pixels if self.pixels else None,
-            "min_m": limits[0],
+            "min_m": math.sqrt(self.least) if self.finite else None,
             "p05_m": self.quantile(0.05),
             "median_m": self.quantile(0.5),
             "p95_m": self.quantile(0.95),
-            "max_m": limits[1],
+            "max_m": math.sqrt(self.largest) if self.finite else None,
         }

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -12,18 +13,27 @@ from depthvar.datasets.frame import camera_doubt, check_native
 from depthvar.datasets.source.source import Source, frame_facts, frame_shape
 from depthvar.datasets.source.templates import stays_below
 
-from .shards import SourceFrame
-
 log = logging.getLogger("depthvar")
 
-MANY_FRAMES = 50_000  # from here on people would wonder what takes so long
+MANY_FRAMES = 50_000  # from here on the survey lasts seconds, and says so
+
+
+@dataclass(frozen=True)
+class SourceFrame:
+    """A frame as the survey of the source found it, without its depth."""
+
+    key: str
+    sequence: str
+    shape: tuple[int, int] | None  # None: the file's header could not be read
+    intrinsics: tuple[float, float, float, float]
+    stat: tuple[int, int]  # total size and 63-bit hash of (path, size, mtime) over every file of the frame
+    error: str | None = None
 
 
 def survey(source: Source, stored: Iterable[Bookkeeping], on_error: str = "fail") -> Iterator[SourceFrame]:
     """Yield what planning needs of every frame; headers are read only of files that are new or have changed.
 
-    Raises:
-        SourceError: a file cannot be read and ``on_error`` is "fail".
+    SourceError where a file cannot be read and ``on_error`` is "fail".
     """
     known = {
         key: ((group.layout.height, group.layout.width), (size, hash63))

@@ -4,6 +4,7 @@ the digests of the rows that change are zeroed first, then the maps are written,
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,21 +13,25 @@ from numpy.typing import NDArray
 from depthvar.datasets.cache import metadata
 from depthvar.datasets.cache.attributes import seal
 from depthvar.datasets.cache.codec import Chunk, encode_rows, pack_shard
-from depthvar.datasets.cache.format import COLUMNS, column_path, encode_keys, folders_of, map_path
+from depthvar.datasets.cache.format import MapLayout, column_path, encode_keys, folders_of, map_path
 from depthvar.datasets.cache.store import Store
 from depthvar.datasets.errors import CacheError
 
 from .shards import GroupPlan, Task
 
-Encoded = Sequence[Chunk]  # one map of one frame
+
+@dataclass(frozen=True, eq=False)
+class Shard:
+    """What is to be written of a shard, row by row."""
+
+    task: Task
+    kept: Sequence[bool]  # rows whose maps and digests are the stored ones: they count as done all the time
+    maps: dict[str, tuple[MapLayout, list[Sequence[Chunk]]]]  # array -> how it is cut up, and the chunks of every row
+    columns: dict[str, NDArray[Any]]  # digest, intrinsics and source_stat, (rows, width)
 
 
 def existing_root(store: Store) -> Any | None:
-    """Return the attributes of a cache's root, unchecked; None where there is nothing yet.
-
-    Raises:
-        CacheError: something else than a cache is there.
-    """
+    """Return the attributes of a cache's root, unchecked; None where nothing is there; CacheError for anything else."""
     root = metadata.read_root(store)
     if root is None and not store.is_empty():
         raise CacheError(f"{store.url}: exists and is not a depthvar cache; pass another --out, or remove it by hand")
@@ -43,12 +48,9 @@ def prepare(store: Store, groups: Sequence[GroupPlan], strides: tuple[int, ...],
 
     A group that is not there in full loses its digests first, and whatever else a dead run left of it: its frames are
     computed again. In one that grows, the digests' metadata are last, as they decide how many rows there are.
-
-    Raises:
-        DamagedError: no cache has such a group.
+    DamagedError where no cache can have such a group.
     """
-    folders = {folder for plan in groups for folder in folders_of(plan.name)}
-    for folder in sorted(folders):
+    for folder in sorted({folder for plan in groups for folder in folders_of(plan.name)}):
         if metadata.read(store, folder) is None:
             _put_metadata(store, folder, metadata.group_metadata({}))
     for plan in groups:
@@ -59,8 +61,7 @@ def prepare(store: Store, groups: Sequence[GroupPlan], strides: tuple[int, ...],
         if plan.change == "new":
             for name in reversed(arrays):
                 store.delete_folder(f"{plan.name}/{name}")
-            attributes = plan.layout.attributes(plan.sequence)
-            _put_metadata(store, plan.name, metadata.group_metadata(attributes))
+            _put_metadata(store, plan.name, metadata.group_metadata(plan.layout.attributes(plan.sequence)))
         for name in reversed(arrays) if plan.change == "shrink" else arrays:
             _put_metadata(store, f"{plan.name}/{name}", arrays[name])
 
@@ -71,35 +72,16 @@ def _put_metadata(store: Store, node: str, content: Mapping[str, Any]) -> None:
 
 def put_column(store: Store, task: Task, column: str, values: NDArray[Any]) -> None:
     """Write one column of the bookkeeping of a shard, (rows of the shard, width)."""
-    data = encode_rows(values.astype(COLUMNS[column], copy=False), task.layout.shard_frames)
+    data = encode_rows(values, task.layout.shard_frames)
     store.put(column_path(task.group, column, task.start, task.layout), data)
 
 
-def write_shard(
-    store: Store,
-    task: Task,
-    kept: Sequence[bool],
-    maps: Mapping[str, tuple[int, Sequence[Encoded]]],
-    digests: NDArray[np.uint8],
-    intrinsics: NDArray[np.float64],
-    stat: NDArray[np.int64],
-) -> None:
-    """Write a whole shard of every array of a group: maps, then bookkeeping, and the digests last.
-
-    Args:
-        store: of the cache.
-        task: the shard, and the keys of its rows.
-        kept: the rows whose maps and digests are the stored ones: theirs count as done all the time.
-        maps: array name -> its stride, and the encoded map of every row.
-        digests: (rows, 32) uint8.
-        intrinsics: (rows, 4).
-        stat: (rows, 2).
-    """
-    put_column(store, task, "digest", np.where(np.asarray(kept)[:, None], digests, np.uint8(0)))
-    for name, (stride, frames) in maps.items():
-        data = pack_shard(frames, task.layout.maps(stride))
-        store.put(map_path(task.group, name, task.start, task.layout), data)
+def write_shard(store: Store, shard: Shard) -> None:
+    """Write a whole shard of every array of a group: maps, then bookkeeping, and the digests last."""
+    task, columns = shard.task, shard.columns
+    put_column(store, task, "digest", np.where(np.asarray(shard.kept)[:, None], columns["digest"], np.uint8(0)))
+    for name, (layout, frames) in shard.maps.items():
+        store.put(map_path(task.group, name, task.start, task.layout), pack_shard(frames, layout))
     put_column(store, task, "key", encode_keys(task.keys, task.layout.key_bytes))
-    put_column(store, task, "intrinsics", intrinsics)
-    put_column(store, task, "source_stat", stat)
-    put_column(store, task, "digest", digests)
+    for column in ("intrinsics", "source_stat", "digest"):
+        put_column(store, task, column, columns[column])

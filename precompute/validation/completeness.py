@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from depthvar.datasets.cache.bookkeeping import RowState
+from depthvar.datasets.source.source import Source
 
 from .finding import PRUNE, RUN_AGAIN, SEE_WHY, Finding
 from .subject import Subject
@@ -17,22 +18,16 @@ def check(subject: Subject) -> Iterator[Finding]:
             failed = book.states[row] == RowState.FAILED
             got, repair = ("one whose file could not be read", SEE_WHY) if failed else ("one not done", RUN_AGAIN)
             yield Finding("completeness", book.keys[row], "a computed frame", got, repair)
-    yield from _check_reached(subject) if subject.source is None else _check_listing(subject)
-
-
-def _check_reached(subject: Subject) -> Iterator[Finding]:
-    """Without a source to compare with: a run has reached every shard, and written its keys."""
-    for book in subject.groups:
-        for rows in book.unreached():
+        for rows in book.unreached() if subject.source is None else ():  # a run writes the keys of every shard
             where = f"{book.name}, rows {rows.start} to {rows.stop - 1}"
             yield Finding("completeness", where, "computed frames", "rows that no run has reached", RUN_AGAIN)
+    if subject.source is not None:
+        yield from _check_listing(subject, subject.source)
 
 
-def _check_listing(subject: Subject) -> Iterator[Finding]:
+def _check_listing(subject: Subject, source: Source) -> Iterator[Finding]:
     """Every frame of the source is there."""
-    if subject.source is None:
-        return
-    stored, keys = stored_keys(subject), set(subject.source.keys())
+    stored, keys = stored_keys(subject), set(source.keys())
     for key in sorted(keys - stored):
         yield Finding("completeness", key, "a computed frame", "a frame that the cache does not hold", RUN_AGAIN)
     if only_stored := sorted(stored - keys):

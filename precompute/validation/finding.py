@@ -1,7 +1,9 @@
-"""What validation reports: a finding, and the repairs that it names."""
+"""What validation reports: findings, the repairs that they name, and what was looked at."""
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from depthvar.precompute.pipeline.summary import DepthSummary, SigmaSummary
 
 RUN_AGAIN = "`precompute run` with the options of the cache"
 SEE_WHY = f"{RUN_AGAIN} and --on-error fail, which prints why; fix the file"
@@ -37,3 +39,38 @@ class Finding:
     group: str | None = None
     row: int | None = None
     is_warning: bool = False
+
+
+@dataclass
+class Report:
+    """What was checked, and what was found.
+
+    Attributes:
+        cache: path or URL.
+        frames: that the cache holds: done, failed or not done.
+        chunks: maps that were decoded.
+        recomputed: frames that were compared with their source.
+        cleared: shards or groups that the next run will compute again.
+        findings: what is wrong; none: the cache can be trusted as far as was checked.
+        warnings: what is worth a look, and no fault of the cache.
+        typical: σ in metres of the frames compared, by kind of pixel: edge, smooth, far, near.
+        seed: that drew the frames compared; None: none were drawn.
+        sigma: σ² at stride 1 of all frames that were decoded.
+        depth: of the frames compared.
+    """
+
+    cache: str
+    frames: int = 0
+    chunks: int = 0
+    recomputed: int = 0
+    cleared: int = 0
+    findings: list[Finding] = field(default_factory=list)
+    warnings: list[Finding] = field(default_factory=list)
+    typical: dict[str, float] = field(default_factory=dict)
+    seed: int | None = None
+    sigma: SigmaSummary = field(default_factory=SigmaSummary)
+    depth: DepthSummary = field(default_factory=DepthSummary)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the same as plain values; ranges and shares in place of the sums."""
+        return asdict(self) | {"sigma": self.sigma.to_json(), "depth": self.depth.to_json()}

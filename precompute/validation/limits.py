@@ -38,7 +38,7 @@ def _frustum(x: float) -> float:
 
 
 def impossible(values: NDArray[np.float32], parameters: Mapping[str, Any]) -> str | None:
-    """Say what no run stores in a level, whatever its depth: None if there is nothing of that.
+    """Return what no run stores in a level, whatever its depth; None where there is nothing of that kind.
 
     Args:
         values: (h, w) σ_Z² in m², without NaN.
@@ -60,7 +60,7 @@ def unlike_depth(
     intrinsics: NDArray[np.float64],
     stride: int,
 ) -> str | None:
-    """Say where a level contradicts its depth: finite where that is not valid, ``+inf`` where it is, out of limits.
+    """Return where a level contradicts its depth: finite where that is not valid, ``+inf`` where it is, out of limits.
 
     Args:
         values: (h, w) σ_Z² in m², without NaN.

@@ -104,10 +104,8 @@ def _check_strays(subject: Subject) -> Iterator[Finding]:
     folders = {folder for file in known for folder in folders_of(file)}
     seen = set()
     for file in sorted(set(subject.files) - known):
-        if any(file.startswith(f"{name}/") for name in unread):
-            continue  # a finding already, and what belongs to it is not known
         top = next(part for part in (*folders_of(file), file) if part not in folders)
-        if top in seen:
+        if top in seen or any(file.startswith(f"{name}/") for name in unread):  # of what belongs there nothing is known
             continue
         seen.add(top)
         repair = f"remove {top}" if "://" in subject.url else f"`rm -r {shlex.quote(f'{subject.url}/{top}')}`"

@@ -7,9 +7,8 @@ from typing import Any
 from depthvar.datasets.cache.bookkeeping import Bookkeeping
 from depthvar.datasets.cache.store import Store
 from depthvar.datasets.source.source import Source
-from depthvar.precompute.pipeline.summary import DepthSummary, SigmaSummary
 
-from .contrast import Contrast
+from .finding import Report
 
 Progress = Callable[[str, int, int, int], None]
 """Called with what is counted, how many are done, how many there are, and how many of those done have failed."""
@@ -17,47 +16,27 @@ Progress = Callable[[str, int, int, int], None]
 
 @dataclass
 class Subject:
-    """A cache, and the depth that it is compared with.
-
-    Attributes:
-        store: of the cache.
-        attributes: of its root, checked.
-        files: of the cache, listed before anything else was looked at.
-        source: the depth that it was computed from; None: the cache is checked by itself.
-        recompute: how many frames are drawn to be computed again.
-        full: all are computed again.
-        seed: draws them.
-        progress: called while groups are read, maps are decoded and frames are compared.
-        groups: that could be read; ``structure`` fills it.
-        chunks: maps that were decoded, by ``integrity``.
-        recomputed: frames that were compared with their source, by ``staleness``.
-        contrast: σ of those, by kind of pixel, for ``statistics``.
-        depth: of those.
-        sigma: of all maps of stride 1 that were decoded.
-    """
+    """A cache, and the depth that it is compared with."""
 
     store: Store
-    attributes: dict[str, Any]
-    files: list[str]
-    source: Source | None
-    recompute: int
-    full: bool
-    seed: int
-    progress: Progress
-    groups: list[Bookkeeping] = field(default_factory=list)
-    chunks: int = 0
-    recomputed: int = 0
-    contrast: Contrast = field(default_factory=Contrast)
-    depth: DepthSummary = field(default_factory=DepthSummary)
-    sigma: SigmaSummary = field(default_factory=SigmaSummary)
+    attributes: dict[str, Any]  # of the root, checked
+    files: list[str]  # listed before anything else was looked at: what a run adds meanwhile is no stray file
+    report: Report  # every check writes there what it has seen
+    recompute: int  # frames drawn to be computed again
+    seed: int  # draws them
+    full: bool  # all are computed again
+    progress: Progress  # called while groups are read, maps are decoded and frames are compared
+    source: Source | None = None  # the depth that it was computed from; None: the cache is checked by itself
+    groups: list[Bookkeeping] = field(default_factory=list)  # that could be read; ``structure`` fills it
+    log_sigma: dict[str, tuple[float, int]] = field(default_factory=dict)  # by kind of pixel: sum and count
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """Return the parameters of the cache."""
+        """The parameters of the cache."""
         found: dict[str, Any] = self.attributes["parameters"]
         return found
 
     @property
     def url(self) -> str:
-        """Return the cache as people read it."""
+        """The cache as people read it."""
         return self.store.url

@@ -3,14 +3,12 @@
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
 from os import PathLike
 from pathlib import Path
-from typing import Any
 
 from depthvar.datasets.cache import metadata
 from depthvar.datasets.cache.attributes import FORMAT, FORMAT_VERSION, check_root
-from depthvar.datasets.cache.store import Store, open_store
+from depthvar.datasets.cache.store import open_store
 from depthvar.datasets.errors import CacheError, SourceError
 from depthvar.datasets.paths import cache_path
 from depthvar.datasets.source.depth_source import DepthSource
@@ -18,48 +16,12 @@ from depthvar.datasets.source.description import Description
 from depthvar.datasets.source.source import Source
 from depthvar.precompute.pipeline.lock import is_written, writer_lock
 from depthvar.precompute.pipeline.remove import clear_group, clear_rows
-from depthvar.precompute.pipeline.summary import DepthSummary, SigmaSummary
 
 from . import completeness, integrity, staleness, statistics, structure
-from .finding import OVERWRITE, Finding
+from .finding import OVERWRITE, Finding, Report
 from .subject import Progress, Subject
 
 CHECKS = (structure.check, integrity.check, completeness.check, staleness.check, statistics.check)
-
-
-@dataclass
-class Report:
-    """What was checked, and what was found.
-
-    Attributes:
-        cache: path or URL.
-        frames: that the cache holds: done, failed or not done.
-        chunks: maps that were decoded.
-        recomputed: frames that were compared with their source.
-        cleared: shards or groups that the next run will compute again.
-        findings: what is wrong; none: the cache can be trusted as far as was checked.
-        warnings: what is worth a look, and no fault of the cache.
-        typical: σ in metres of the frames compared, by kind of pixel: edge, smooth, far, near.
-        seed: that drew the frames compared; None: none were drawn.
-        sigma: σ² at stride 1 of all frames that were decoded.
-        depth: of the frames compared.
-    """
-
-    cache: str
-    frames: int = 0
-    chunks: int = 0
-    recomputed: int = 0
-    cleared: int = 0
-    findings: list[Finding] = field(default_factory=list)
-    warnings: list[Finding] = field(default_factory=list)
-    typical: dict[str, float] = field(default_factory=dict)
-    seed: int | None = None
-    sigma: SigmaSummary = field(default_factory=SigmaSummary)
-    depth: DepthSummary = field(default_factory=DepthSummary)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the same as plain values; ranges and shares in place of the sums."""
-        return asdict(self) | {"sigma": self.sigma.to_json(), "depth": self.depth.to_json()}
 
 
 def validate(
@@ -103,15 +65,26 @@ def validate(
     root = metadata.read_root(store)
     if root is None:
         raise CacheError(f"{store.url}: no cache is there; write one with `precompute run`, or check the path")
-    seed = random.randrange(2**32) if seed is None else seed
     report = Report(store.url)
-    if clear:
-        with writer_lock(location):
-            _validate(store, root, report, source, recompute, seed, full, progress)
-            report.cleared = _clear(store, root, report.findings)
-    else:
-        with _unwritten(location, report):
-            _validate(store, root, report, source, recompute, seed, full, progress)
+    with writer_lock(location) if clear else _unwritten(location, report):
+        try:
+            attributes = check_root(root, store.url)
+        except CacheError as error:
+            known = root if isinstance(root, dict) else {}
+            if (known.get("format"), known.get("format_version")) != (FORMAT, FORMAT_VERSION):
+                raise
+            report.findings.append(Finding("structure", store.url, "intact attributes", str(error), OVERWRITE))
+            return report
+        seed = random.randrange(2**32) if seed is None else seed
+        subject = Subject(store, attributes, list(store.list()), report, recompute, seed, full, progress)
+        for check in CHECKS:
+            for finding in check(subject):
+                (report.warnings if finding.is_warning else report.findings).append(finding)
+            if check is structure.check and (source is not None or recompute or full):
+                report.warnings += _open_source(subject, source)
+        report.frames = sum(book.frames() for book in subject.groups)
+        report.seed = seed if subject.source is not None and recompute and not full else None
+        report.cleared = _clear(subject) if clear else 0
     return report
 
 
@@ -130,85 +103,50 @@ def _unwritten(cache: str, report: Report) -> Iterator[None]:
         raise CacheError(busy)
 
 
-def _clear(store: Store, root: object, findings: list[Finding]) -> int:
+def _clear(subject: Subject) -> int:
     """Clear what findings name, and return how many shards or groups that are."""
-    groups = {finding.group for finding in findings if finding.group is not None and finding.row is None}
     rows: dict[str, set[int]] = {}
-    for finding in findings:
-        if finding.group is not None and finding.row is not None and finding.group not in groups:
+    groups = set()
+    for finding in subject.report.findings:
+        if finding.group is not None and finding.row is not None:
             rows.setdefault(finding.group, set()).add(finding.row)
-    cleared = len(groups)
-    if groups:
-        parameters = check_root(root, store.url)["parameters"]
-        for name in sorted(groups):
-            clear_group(store, name, parameters)
-    for name in sorted(rows):
-        cleared += clear_rows(store, name, rows[name])
-    return cleared
+        elif finding.group is not None:
+            groups.add(finding.group)
+    for name in sorted(groups):
+        clear_group(subject.store, name, subject.parameters)
+    return len(groups) + sum(clear_rows(subject.store, name, rows[name]) for name in sorted(rows.keys() - groups))
 
 
-def _validate(
-    store: Store,
-    root: object,
-    report: Report,
-    source: Source | str | PathLike[str] | None,
-    recompute: int,
-    seed: int,
-    full: bool,
-    progress: Progress,
-) -> None:
-    try:
-        attributes = check_root(root, store.url)
-    except CacheError as error:
-        if not isinstance(root, dict) or (root.get("format"), root.get("format_version")) != (FORMAT, FORMAT_VERSION):
-            raise
-        report.findings.append(Finding("structure", store.url, "intact attributes", str(error), OVERWRITE))
-        return
-    files = list(store.list())  # first: what a run adds meanwhile is no stray file
-    subject = Subject(store, attributes, files, None, recompute, full, seed, progress)
-    for check in CHECKS:
-        for finding in check(subject):
-            (report.warnings if finding.is_warning else report.findings).append(finding)
-        if check is structure.check and (source is not None or recompute or full):
-            report.warnings += _open_source(subject, source)
-    report.frames = sum(book.frames() for book in subject.groups)
-    report.chunks, report.recomputed = subject.chunks, subject.recomputed
-    report.typical, report.sigma, report.depth = subject.contrast.typical(), subject.sigma, subject.depth
-    report.seed = seed if subject.source is not None and recompute and not full else None
-
-
-def _open_source(subject: Subject, source: Source | str | PathLike[str] | None) -> Iterator[Finding]:
+def _open_source(subject: Subject, given: Source | str | PathLike[str] | None) -> Iterator[Finding]:
     """Open the depth that the cache is compared with; yield a warning where it is not where the cache is."""
-    given, described = source is not None, subject.attributes["source"]
-    if not isinstance(source, Source):
-        if given and not described:
+    described, cure = subject.attributes["source"], "pass the folder of the depth as --root"
+    if not described and not isinstance(given, Source):
+        if given is not None:
             raise CacheError(f"{subject.url}: computed by a Source class, got a folder: pass source=, an object of it")
-        folder = Path(source or ("." if "://" in subject.url else subject.url)).absolute()
-        source = _described(subject, folder if given else folder.parent) if described else None
-    stored = completeness.stored_keys(subject)
-    try:
-        there = source is not None and (not stored or not stored.isdisjoint(source.keys()))
-    except SourceError:
-        if given:
-            raise
-        there = False
-    if there and ("://" not in subject.url or given):
-        subject.source = source
-        return
-    some = f"expected files such as {min(stored, default='none')}"
-    if given:
-        raise CacheError(f"{source}: no frame of the cache is there: {some}; pass the folder of the depth as --root")
-    got, cure = f"no frame of the cache in {source} ({some})", "pass the folder of the depth as --root"
-    if source is None:
         got, cure = (
             "frames that only their own Source class can read",
             "pass source= in Python, an object of that class",
         )
-    got += ": not compared with depth"
-    yield Finding("staleness", subject.url, "the depth that it was computed from", got, cure, is_warning=True)
-
-
-def _described(subject: Subject, folder: Path) -> DepthSource:
-    """Return the data set that a cache describes, in a folder."""
-    description = Description.from_dict(subject.attributes["source"], subject.url)
-    return DepthSource(subject.attributes["dataset"], description, folder)
+    elif given is None and "://" in subject.url:
+        got = "a cache at a URL"
+    else:
+        if isinstance(given, Source):
+            source = given
+        else:
+            folder = Path(subject.url).absolute().parent if given is None else Path(given).absolute()
+            description = Description.from_dict(described, subject.url)
+            source = DepthSource(subject.attributes["dataset"], description, folder)
+        stored = completeness.stored_keys(subject)
+        some = f"expected files such as {min(stored, default='none')}"
+        try:
+            if not stored or not stored.isdisjoint(source.keys()):
+                subject.source = source
+                return
+        except SourceError:
+            if given is not None:
+                raise
+        if given is not None:
+            raise CacheError(f"{source}: no frame of the cache is there: {some}; {cure}")
+        got = f"no frame of the cache in {source} ({some})"
+    expected, got = "the depth that it was computed from", f"{got}: not compared with depth"
+    yield Finding("staleness", subject.url, expected, got, cure, is_warning=True)

@@ -25,9 +25,9 @@ def digest_first() -> None:
     """A shard's digests are written before its maps."""
     real, put_column = write.write_shard, write.put_column
 
-    def write_shard(store: Any, task: Any, kept: Any, maps: Any, digests: Any, intrinsics: Any, stat: Any) -> None:
-        put_column(store, task, "digest", digests)
-        real(store, task, kept, maps, digests, intrinsics, stat)
+    def write_shard(store: Any, shard: Any) -> None:
+        put_column(store, shard.task, "digest", shard.columns["digest"])
+        real(store, shard)
 
     no_zeroing()
     worker.write_shard = write_shard
