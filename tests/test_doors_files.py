@@ -250,7 +250,7 @@ def test_what_cannot_be_opened_as_a_frame(tiny: TinyData) -> None:
     refusal(lambda: tiny.source().read(key), "001.npy: no such file; is the data set complete")
     path.unlink()
     path.mkdir()
-    refusal(lambda: tiny.source().read(key), "001.npy: cannot be read .Is a directory")
+    refusal(lambda: tiny.source().read(key), "001.npy: expected a file, got a folder")
     if os.geteuid():
         path.rmdir()
         path.write_bytes(npy(DEPTH))

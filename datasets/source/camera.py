@@ -1,6 +1,7 @@
 """Intrinsics as data sets write them: four numbers, a 3×3 matrix, or a 4×4 one."""
 
 import math
+import os
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from depthvar.datasets.errors import ParameterError
 from depthvar.datasets.frame import ROUNDING, as_intrinsics
 
-from .containers import CONTAINERS, container_of, format_of, reading
+from .containers import CONTAINERS, HEAD_BYTES, container_of, format_of, read_file
 
 MAX_TEXT_BYTES = 64 << 10
 SAVE_K = "save K as .npy, or its numbers alone as text (what follows a # is left out)"
@@ -52,21 +53,24 @@ def read_intrinsics(path: str | Path) -> NDArray[np.float64]:
     Raises:
         SourceError: the file is missing, or holds something else or impossible intrinsics.
     """
-    with reading(path, SAVE_K) as file:
+
+    def read(file: int, size: int) -> NDArray[np.float64]:
         if container_of(path) == "npy":
             npy = CONTAINERS["npy"]
-            header = npy.header(file)
+            header = npy.header(os.read(file, HEAD_BYTES), size)
             if header.dtype.kind not in "iuf" or math.prod(header.shape) > 16:
                 raise ParameterError(
                     f"expected 4, 9 or 16 numbers, got {header.dtype} of shape {header.shape}; save K alone"
                 )
             return _of_a_file(npy.pixels(file, header))
-        text = file.read(MAX_TEXT_BYTES + 1)
+        text = os.read(file, MAX_TEXT_BYTES + 1)
         if found := format_of(text):
             raise _no_text(found)
         if len(text) > MAX_TEXT_BYTES:
             raise _no_text(f"more than {MAX_TEXT_BYTES} bytes")
         return _of_a_file(_numbers(text))
+
+    return read_file(path, read, SAVE_K)
 
 
 def _of_a_file(numbers: ArrayLike) -> NDArray[np.float64]:

@@ -1,5 +1,6 @@
 """From a file to depth: stored values are checked against the rule of their data set and converted to metres."""
 
+import os
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from depthvar.datasets.errors import ParameterError
 from depthvar.datasets.frame import LARGEST_DEPTH, SMALLEST_DEPTH
 
-from .containers import CONTAINERS, WHICH_MASK, ForeignFileError, Header, container_of, reading
+from .containers import CONTAINERS, HEAD_BYTES, WHICH_MASK, ForeignFileError, Header, container_of, read_file
 
 KINDS = ("z", "ray")
 
@@ -78,8 +79,8 @@ def _check(header: Header, rule: DepthRule) -> tuple[int, int]:
 
 def read_shape(path: str | Path, rule: DepthRule) -> tuple[int, int]:
     """Return (H, W) of a depth file from its header alone; SourceError as :func:`read_stored`."""
-    with reading(path) as file:
-        return _check(CONTAINERS[rule.container].header(file), rule)
+    header = CONTAINERS[rule.container].header
+    return read_file(path, lambda file, size: _check(header(os.read(file, HEAD_BYTES), size), rule))
 
 
 def read_stored(path: str | Path, rule: DepthRule) -> NDArray[Any]:
@@ -91,21 +92,25 @@ def read_stored(path: str | Path, rule: DepthRule) -> NDArray[Any]:
     Raises:
         SourceError: missing, empty, truncated, not the container, or another dtype or shape than the rule's.
     """
-    with reading(path) as file:
-        container = CONTAINERS[rule.container]
-        header = container.header(file)
+    container = CONTAINERS[rule.container]
+
+    def read(file: int, size: int) -> NDArray[Any]:
+        header = container.header(os.read(file, HEAD_BYTES), size)
         shape = _check(header, rule)
         stored = container.pixels(file, header)
         if rule.view is not None:  # the bytes have the order of the view, not of the file
             stored = np.ascontiguousarray(stored, stored.dtype.newbyteorder("<")).view(rule.view)
         return stored.reshape(shape)
 
+    return read_file(path, read)
+
 
 def read_mask(path: str | Path, shape: tuple[int, int]) -> NDArray[np.bool_]:
     """Return (H, W) bool, True where a mask file is nonzero: usable; SourceError as :func:`read_stored`."""
-    with reading(path, WHICH_MASK) as file:
-        container = CONTAINERS[container_of(path)]
-        header = container.header(file)
+    container = CONTAINERS[container_of(path)]
+
+    def read(file: int, size: int) -> NDArray[np.bool_]:
+        header = container.header(os.read(file, HEAD_BYTES), size)
         if header.dtype.kind not in "biuf":
             raise ParameterError(f"expected a mask of numbers, got dtype {header.dtype}; save it as bool")
         if header.shape not in (shape, (*shape, 1)):
@@ -119,6 +124,8 @@ def read_mask(path: str | Path, shape: tuple[int, int]) -> NDArray[np.bool_]:
             )
         usable: NDArray[np.bool_] = mask != 0
         return usable
+
+    return read_file(path, read, WHICH_MASK)
 
 
 @lru_cache(maxsize=4)
