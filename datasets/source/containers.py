@@ -24,7 +24,7 @@ Result = TypeVar("Result")
 
 
 class Header(NamedTuple):
-    """What a file says about its pixels before they are read."""
+    """The shape and dtype of a file's pixels, by its first bytes."""
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
@@ -33,7 +33,7 @@ class Header(NamedTuple):
 
 
 class ForeignFileError(ValueError):
-    """A file is not damaged, but looks like another one than was meant; :func:`read_file` says what to do."""
+    """A file is not damaged, but looks like another one than was meant; :func:`read_file` adds what to do."""
 
 
 class Container(NamedTuple):
@@ -95,8 +95,8 @@ def _npy_pixels(file: int, header: Header) -> NDArray[Any]:
     return values.reshape(header.shape[::-1]).T if header.fortran_order else values.reshape(header.shape)
 
 
-# (bit depth, colour type) of the PNGs that hold depth or masks -> channels, dtype
 _PNG_COLOURS = {2: "a colour image", 3: "an image with a palette", 4: "a grey image with alpha", 6: "a colour image"}
+# (bit depth, colour type) of the PNGs that hold depth or masks -> channels, dtype
 _PNG_PIXELS = {(1, 0): (1, "|u1"), (8, 0): (1, "|u1"), (16, 0): (1, "<u2"), (8, 6): (4, "|u1")}
 # Pillow's mode -> order of the bytes. A float in four channels is written and read by OpenCV, whose order is BGRA, not
 # Pillow's RGBA.

@@ -45,11 +45,7 @@ class DepthRule:
 
 @lru_cache(maxsize=64)
 def _check(header: Header, rule: DepthRule) -> tuple[int, int]:
-    """Return (H, W) of a file with this header; a last axis of length 1 is dropped.
-
-    Raises:
-        ParameterError: the rule differs; a ForeignFileError where the file looks like none of depth.
-    """
+    """Return (H, W) of a file with this header, without a last axis of length 1; an error where the rule differs."""
     if header.dtype.name not in rule.dtype:
         message = f"expected dtype {' or '.join(rule.dtype)}, got {header.dtype.name}"
         if rule.container == "png" and header.dtype == np.uint8:

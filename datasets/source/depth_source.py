@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from depthvar.datasets.errors import CONTROL, DescriptionError, ParameterError, SourceError
 from depthvar.datasets.frame import Frame, as_array
-from depthvar.datasets.paths import is_url, key_text, spelling_hint
+from depthvar.datasets.paths import as_text, is_url, key_text, spelling_hint
 from depthvar.datasets.scalars import as_float
 
 from .camera import read_intrinsics
@@ -36,8 +36,8 @@ class _Files(NamedTuple):
 class DepthSource(Source):
     """The frames of a data set below a root. The size of its pickle does not depend on their number.
 
-    A frame's key is its depth file's path relative to the root, with forward slashes. Every method that takes a
-    key raises SourceError when the key does not match the data set's layout.
+    A frame's key is its depth file's path relative to the root, with forward slashes. Every method with a
+    key raises SourceError where it does not match the layout of the data set.
 
     Args:
         name: the data set's name.
@@ -176,7 +176,7 @@ class DepthSource(Source):
         """Return a decoded frame: 0 where unknown, ``+inf`` where far without a depth of its own.
 
         Raises:
-            SourceError: a file of the frame is missing, damaged, or not what the description says.
+            SourceError: a file of the frame is missing, damaged, or not as described.
         """
         files, rule = self._files(key), self.description.depth
         intrinsics, path = self.intrinsics(key), self._below + files.key
@@ -265,8 +265,7 @@ def open_source(
 
 
 def _text(name: str, path: Any) -> str:
-    text = os.fspath(path) if isinstance(path, str | os.PathLike) else None
-    if not isinstance(text, str) or not text:
+    if not (text := as_text(path)):
         raise ParameterError(f"{name}: expected a name or a path, got {path!r}")
     return text
 
