@@ -201,7 +201,10 @@ def test_constant_intrinsics_may_be_a_matrix() -> None:
         (changed("depth", far=INF), "[depth] far: expected a list with at least one entry; got inf"),
         (changed("depth", far=[7], unknown=[7, 8]), "[depth] far: 7 is in unknown too: remove it from one"),
         (changed("intrinsics", file="K.txt"), "[intrinsics]: expected constant or file, got both: remove one"),
-        (changed("intrinsics", constant=[500, 500, 320]), "9 or 16 numbers, got 3; got [500, 500, 320]"),
+        (
+            changed("intrinsics", constant=[500, 500, 320]),
+            "9 or 16 numbers, got 3; give those alone, with decimal points; got [500, 500, 320]",
+        ),
         (changed("intrinsics", constant=[0.8, 1.1, 0.5, 0.5]), "which look normalised: multiply"),
         (changed("intrinsics", constant=[-500, 500, 320, 240]), "with fx, fy > 0"),
         (changed("intrinsics", constant="500"), "[intrinsics] constant: expected a list with at least one entry"),

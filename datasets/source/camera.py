@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from depthvar.datasets.errors import ParameterError
 from depthvar.datasets.frame import ROUNDING, as_intrinsics
 
-from .containers import CONTAINERS, HEAD_BYTES, container_of, format_of, read_file
+from .containers import CONTAINERS, container_of, format_of, read_file
 
 MAX_TEXT_BYTES = 64 << 10
 SAVE_K = "save K as .npy, or its numbers alone as text (what follows a # is left out)"
@@ -36,8 +36,8 @@ def pinhole(numbers: ArrayLike) -> NDArray[np.float64]:
         given = matrix[:3, :3].ravel()
     if given.size not in (4, 9):
         raise ParameterError(
-            f"intrinsics: expected 4 (fx fy cx cy), 9 or 16 numbers, got {given.size}; give those alone, with decimal "
-            "points"
+            f"intrinsics: expected 4 (fx fy cx cy), 9 or 16 numbers, got {given.size}; "
+            "give those alone, with decimal points"
         )
     intrinsics = as_intrinsics(given if given.size == 4 else given.reshape(3, 3))
     if intrinsics[:2].min() < 1:
@@ -57,17 +57,17 @@ def read_intrinsics(path: str | Path) -> NDArray[np.float64]:
         SourceError: the file is missing, or holds something else or impossible intrinsics.
     """
 
-    def read(file: int, size: int) -> NDArray[np.float64]:
+    def read(file: int, start: bytes, size: int) -> NDArray[np.float64]:
         if container_of(path) == "npy":
             npy = CONTAINERS["npy"]
-            header = npy.header(os.read(file, HEAD_BYTES), size)
+            header = npy.header(start, size)
             if header.dtype.kind not in "iuf" or math.prod(header.shape) > 16:
                 raise ParameterError(
                     f"expected 4, 9 or 16 numbers, got {header.dtype} of shape {header.shape}; save K alone"
                 )
             return pinhole(npy.pixels(file, header))
-        text = os.read(file, MAX_TEXT_BYTES + 1)
-        if found := format_of(text):
+        text = start + os.read(file, MAX_TEXT_BYTES)
+        if found := format_of(start):
             raise _no_text(found)
         if len(text) > MAX_TEXT_BYTES:
             raise _no_text(f"more than {MAX_TEXT_BYTES} bytes")

@@ -178,8 +178,8 @@ WHICH_DEPTH = "does --pattern (or [files] depth) name the depth files?"
 WHICH_MASK = "does [files] mask name the masks?"
 
 
-def read_file(path: str | Path, read: Callable[[int, int], Result], which: str = WHICH_DEPTH) -> Result:
-    """Return what ``read`` makes of an open file and its size.
+def read_file(path: str | Path, read: Callable[[int, bytes, int], Result], which: str = WHICH_DEPTH) -> Result:
+    """Return what ``read`` makes of an open file, its first ``HEAD_BYTES``, and its size.
 
     Any error becomes a SourceError of one line that begins with the path. ``which`` is what the message of a
     ForeignFileError ends with: whether the right file is meant.
@@ -193,7 +193,7 @@ def read_file(path: str | Path, read: Callable[[int, int], Result], which: str =
                 raise ForeignFileError(f"expected a file, got {got}")
             if status.st_size == 0:
                 raise ValueError("the file is empty")
-            return read(file, status.st_size)
+            return read(file, os.read(file, HEAD_BYTES), status.st_size)
         finally:
             os.close(file)
     except FileNotFoundError:

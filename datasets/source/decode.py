@@ -1,6 +1,5 @@
 """From a file to depth: stored values are checked against the rule of their data set and converted to metres."""
 
-import os
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 from depthvar.datasets.errors import ParameterError
 from depthvar.datasets.frame import LARGEST_DEPTH, SMALLEST_DEPTH
 
-from .containers import CONTAINERS, HEAD_BYTES, WHICH_MASK, ForeignFileError, Header, container_of, read_file
+from .containers import CONTAINERS, WHICH_MASK, ForeignFileError, Header, container_of, read_file
 
 KINDS = ("z", "ray")
 
@@ -76,7 +75,7 @@ def _check(header: Header, rule: DepthRule) -> tuple[int, int]:
 def read_shape(path: str | Path, rule: DepthRule) -> tuple[int, int]:
     """Return (H, W) of a depth file from its header alone; SourceError as :func:`read_stored`."""
     header = CONTAINERS[rule.container].header
-    return read_file(path, lambda file, size: _check(header(os.read(file, HEAD_BYTES), size), rule))
+    return read_file(path, lambda _, start, size: _check(header(start, size), rule))
 
 
 def read_stored(path: str | Path, rule: DepthRule) -> NDArray[Any]:
@@ -90,8 +89,8 @@ def read_stored(path: str | Path, rule: DepthRule) -> NDArray[Any]:
     """
     container = CONTAINERS[rule.container]
 
-    def read(file: int, size: int) -> NDArray[Any]:
-        header = container.header(os.read(file, HEAD_BYTES), size)
+    def read(file: int, start: bytes, size: int) -> NDArray[Any]:
+        header = container.header(start, size)
         shape = _check(header, rule)
         stored = container.pixels(file, header)
         if rule.view is not None:  # the bytes have the order of the view, not of the file
@@ -105,8 +104,8 @@ def read_mask(path: str | Path, shape: tuple[int, int]) -> NDArray[np.bool_]:
     """Return (H, W) bool, True where a mask file is nonzero: usable; SourceError as :func:`read_stored`."""
     container = CONTAINERS[container_of(path)]
 
-    def read(file: int, size: int) -> NDArray[np.bool_]:
-        header = container.header(os.read(file, HEAD_BYTES), size)
+    def read(file: int, start: bytes, size: int) -> NDArray[np.bool_]:
+        header = container.header(start, size)
         if header.dtype.kind not in "biuf":
             raise ParameterError(f"expected a mask of numbers, got dtype {header.dtype}; save it as bool")
         if header.shape not in (shape, (*shape, 1)):
