@@ -1,7 +1,7 @@
 """Depth sources, the cache format and its reader. Public names are loaded when first used (PEP 562)."""
 
 TYPE_CHECKING = False
-if TYPE_CHECKING:  # type checkers take it for True; "as" makes a name public for them
+if TYPE_CHECKING:  # type checkers read it as True; "as" makes a name public for them
     from .cache.sigma_cache import SigmaCache as SigmaCache
     from .errors import CacheError as CacheError
     from .errors import DepthVarError as DepthVarError

@@ -13,9 +13,6 @@ _USER = re.compile(r"""(?<=://)(?:[^\s'"@/]*|[^\s'"@]*:[^\s'"@]*)@""")  # a secr
 _QUERY = re.compile(r"""(://[^\s'"?]*)\?[^\s'"]*[^\s'":;,.)]""")  # signatures and tokens
 
 
-REPAIR = "`precompute validate --clear` and then `precompute run` repair it"  # what is damaged below a cache's root
-
-
 def hide_credentials(text: str) -> str:
     """Return text with ``***`` for the user, password and query of every URL in it."""
     return _QUERY.sub(r"\1?***", _USER.sub("***@", text)) if "://" in text else text
@@ -29,7 +26,7 @@ def one_line(text: str) -> str:
 class DepthVarError(Exception):
     """Base of every error that depthvar raises on purpose; the command line prints it as one line.
 
-    What a DataLoader's worker raised has more lines in the main process: torch puts the worker's traceback before ours.
+    What a DataLoader's worker raised has more lines in the main process: torch puts the worker's traceback before it.
 
     What names of files and other libraries bring into the message is made harmless: control characters are escaped,
     and the credentials of URLs hidden.
@@ -54,7 +51,7 @@ class DescriptionError(DepthVarError, ValueError):
 
 
 class SourceError(DepthVarError, OSError):
-    """A source file or folder is missing, unreadable, truncated, or not what the description says."""
+    """A source file or folder is missing, unreadable, truncated, or not as described."""
 
 
 class CacheError(DepthVarError, OSError):
@@ -74,7 +71,8 @@ class DamagedError(CacheError):
     def __init__(self, where: str, reason: str | None = None) -> None:
         self.where, self.reason = where, reason
         # A DataLoader raises a worker's error again from its message alone.
-        super().__init__(where if reason is None else f"{where}: damaged ({reason}); {REPAIR}")
+        repair = "`precompute validate --clear` and then `precompute run` repair it"
+        super().__init__(where if reason is None else f"{where}: damaged ({reason}); {repair}")
 
     def __reduce__(self) -> tuple[Any, ...]:
         return DamagedError, (self.where, self.reason)

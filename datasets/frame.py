@@ -39,7 +39,7 @@ MAX_DEPTH_RULE = f"a number of metres above 0 and at most {LARGEST_DEPTH:.1g}, o
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """One depth frame as the kernel takes it.
+    """One depth frame, ready for the kernel.
 
     Attributes:
         key: path of the depth file relative to the root of the data set, with forward slashes.
@@ -204,12 +204,7 @@ def _is_narrow(f: float, c: float, length: int) -> bool:
 
 
 def check_native(intrinsics: NDArray[np.float64], size: tuple[int, int]) -> None:
-    """Raise ParameterError where intrinsics cannot be those of a whole frame, as a data set stores it.
-
-    Args:
-        intrinsics: (4,) fx, fy, cx, cy in pixels.
-        size: (H, W) of the frame.
-    """
+    """Raise ParameterError where (4,) fx, fy, cx, cy cannot be those of a whole frame of (H, W), as it is stored."""
     as_intrinsics(intrinsics, size)
     cx, cy = intrinsics[2:].tolist()
     if not all(BORDER <= (c + 0.5) / length <= 1 - BORDER for c, length in ((cx, size[1]), (cy, size[0]))):

@@ -12,11 +12,16 @@ from .errors import ParameterError
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # with one slash, as pathlib leaves it; "C:/" is none
 
 
+def as_text(path: Any) -> str | None:
+    """Return a str or a path as text; None for anything else, also a path of bytes."""
+    text = os.fspath(path) if isinstance(path, str | os.PathLike) else None
+    return str(text) if isinstance(text, str) else None  # NumPy's str is a class of its own
+
+
 def key_text(key: Any) -> str:
     """Return a frame's key, a str or a path, as text; ParameterError for anything else."""
-    text = os.fspath(key) if isinstance(key, str | os.PathLike) else None
-    if isinstance(text, str):
-        return str(text)  # NumPy's str is one of its own
+    if (text := as_text(key)) is not None:
+        return text
     batch = "; pass one key; annotate views before they are collated into a batch" * isinstance(key, list | tuple)
     raise ParameterError(f"key: expected a str or a Path, got {type(key).__name__} {repr(key)[:100]}{batch}")
 
@@ -32,8 +37,7 @@ def cache_path(path: str | os.PathLike[str]) -> str:
     Raises:
         ParameterError: it is empty, or no text.
     """
-    text = os.fspath(path) if isinstance(path, str | os.PathLike) else ""
-    if not isinstance(text, str) or not text:
+    if not (text := as_text(path)):
         raise ParameterError(f"cache: expected a folder or a URL, got {path!r}")
     if text.startswith("file://"):
         text = unquote(urlsplit(text).path)
@@ -45,7 +49,7 @@ def composed(text: str) -> str:
     return text if text.isascii() else normalize("NFC", text)
 
 
-def other_spelling(path: str) -> str | None:
+def _other_spelling(path: str) -> str | None:
     """Return the path of what is there under a missing path's name in another Unicode normalisation.
 
     macOS keeps an ``ü`` as ``u`` and two dots (NFD), which is another name to Linux. None: nothing is there, or
@@ -68,7 +72,7 @@ def other_spelling(path: str) -> str | None:
 
 def spelling_hint(path: str) -> str:
     """Return a phrase for an error message where a missing path is there in another spelling, else nothing."""
-    if path.isascii() or (other := other_spelling(path)) is None:
+    if path.isascii() or (other := _other_spelling(path)) is None:
         return ""
     form = "NFD" if normalize("NFD", other) == other else "another form"
     return f" (it is there with the same characters in {form}: pass the name as the disk has it)"

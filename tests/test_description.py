@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from depthvar.datasets.errors import DescriptionError
 from depthvar.datasets.source.depth_source import DepthSource
-from depthvar.datasets.source.description import Description, builtin_descriptions, find_description, load_description
+from depthvar.datasets.source.description import Description, builtin_descriptions, find_description
 from depthvar.precompute.pipeline.job import Job
 
 INF = float("inf")
@@ -201,7 +201,10 @@ def test_constant_intrinsics_may_be_a_matrix() -> None:
         (changed("depth", far=INF), "[depth] far: expected a list with at least one entry; got inf"),
         (changed("depth", far=[7], unknown=[7, 8]), "[depth] far: 7 is in unknown too: remove it from one"),
         (changed("intrinsics", file="K.txt"), "[intrinsics]: expected constant or file, got both: remove one"),
-        (changed("intrinsics", constant=[500, 500, 320]), "9 or 16 numbers, got 3; got [500, 500, 320]"),
+        (
+            changed("intrinsics", constant=[500, 500, 320]),
+            "9 or 16 numbers, got 3; give those alone, with decimal points; got [500, 500, 320]",
+        ),
         (changed("intrinsics", constant=[0.8, 1.1, 0.5, 0.5]), "which look normalised: multiply"),
         (changed("intrinsics", constant=[-500, 500, 320, 240]), "with fx, fy > 0"),
         (changed("intrinsics", constant="500"), "[intrinsics] constant: expected a list with at least one entry"),
@@ -217,15 +220,15 @@ def test_a_wrong_description_is_one_line_that_says_so(tables: dict[str, Any], me
 def test_a_file_is_loaded_or_named(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text('summary = "x"\nnames = ["m"]\n[files]\ndepth = "{frame}.npy"\n[depth]\nfar = [inf]\n')
-    assert load_description(path).depth.far == (INF,)
+    assert find_description(str(path)).depth.far == (INF,)
     path.write_text("names = [")
     with pytest.raises(DescriptionError, match=r"mine.toml: expected TOML, got something else .Invalid value"):
-        load_description(path)
+        find_description(str(path))
     path.write_bytes(b"\xff")
     with pytest.raises(DescriptionError, match=r"mine.toml: expected TOML"):
-        load_description(path)
+        find_description(str(path))
     with pytest.raises(DescriptionError, match=r"none.toml: cannot be read .No such file"):
-        load_description(tmp_path / "none.toml")
+        find_description(str(tmp_path / "none.toml"))
 
 
 def test_builtin_descriptions_are_complete() -> None:

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from pages import PAGES, README, ROOT, blocks
 
 from depthvar.datasets.hospital.write import write_sample
-from depthvar.datasets.source.description import load_description
+from depthvar.datasets.source.description import find_description
 from depthvar.precompute.cli.main import main
 
 
@@ -142,7 +142,7 @@ def test_the_command_page_is_current() -> None:
 def test_the_described_data_set_is_a_description(tmp_path: Path) -> None:
     (block,) = blocks((ROOT / "docs/datasets.md").read_text(), "toml")
     (tmp_path / "lab.toml").write_text(block)
-    description = load_description(tmp_path / "lab.toml")
+    description = find_description(str(tmp_path / "lab.toml"))
     assert description.depth.units_per_metre == 4000
 
 

@@ -25,7 +25,7 @@ from depthvar.datasets.errors import CacheError, DescriptionError, SourceError
 from depthvar.datasets.source.camera import read_intrinsics
 from depthvar.datasets.source.decode import DepthRule, read_mask, read_shape, read_stored
 from depthvar.datasets.source.depth_source import open_source
-from depthvar.datasets.source.description import Description, load_description
+from depthvar.datasets.source.description import Description, find_description
 from depthvar.datasets.source.templates import stays_below
 from depthvar.precompute.cli.info import cache_info
 from depthvar.precompute.cli.main import main
@@ -179,14 +179,14 @@ def test_numbers_that_no_float_holds(tmp_path: Path, line: str) -> None:
     path = tmp_path / "a.toml"
     path.write_text(f'summary = "s"\nnames = ["n"]\n[files]\ndepth = "{{frame}}.npy"\n[depth]\n{line}\n')
     with pytest.raises(DescriptionError, match="expected a number"):
-        load_description(path)
+        find_description(str(path))
 
 
 def test_a_description_that_is_nested_without_end(tmp_path: Path) -> None:
     path = tmp_path / "a.toml"
     path.write_text("a = " + "[" * 10_000)
     with pytest.raises(DescriptionError, match="expected TOML, got something else"):
-        load_description(path)
+        find_description(str(path))
 
 
 def test_control_characters_in_file_names_are_refused(tiny: TinyData) -> None:

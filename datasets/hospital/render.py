@@ -15,8 +15,7 @@ SAMPLE_INTRINSICS = (320.0, 320.0, 320.0, 240.0)
 SAMPLE_SIZE = (480, 640)
 SKY_DEPTH = 10000.0  # metres; large and finite, as in TartanAir V1
 
-
-# What is drawn on materials, in this order: a darker shade or another material, where x, y, height say so.
+# What is drawn on materials, in this order: a darker shade or another material, where a rule of x, y, height holds.
 _PAINTS: list[tuple[str, str | float, Callable[[Floats, Floats, Floats], Any]]] = [
     ("floor", 0.82, lambda x, y, z: np.floor(x / 0.5) % 2 == np.floor(y / 0.5) % 2),
     ("floor", "stripe", lambda x, y, z: np.abs(np.abs(y) - 1.1) < 0.06),

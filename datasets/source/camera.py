@@ -1,6 +1,7 @@
 """Intrinsics as data sets write them: four numbers, a 3×3 matrix, or a 4×4 one."""
 
 import math
+import os
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from depthvar.datasets.errors import ParameterError
 from depthvar.datasets.frame import ROUNDING, as_intrinsics
 
-from .containers import CONTAINERS, container_of, format_of, reading
+from .containers import CONTAINERS, container_of, format_of, read_file
 
 MAX_TEXT_BYTES = 64 << 10
 SAVE_K = "save K as .npy, or its numbers alone as text (what follows a # is left out)"
@@ -34,7 +35,10 @@ def pinhole(numbers: ArrayLike) -> NDArray[np.float64]:
             )
         given = matrix[:3, :3].ravel()
     if given.size not in (4, 9):
-        raise ParameterError(f"intrinsics: expected 4 (fx fy cx cy), 9 or 16 numbers, got {given.size}")
+        raise ParameterError(
+            f"intrinsics: expected 4 (fx fy cx cy), 9 or 16 numbers, got {given.size}; "
+            "give those alone, with decimal points"
+        )
     intrinsics = as_intrinsics(given if given.size == 4 else given.reshape(3, 3))
     if intrinsics[:2].min() < 1:
         raise ParameterError(
@@ -52,29 +56,24 @@ def read_intrinsics(path: str | Path) -> NDArray[np.float64]:
     Raises:
         SourceError: the file is missing, or holds something else or impossible intrinsics.
     """
-    with reading(path, SAVE_K) as file:
+
+    def read(file: int, start: bytes, size: int) -> NDArray[np.float64]:
         if container_of(path) == "npy":
             npy = CONTAINERS["npy"]
-            header = npy.header(file)
+            header = npy.header(start, size)
             if header.dtype.kind not in "iuf" or math.prod(header.shape) > 16:
                 raise ParameterError(
                     f"expected 4, 9 or 16 numbers, got {header.dtype} of shape {header.shape}; save K alone"
                 )
-            return _of_a_file(npy.pixels(file, header))
-        text = file.read(MAX_TEXT_BYTES + 1)
-        if found := format_of(text):
+            return pinhole(npy.pixels(file, header))
+        text = start + os.read(file, MAX_TEXT_BYTES)
+        if found := format_of(start):
             raise _no_text(found)
         if len(text) > MAX_TEXT_BYTES:
             raise _no_text(f"more than {MAX_TEXT_BYTES} bytes")
-        return _of_a_file(_numbers(text))
+        return pinhole(_numbers(text))
 
-
-def _of_a_file(numbers: ArrayLike) -> NDArray[np.float64]:
-    if (size := np.size(numbers)) not in (4, 9, 16):
-        raise ParameterError(
-            f"intrinsics: expected 4 (fx fy cx cy), 9 or 16 numbers, got {size}; give those alone, with decimal points"
-        )
-    return pinhole(numbers)
+    return read_file(path, read, SAVE_K)
 
 
 def _no_text(got: str) -> ParameterError:
@@ -85,18 +84,11 @@ def _numbers(content: bytes) -> list[float]:
     """Return the numbers in a text file, UTF-8, or UTF-16 with a byte-order mark; comments may have any encoding."""
     encoding = "utf-16" if content[:2] in (BOM_UTF16_LE, BOM_UTF16_BE) else "utf-8-sig"
     lines = (line.split("#")[0] for line in content.decode(encoding, errors="replace").splitlines())
-    words = " ".join(lines).translate(str.maketrans(",;[](){}", " " * 8)).split()
-    try:
-        return [float(word) for word in words]
-    except ValueError:
-        word = next(word for word in words if not _is_float(word))
-        is_text = "\ufffd" not in word and word.isprintable()
-        raise _no_text(f"the text {word[:40]!r}" if is_text else "binary data") from None
-
-
-def _is_float(word: str) -> bool:
-    try:
-        float(word)
-    except ValueError:
-        return False
-    return True
+    numbers = []
+    for word in " ".join(lines).translate(str.maketrans(",;[](){}", " " * 8)).split():
+        try:
+            numbers.append(float(word))
+        except ValueError:
+            is_text = "\ufffd" not in word and word.isprintable()
+            raise _no_text(f"the text {word[:40]!r}" if is_text else "binary data") from None
+    return numbers

@@ -1,14 +1,14 @@
 """The file formats of depth and masks: headers and pixels. Pixels are read only after the header is checked."""
 
 import io
+import math
 import os
 import stat
 import struct
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,39 +18,43 @@ from depthvar.datasets.paths import spelling_hint
 
 from .templates import suffix_of
 
+MAX_NPY_HEADER = 10_000  # bytes, as NumPy has it
+HEAD_BYTES = 12 + MAX_NPY_HEADER  # at the beginning of a file, where its header is
+Result = TypeVar("Result")
+
 
 class Header(NamedTuple):
-    """What a file says about its pixels before they are read."""
+    """The shape and dtype of a file's pixels, by its first bytes."""
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     fortran_order: bool = False
+    offset: int = 0  # bytes before the pixels of an npy file
 
 
 class ForeignFileError(ValueError):
-    """A file is not damaged, but looks like another one than was meant; :func:`reading` says what to do."""
+    """A file is not damaged, but looks like another one than was meant; :func:`read_file` adds what to do."""
 
 
 class Container(NamedTuple):
     """A file format: its readers, its default dtypes, and the default unit of its integers (None: they have none).
 
-    The readers raise ValueError where a file is damaged, ParameterError where it is not but cannot be read (the message
-    ends with what to do), and ForeignFileError where it looks like another file than the one that was meant.
+    ``header`` reads the first ``HEAD_BYTES`` of a file, given its size; ``pixels`` an open file, given its header. They
+    raise ValueError where a file is damaged, ParameterError where it is not but cannot be read (the message ends with
+    what to do), and ForeignFileError where it looks like another file than the one that was meant.
     """
 
-    header: Callable[[BinaryIO], Header]
-    pixels: Callable[[BinaryIO, Header], NDArray[Any]]
+    header: Callable[[bytes, int], Header]
+    pixels: Callable[[int, Header], NDArray[Any]]
     dtype: tuple[str, ...]
     units_per_metre: float | None
 
 
 _NPY_INTEGERS = ("uint16", "int16", "uint32", "int32", "uint64", "int64")
 _NPY_READERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-MAX_NPY_HEADER = 10_000  # bytes, as NumPy has it
 
 
-def _npy_header(file: BinaryIO) -> Header:
-    start = file.read(8)
+def _npy_header(start: bytes, size: int) -> Header:
     if start[:6] != np.lib.format.MAGIC_PREFIX or len(start) < 8:
         raise _other_bytes("an npy file", start)
     version = start[6], start[7]
@@ -58,11 +62,11 @@ def _npy_header(file: BinaryIO) -> Header:
         raise ParameterError(
             f"expected npy version 1.0 or 2.0, got {version[0]}.{version[1]}; save a plain array by numpy.save"
         )
-    stored_length = file.read(2 * version[0])
-    length = int.from_bytes(stored_length, "little")
-    if length > MAX_NPY_HEADER:  # before it is read
+    begin = 8 + 2 * version[0]
+    length = int.from_bytes(start[8:begin], "little")
+    if length > MAX_NPY_HEADER:
         raise ValueError(f"expected an npy header of at most {MAX_NPY_HEADER} bytes, got {length}")
-    return _parse_npy(version, stored_length + file.read(length))
+    return _parse_npy(version, start[8 : begin + length])
 
 
 @lru_cache(maxsize=64)  # parsing is slower than opening the file, and most frames have equal headers
@@ -77,20 +81,22 @@ def _parse_npy(version: tuple[int, int], header: bytes) -> Header:
         )
     if any(length < 1 for length in shape):
         raise ValueError(f"expected a shape without empty axes, got {shape}")
-    return Header(shape, dtype, fortran_order)
+    return Header(shape, dtype, fortran_order, 8 + len(header))
 
 
-def _npy_pixels(file: BinaryIO, header: Header) -> NDArray[Any]:
-    count = int(np.prod(header.shape, dtype=object))  # Python integers: a forged shape must not overflow
-    expected, got = file.tell() + count * header.dtype.itemsize, os.fstat(file.fileno()).st_size
-    if expected != got:  # checked before that memory is allocated
+def _npy_pixels(file: int, header: Header) -> NDArray[Any]:
+    count = math.prod(header.shape)
+    expected, got = header.offset + count * header.dtype.itemsize, os.fstat(file).st_size
+    if expected != got:  # before memory is allocated
         raise ValueError(f"expected {expected} bytes for {header.dtype} of shape {header.shape}, got {got}")
-    values: NDArray[Any] = np.fromfile(file, header.dtype, count)
+    with open(file, "rb", buffering=0, closefd=False) as raw:
+        raw.seek(header.offset)
+        values: NDArray[Any] = np.fromfile(raw, header.dtype, count)
     return values.reshape(header.shape[::-1]).T if header.fortran_order else values.reshape(header.shape)
 
 
-# (bit depth, colour type) of the PNGs that hold depth or masks -> channels, dtype
 _PNG_COLOURS = {2: "a colour image", 3: "an image with a palette", 4: "a grey image with alpha", 6: "a colour image"}
+# (bit depth, colour type) of the PNGs that hold depth or masks -> channels, dtype
 _PNG_PIXELS = {(1, 0): (1, "|u1"), (8, 0): (1, "|u1"), (16, 0): (1, "<u2"), (8, 6): (4, "|u1")}
 # Pillow's mode -> order of the bytes. A float in four channels is written and read by OpenCV, whose order is BGRA, not
 # Pillow's RGBA.
@@ -99,11 +105,10 @@ _PNG_BYTES = {"1": "L", "L": "L", "I;16": "I;16", "RGBA": "BGRA"}
 MAX_DEFLATE = 1032  # bytes that one byte of a zlib stream can expand to
 
 
-def _png_header(file: BinaryIO) -> Header:
-    start = file.read(26)
+def _png_header(start: bytes, size: int) -> Header:
     if len(start) < 26 or start[:8] != b"\x89PNG\r\n\x1a\n" or start[12:16] != b"IHDR":
         raise _other_bytes("a PNG", start)
-    width, height, depth, colour = struct.unpack(">IIBB", start[16:])
+    width, height, depth, colour = struct.unpack(">IIBB", start[16:26])
     if (depth, colour) not in _PNG_PIXELS:
         message = f"expected 8- or 16-bit grey or 8-bit RGBA, got {depth}-bit PNG of colour type {colour}"
         if colour in _PNG_COLOURS:
@@ -111,21 +116,22 @@ def _png_header(file: BinaryIO) -> Header:
         raise ParameterError(f"{message}; save it as 16-bit grey")
     channels, dtype = _PNG_PIXELS[depth, colour]
     expected = height * -(-width * channels * depth // 8) // MAX_DEFLATE
-    if (got := os.fstat(file.fileno()).st_size) < expected:  # before Pillow allocates memory for the pixels
-        raise ValueError(f"expected a PNG of at least {expected} bytes for {height}×{width} pixels, got {got}")
+    if size < expected:  # before Pillow allocates memory for the pixels
+        raise ValueError(f"expected a PNG of at least {expected} bytes for {height}×{width} pixels, got {size}")
     return Header((height, width) if channels == 1 else (height, width, channels), np.dtype(dtype))
 
 
-def _png_pixels(file: BinaryIO, header: Header) -> NDArray[Any]:
+def _png_pixels(file: int, header: Header) -> NDArray[Any]:
     from PIL import Image
 
     try:
-        file.seek(0)
-        with Image.open(file, formats=("PNG",)) as image:
-            image.verify()  # checksums: decoding alone misses one flipped bit in 25
-        file.seek(0)
-        with Image.open(file, formats=("PNG",)) as image:
-            values = np.frombuffer(image.tobytes("raw", _PNG_BYTES[image.mode]), header.dtype)
+        with open(file, "rb", closefd=False) as stream:
+            stream.seek(0)
+            with Image.open(stream, formats=("PNG",)) as image:
+                image.verify()  # checksums: decoding alone misses one flipped bit in 25
+            stream.seek(0)
+            with Image.open(stream, formats=("PNG",)) as image:
+                values = np.frombuffer(image.tobytes("raw", _PNG_BYTES[image.mode]), header.dtype)
     except Exception as error:  # whatever Pillow raises on damaged bytes
         raise ValueError(f"cannot decode PNG ({error})") from error
     return values.reshape(header.shape)
@@ -141,10 +147,6 @@ def container_of(path: str | Path) -> str:
     """Return the container of the suffix of a file or a template, also in capitals; empty if there is none."""
     name = suffix_of(str(path))[1:].lower()
     return name if name in CONTAINERS else ""
-
-
-def _open_at_once(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NONBLOCK)  # opening a named pipe would wait for a writer
 
 
 _SIGNATURES = {
@@ -176,20 +178,24 @@ WHICH_DEPTH = "does --pattern (or [files] depth) name the depth files?"
 WHICH_MASK = "does [files] mask name the masks?"
 
 
-@contextmanager
-def reading(path: str | Path, which: str = WHICH_DEPTH) -> Iterator[BinaryIO]:
-    """Open a file; any error becomes a SourceError of one line that begins with its path.
+def read_file(path: str | Path, read: Callable[[int, bytes, int], Result], which: str = WHICH_DEPTH) -> Result:
+    """Return what ``read`` makes of an open file, its first ``HEAD_BYTES``, and its size.
 
-    ``which`` is what the message of a ForeignFileError ends with: whether the right file is meant.
+    Any error becomes a SourceError of one line that begins with the path. ``which`` is what the message of a
+    ForeignFileError ends with: whether the right file is meant.
     """
     try:
-        with open(path, "rb", opener=_open_at_once) as file:
-            status = os.fstat(file.fileno())
+        file = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a named pipe would wait for a writer
+        try:
+            status = os.fstat(file)
             if not stat.S_ISREG(status.st_mode):
-                raise ForeignFileError("expected a file, got a pipe or a device")
+                got = "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe or a device"
+                raise ForeignFileError(f"expected a file, got {got}")
             if status.st_size == 0:
                 raise ValueError("the file is empty")
-            yield file
+            return read(file, os.read(file, HEAD_BYTES), status.st_size)
+        finally:
+            os.close(file)
     except FileNotFoundError:
         raise SourceError(
             f"{path}: no such file{spelling_hint(str(path))}; is the data set complete below its root?"

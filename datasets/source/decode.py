@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from depthvar.datasets.errors import ParameterError
 from depthvar.datasets.frame import LARGEST_DEPTH, SMALLEST_DEPTH
 
-from .containers import CONTAINERS, WHICH_MASK, ForeignFileError, Header, container_of, reading
+from .containers import CONTAINERS, WHICH_MASK, ForeignFileError, Header, container_of, read_file
 
 KINDS = ("z", "ray")
 
@@ -44,11 +44,7 @@ class DepthRule:
 
 @lru_cache(maxsize=64)
 def _check(header: Header, rule: DepthRule) -> tuple[int, int]:
-    """Return (H, W) of a file with this header; a last axis of length 1 is dropped.
-
-    Raises:
-        ParameterError: the rule differs; a ForeignFileError where the file looks like none of depth.
-    """
+    """Return (H, W) of a file with this header, without a last axis of length 1; an error where the rule differs."""
     if header.dtype.name not in rule.dtype:
         message = f"expected dtype {' or '.join(rule.dtype)}, got {header.dtype.name}"
         if rule.container == "png" and header.dtype == np.uint8:
@@ -78,8 +74,8 @@ def _check(header: Header, rule: DepthRule) -> tuple[int, int]:
 
 def read_shape(path: str | Path, rule: DepthRule) -> tuple[int, int]:
     """Return (H, W) of a depth file from its header alone; SourceError as :func:`read_stored`."""
-    with reading(path) as file:
-        return _check(CONTAINERS[rule.container].header(file), rule)
+    header = CONTAINERS[rule.container].header
+    return read_file(path, lambda _, start, size: _check(header(start, size), rule))
 
 
 def read_stored(path: str | Path, rule: DepthRule) -> NDArray[Any]:
@@ -91,21 +87,25 @@ def read_stored(path: str | Path, rule: DepthRule) -> NDArray[Any]:
     Raises:
         SourceError: missing, empty, truncated, not the container, or another dtype or shape than the rule's.
     """
-    with reading(path) as file:
-        container = CONTAINERS[rule.container]
-        header = container.header(file)
+    container = CONTAINERS[rule.container]
+
+    def read(file: int, start: bytes, size: int) -> NDArray[Any]:
+        header = container.header(start, size)
         shape = _check(header, rule)
         stored = container.pixels(file, header)
         if rule.view is not None:  # the bytes have the order of the view, not of the file
             stored = np.ascontiguousarray(stored, stored.dtype.newbyteorder("<")).view(rule.view)
         return stored.reshape(shape)
 
+    return read_file(path, read)
+
 
 def read_mask(path: str | Path, shape: tuple[int, int]) -> NDArray[np.bool_]:
     """Return (H, W) bool, True where a mask file is nonzero: usable; SourceError as :func:`read_stored`."""
-    with reading(path, WHICH_MASK) as file:
-        container = CONTAINERS[container_of(path)]
-        header = container.header(file)
+    container = CONTAINERS[container_of(path)]
+
+    def read(file: int, start: bytes, size: int) -> NDArray[np.bool_]:
+        header = container.header(start, size)
         if header.dtype.kind not in "biuf":
             raise ParameterError(f"expected a mask of numbers, got dtype {header.dtype}; save it as bool")
         if header.shape not in (shape, (*shape, 1)):
@@ -119,6 +119,8 @@ def read_mask(path: str | Path, shape: tuple[int, int]) -> NDArray[np.bool_]:
             )
         usable: NDArray[np.bool_] = mask != 0
         return usable
+
+    return read_file(path, read, WHICH_MASK)
 
 
 @lru_cache(maxsize=4)

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from depthvar.datasets.errors import CONTROL, DescriptionError, ParameterError, SourceError
 from depthvar.datasets.frame import Frame, as_array
-from depthvar.datasets.paths import is_url, key_text, spelling_hint
+from depthvar.datasets.paths import as_text, is_url, key_text, spelling_hint
 from depthvar.datasets.scalars import as_float
 
 from .camera import read_intrinsics
@@ -36,8 +36,8 @@ class _Files(NamedTuple):
 class DepthSource(Source):
     """The frames of a data set below a root. The size of its pickle does not depend on their number.
 
-    A frame's key is its depth file's path relative to the root, with forward slashes. Every method that takes a
-    key raises SourceError when the key does not match the data set's layout.
+    A frame's key is its depth file's path relative to the root, with forward slashes. Every method with a
+    key raises SourceError where it does not match the layout of the data set.
 
     Args:
         name: the data set's name.
@@ -64,7 +64,12 @@ class DepthSource(Source):
         self.description = description
         self.max_depth = description.depth.max_depth
         self.root = Path(os.path.abspath(Path(root).expanduser()))
+        self._below = f"{self.root}/"
         self._located = lru_cache(maxsize=16)(self._locate)  # every step of a frame's work asks for them
+        given = description.intrinsics
+        camera_file = given if isinstance(given, str) else None
+        self._constant = np.array([] if camera_file else given, np.float64)
+        self._templates = camera_file, description.mask_path, description.image_path
         self._cameras: dict[str, tuple[tuple[int, int], NDArray[np.float64]]] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -128,15 +133,15 @@ class DepthSource(Source):
 
     def shape(self, key: str) -> tuple[int, int]:
         """Return (H, W) of a frame, from the header of its depth file; SourceError as :meth:`read`."""
-        return read_shape(f"{self.root}/{self._files(key).key}", self.description.depth)
+        return read_shape(self._below + self._files(key).key, self.description.depth)
 
     def intrinsics(self, key: str) -> NDArray[np.float64]:
         """Return (4,) float64 fx, fy, cx, cy in pixels; SourceError if their file is missing or wrong."""
-        given, file = self.description.intrinsics, self._files(key).intrinsics
+        file = self._files(key).intrinsics
         if file is None:
-            return np.array(given, dtype=np.float64)
-        path = f"{self.root}/{file}"
-        if isinstance(given, str) and "{frame}" in given:
+            return self._constant.copy()
+        path = self._below + file
+        if "{frame}" in str(self.description.intrinsics):
             return read_intrinsics(path)
         status = _status(path)
         state = status.st_size, status.st_mtime_ns
@@ -147,7 +152,7 @@ class DepthSource(Source):
     def image_path(self, key: str) -> str | None:
         """Return the path of the frame's image; None where the description names no images."""
         image = self._files(key).image
-        return None if image is None else f"{self.root}/{image}"
+        return None if image is None else self._below + image
 
     def stat(self, key: str) -> SourceStat:
         """Return size, hash and newest modification time over every file that the frame is read from.
@@ -156,27 +161,28 @@ class DepthSource(Source):
             SourceError: one of them is missing.
         """
         files = self._files(key)
-        paths = (files.key, files.mask, files.intrinsics)
-        found = [(path, _status(f"{self.root}/{path}")) for path in paths if path is not None]
-        text = "".join(f"{path}\0{status.st_size}\0{status.st_mtime_ns}\n" for path, status in found)
+        text, total_size, newest = "", 0, 0
+        for path in (files.key, files.mask, files.intrinsics):
+            if path is not None:
+                status = _status(self._below + path)
+                size, mtime_ns = status.st_size, status.st_mtime_ns
+                text += f"{path}\0{size}\0{mtime_ns}\n"
+                total_size += size
+                newest = max(newest, mtime_ns)
         digest = hashlib.sha256(text.encode()).digest()
-        return SourceStat(
-            total_size=sum(status.st_size for _, status in found),
-            hash63=int.from_bytes(digest[:8]) >> 1,
-            newest_mtime_ns=max(status.st_mtime_ns for _, status in found),
-        )
+        return SourceStat(total_size, int.from_bytes(digest[:8]) >> 1, newest)
 
     def read(self, key: str) -> Frame:
         """Return a decoded frame: 0 where unknown, ``+inf`` where far without a depth of its own.
 
         Raises:
-            SourceError: a file of the frame is missing, damaged, or not what the description says.
+            SourceError: a file of the frame is missing, damaged, or not as described.
         """
         files, rule = self._files(key), self.description.depth
-        intrinsics, path = self.intrinsics(key), f"{self.root}/{files.key}"
+        intrinsics, path = self.intrinsics(key), self._below + files.key
         stored = read_stored(path, rule)
         shape = stored.shape[0], stored.shape[1]
-        usable = None if files.mask is None else read_mask(f"{self.root}/{files.mask}", shape)
+        usable = None if files.mask is None else read_mask(self._below + files.mask, shape)
         try:
             return Frame(files.key, to_depth(stored, rule, intrinsics, usable), intrinsics, rule.max_depth)
         except ParameterError as error:
@@ -193,16 +199,7 @@ class DepthSource(Source):
                 "relative to its root"
             )
         parts = {"sequence": "", **match.groupdict()}
-
-        def fill(template: object) -> str | None:
-            if not isinstance(template, str):
-                return None
-            for name, part in parts.items():
-                template = template.replace(f"{{{name}}}", part)
-            return template
-
-        given = self.description
-        return _Files(key, parts["sequence"], fill(given.intrinsics), fill(given.mask_path), fill(given.image_path))
+        return _Files(key, parts["sequence"], *[path and path.format_map(parts) for path in self._templates])
 
 
 def open_source(
@@ -268,8 +265,7 @@ def open_source(
 
 
 def _text(name: str, path: Any) -> str:
-    text = os.fspath(path) if isinstance(path, str | os.PathLike) else None
-    if not isinstance(text, str) or not text:
+    if not (text := as_text(path)):
         raise ParameterError(f"{name}: expected a name or a path, got {path!r}")
     return text
 

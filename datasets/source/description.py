@@ -54,8 +54,8 @@ class Description:
         units unless they are given.
 
         Args:
-            tables: the file's content, as ``tomllib`` or ``json`` returns it.
-            where: the file's name, for error messages.
+            tables: as ``tomllib`` or ``json`` returns them.
+            where: the file's name, for the errors.
 
         Raises:
             DescriptionError: a field is unknown, missing or impossible.
@@ -154,11 +154,6 @@ def _jsonable(value: Any) -> Any:
     return str(value) if value in (np.inf, -np.inf) else value
 
 
-def load_description(path: str | Path) -> Description:
-    """Return the description in a TOML file; DescriptionError if there is none, or it is wrong."""
-    return Description.from_dict(_load_tables(Path(path)), str(path))
-
-
 def builtin_descriptions() -> dict[str, Description]:
     """Return data set name -> description for all data sets of the package, sorted by name."""
     return {name: Description.from_dict(tables, file) for name, (file, tables) in _builtin_tables().items()}
@@ -183,18 +178,16 @@ def find_description(dataset: str, overrides: Mapping[str, Tables] | None = None
             raise DescriptionError(f"unknown data set '{dataset}'{_meant(dataset, builtin)}")
         where, tables = builtin[dataset]
     given = {name: fields for name, fields in (overrides or {}).items() if fields}
-    if not given:
-        return Description.from_dict(tables, where)
     pattern = given.get("files", {}).get("depth")
     is_template = isinstance(pattern, str) and "{frame}" in pattern
     if is_template and not container_of(str(pattern)) and "container" not in tables.get("depth", {}):
         raise DescriptionError(f"--pattern (Python: pattern=): {_not_read(str(pattern))}")
-    merged = {name: dict(tables.get(name, {})) | dict(fields) for name, fields in given.items()}
-    if "depth" in given.get("files", {}):
+    merged = {name: {**tables.get(name, {}), **fields} for name, fields in given.items()}
+    if pattern is not None:
         merged["files"].pop("image", None)
     if "intrinsics" in given:
         merged["intrinsics"] = dict(given["intrinsics"])
-    return Description.from_dict({**tables, **merged}, f"{where} with the options given")
+    return Description.from_dict({**tables, **merged}, f"{where} with the options given" if given else where)
 
 
 def _meant(dataset: str, builtin: Iterable[str]) -> str:

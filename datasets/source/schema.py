@@ -23,15 +23,7 @@ Check = Callable[[Any], Any]
 
 
 def read_fields(table: Mapping[str, Any], section: str, where: str) -> dict[str, Any]:
-    """Check the fields of one table of a description.
-
-    Args:
-        table: field name -> value as TOML or JSON gives it.
-        section: the table's name; empty for the top of the file.
-        where: the file's name, for error messages.
-
-    Returns:
-        field name -> value, with tuples for lists and floats for numbers; missing fields are not added.
+    """Return the checked fields of a table (section "": the top of a file), with tuples for lists, floats for numbers.
 
     Raises:
         DescriptionError: a field is unknown, or required and missing, or its value is not possible.

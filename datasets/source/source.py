@@ -122,10 +122,10 @@ def frame_facts(source: Source, key: str) -> tuple[SourceStat, tuple[float, floa
     try:
         stat, camera = source.stat(key), source.intrinsics(key)
         require("stat", stat, "a SourceStat", isinstance(stat, SourceStat))
-        if np.shape(camera) != (4,):
+        if not isinstance(camera, np.ndarray) or camera.shape != (4,):
             camera = as_intrinsics(camera)
-            require("intrinsics", np.shape(camera), "one camera", np.shape(camera) == (4,))
-        fx, fy, cx, cy = camera.tolist() if isinstance(camera, np.ndarray) else map(float, camera)
+            require("intrinsics", camera.shape, "one camera", camera.shape == (4,))
+        fx, fy, cx, cy = camera.tolist()
     except ParameterError as error:
         raise SourceError(f"{source}/{key}: {error}") from error
     return stat, (fx, fy, cx, cy)
