@@ -14,8 +14,8 @@ from depthvar.datasets.frame import SMALLEST_DEPTH
 
 # No code is shared with numba_range, since Numba's cache on disk detects edits of this file only.
 _JIT: dict[str, Any] = {"nogil": True, "error_model": "numpy", "cache": True}
-_INF, _ZERO, _ONE = np.float32(np.inf), np.float32(0), np.float32(1)
-_UNKNOWN, _QUARTER, _THIRD = np.float32(-1), np.float32(0.25), np.float32(1 / 3)
+_INF, _ZERO, _ONE, _UNKNOWN = np.float32(np.inf), np.float32(0), np.float32(1), np.float32(-1)
+_QUARTER, _THIRD = np.float32(0.25), np.float32(1 / 3)
 _FLOOR = np.float32(1e-8)  # (1e-4)²: method, step 5
 _SMALLEST = np.float32(SMALLEST_DEPTH)
 
