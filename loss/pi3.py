@@ -61,11 +61,7 @@ class _Pi3Loss(nn.Module):
         return geometry.masked_mean(error * weight, weight > 0)
 
     def forward(self, pred: Mapping[str, Tensor], gt_raw: Sequence[View]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the loss and its parts.
-
-        Args:
-            pred: the model's output; see the top of this module for keys and shapes.
-            gt_raw: the N views of the batch; see there too.
+        """Return the loss and its parts, of what the top of this module describes.
 
         Returns:
             A scalar, and scalars without gradient: ``depth_loss``, ``xy_loss``, ``local_pts_loss``, ``normal_loss``,

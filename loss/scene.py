@@ -89,12 +89,9 @@ def _stack(gt_raw: Sequence[View], key: str, shape: tuple[int, ...], like: Tenso
     """Return (B, N, ...): the views' entries under a key, on the device of ``like`` (trainers may not move σ²)."""
     maps = [lookup(view, key, f"gt_raw[{index}]") for index, view in enumerate(gt_raw)]
     for index, each in enumerate(maps):
-        if not isinstance(each, Tensor):
-            raise ValueError(
-                f"gt_raw[{index}][{key!r}]: expected a tensor of shape {shape}, got {type(each).__name__}; "
-                "collate the views into tensors first"
-            )
-        if tuple(each.shape) != shape:
-            turned = "; rotate the map with the view if you rotate it after annotate" if key == "sigma_Z2" else ""
-            raise ValueError(f"gt_raw[{index}][{key!r}]: expected shape {shape}, got {tuple(each.shape)}{turned}")
+        got = tuple(each.shape) if isinstance(each, Tensor) else type(each).__name__
+        if got != shape:
+            hint = "; rotate the map with the view if you rotate it after annotate" if key == "sigma_Z2" else ""
+            hint = hint if isinstance(each, Tensor) else "; collate the views into tensors first"
+            raise ValueError(f"gt_raw[{index}][{key!r}]: expected a tensor of shape {shape}, got {got}{hint}")
     return torch.stack([each.to(like.device, non_blocking=True) for each in maps], dim=1)
