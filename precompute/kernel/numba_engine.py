@@ -19,7 +19,7 @@ def _compiled(estimator: str) -> Any:
     """Compile the sweep for this machine, or load it from Numba's cache."""
     sweep: Any
     real, single = types.float64, types.float32
-    frame = [types.Array(dtype, 2, "C", readonly=True) for dtype in (single, types.bool_)]  # accept writable ones too
+    frame = [types.Array(dtype, 2, "C", readonly=True) for dtype in (single, types.bool_)]  # writable ones too
     if estimator == "difference":
         from .numba_difference import sweep
 

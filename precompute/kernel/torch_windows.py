@@ -40,13 +40,14 @@ def half_range(t: Tensor, known: Tensor | None, params: KernelParams) -> Tensor:
         outside, n = _INF, F.pad(known.to(torch.uint8), around)
         for dim in (-1, -2):
             n = functools.reduce(torch.add, shifts(n, dim, params.window))
+    # Padded in the call, so that no other map is alive in it.
     low = _at_rank(_smallest(F.pad(t, around, value=outside), params.window, k), n)
-    minus_t = -t if known is None else torch.where(known, -t, _INF)
-    neg = _smallest(F.pad(minus_t, around, value=outside), params.window, k)
-    del minus_t
+    neg = _smallest(
+        F.pad(-t if known is None else torch.where(known, -t, _INF), around, value=outside), params.window, k
+    )
     high, has_far = _at_rank(neg, n), neg[0] == -_INF
     del neg
-    edge = torch.where(high == -_INF, _INF, (high + low).mul_(-0.5))
+    edge = torch.where(high == -_INF, _INF, high.add_(low).mul_(-0.5))
     return edge.masked_fill_((n < params.min_valid) & ~has_far, 0.0)
 
 
