@@ -34,9 +34,8 @@ def half_range(t: Tensor, known: Tensor | None, params: KernelParams) -> Tensor:
     """Step 3: half the range between the two quantiles of the window. ``known=None``: 0 outside, all pixels count."""
     reach, k = params.window // 2, (params.window - 1) // 2
     around = (reach, reach, reach, reach)
-    if known is None:
-        outside, n = 0.0, torch.full((), params.window**2, device=t.device)
-    else:
+    outside, n = 0.0, None
+    if known is not None:
         outside, n = _INF, F.pad(known.to(torch.uint8), around)
         for dim in (-1, -2):
             n = functools.reduce(torch.add, shifts(n, dim, params.window))
@@ -48,7 +47,7 @@ def half_range(t: Tensor, known: Tensor | None, params: KernelParams) -> Tensor:
     high, has_far = _at_rank(neg, n), neg[0] == -_INF
     del neg
     edge = torch.where(high == -_INF, _INF, high.add_(low).mul_(-0.5))
-    return edge.masked_fill_((n < params.min_valid) & ~has_far, 0.0)
+    return edge if n is None else edge.masked_fill_((n < params.min_valid) & ~has_far, 0.0)
 
 
 def _smallest(x: Tensor, window: int, k: int) -> list[Tensor]:
@@ -80,8 +79,10 @@ def shifts(x: Tensor, dim: int, window: int) -> list[Tensor]:
     return [x.narrow(dim, i, x.shape[dim] - window + 1) for i in range(window)]
 
 
-def _at_rank(smallest: Sequence[Tensor], n: Tensor) -> Tensor:
-    """Return rank lo = (n + 9) // 20 of each window with n known pixels."""
+def _at_rank(smallest: Sequence[Tensor], n: Tensor | None) -> Tensor:
+    """Return rank lo = (n + 9) // 20 of each window with n known pixels; with ``n`` None, all are known."""
+    if n is None:
+        return smallest[-1]
     chosen = smallest[0]
     for candidate, more_than in zip(smallest[1:], (10, 30), strict=False):
         chosen = torch.where(n > more_than, candidate, chosen)
