@@ -1,4 +1,4 @@
-"""Bytes a pixel of the cache, and how far rounding takes σ from the kernel's. Prints JSON.
+"""Bytes a pixel of the cache, and how far rounding moves σ. Prints JSON.
 
     python benchmarks/cache.py [--frames NAME=FOLDER:UNITS_PER_METRE:FX,FY,CX,CY:PATTERN …]
 

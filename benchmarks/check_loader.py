@@ -48,8 +48,8 @@ class Loader(NamedTuple):
     Attributes:
         size: (h, w) of the views.
         resize: of depth.
-        zoom: the crop's part of the largest one is drawn from.
-        random_crop: or the middle one.
+        zoom: the range that the crop's part of the largest one is drawn from.
+        random_crop: a random crop, else the middle one.
         rounded: intrinsics are scaled by a size that is up to 0.6 pixels from the view's.
         flips: every other view.
     """

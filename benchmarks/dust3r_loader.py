@@ -2,7 +2,7 @@
 
 Written from this description: the largest crop that is symmetric about the rounded principal point; a resize of all of
 it, by which the output covers ``zoom`` of the largest crop of its aspect ratio; the middle of that. The depth is
-resized with ``cv2.INTER_NEAREST``, which takes source pixel ``floor(u' r)`` (one less at some whole ``u' r``: OpenCV
+resized with ``cv2.INTER_NEAREST``, which reads source pixel ``floor(u' r)`` (one less at some whole ``u' r``: OpenCV
 rounds), the image with an antialiased Lanczos filter, and the intrinsics with the half pixel. Needs
 opencv-python-headless, of the extra ``bench``.
 """
@@ -109,7 +109,7 @@ def _resized(values: NDArray[np.float32], done: Geometry, size: Size, how: int) 
 
 
 def _intrinsics(intrinsics: ArrayLike, done: Geometry) -> NDArray[np.float32]:
-    """Return (3, 3) of the output: a resize maps pixel edges, which lie half a pixel beside the centres."""
+    """Return (3, 3) of the output: a resize maps pixel edges, half a pixel from the centres."""
     fx, fy, cx, cy = np.asarray(intrinsics, dtype=np.float64).tolist()
     scale_y, scale_x = (crop / full for crop, full in zip(done.crop, done.full, strict=True))
     out_cx = (cx - done.start[1] + 0.5) / scale_x - 0.5 - done.offset[1]

@@ -102,7 +102,7 @@ def make_links(root: Path, sequences: int) -> None:
 
 
 def planning(command: str, root: Path, cache: Path) -> dict[str, float]:
-    """Return what ``run --dry-run`` takes for a cache that is not there yet: frames, seconds, and peak MiB."""
+    """Return what ``run --dry-run`` needs for a cache that is not there yet: frames, seconds, and peak MiB."""
     typed = [command, "run", *OPTIONS, "--root", str(root), "--out", str(cache), "--dry-run", "--json"]
     began = time.perf_counter()
     process = subprocess.Popen(typed, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)

@@ -2,8 +2,8 @@
 
     python benchmarks/kernel.py [--repeats 12]
 
-Every engine takes a frame of 640×480 at a time, with its mask, on one core, and every call gets newly allocated input
-and output. The baseline is what one would write first: ``unfold`` and ``sort``.
+Every engine gets one frame of 640×480 at a time, with its mask, on one core, in newly allocated memory, and allocates
+its output. The baseline is what one would write first: ``unfold`` and ``sort``.
 """
 
 import argparse

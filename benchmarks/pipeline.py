@@ -75,7 +75,7 @@ def copy_kernel(
     max_depth: float | None,
     out: NDArray[np.float32],
 ) -> None:
-    """What a kernel that costs nothing would do."""
+    """Copy the depth: a kernel that needs next to no time."""
     out[...] = depth
 
 
@@ -109,7 +109,7 @@ def unfold_sort_kernel(
     max_depth: float | None,
     out: NDArray[np.float32],
 ) -> None:
-    """What people run today, in the pipeline's own threads."""
+    """Compute σ² as people do today, in the pipeline's own threads."""
     out[...] = unfold_sort_sigma_z2(depth, intrinsics, params)
 
 

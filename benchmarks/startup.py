@@ -1,4 +1,4 @@
-"""How long `precompute --help` takes, beside a bare Python. Prints JSON.
+"""How long `precompute --help` takes, compared with a bare Python. Prints JSON.
 
 python benchmarks/startup.py [--rounds 11]
 """

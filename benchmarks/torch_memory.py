@@ -1,4 +1,4 @@
-"""The most memory that tensors take at once while a block runs."""
+"""The most memory that tensors use at once while a block runs."""
 
 import weakref
 from typing import Any

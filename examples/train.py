@@ -5,9 +5,8 @@
     python examples/train.py --loss l1 --sigma online
     tensorboard --logdir runs
 
-Needs ``pip install -e '.[train]'``. Writes TensorBoard logs, checkpoint.pt and picture.png into the folder
-``--out``, by default runs/LOSS-SIGMA.
-It shows how the parts fit together; 48 frames say nothing about which loss is better.
+Needs ``pip install -e '.[train]'``. Writes TensorBoard logs, checkpoint.pt and picture.png into the folder ``--out``,
+by default runs/LOSS-SIGMA. It shows how the parts fit together; 48 frames are too few to tell which loss is better.
 """
 
 import functools
@@ -86,12 +85,12 @@ LOSSES: dict[str, Loss] = {
 
 
 def supervision(batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-    """Return depth, σ² and the mask, the same for every loss so that they can be compared: depth with a finite σ²."""
+    """Return depth, σ² and the mask of finite σ², the same for every loss so that losses can be compared."""
     return batch["depth"], batch["sigma_Z2"], batch["valid"] & batch["sigma_Z2"].isfinite()
 
 
 def components(pred: Tensor, batch: Batch) -> dict[str, Tensor]:
-    """Return what to watch next to the loss: the plain error in metres, and apart on smooth and on edge pixels."""
+    """Return what to watch next to the loss: the plain error in metres, over all, smooth and edge pixels; and σ."""
     target, sigma2, valid = supervision(batch)
     smooth = sigma2 < (SMOOTH * target) ** 2
     sigma = torch.where(valid, sigma2, 0.0).sqrt()
@@ -110,7 +109,7 @@ def open_data(
     """Return the frames to train on, augmented, and those held out.
 
     Args:
-        dataset: a name or a description, as ``precompute run`` takes it.
+        dataset: a name or a description, as for ``precompute run --dataset``.
         root: its folder; the cache is sigma_Z2.zarr in it.
         sigma: ``"cache"``, or ``"online"`` to run the kernel in the loader.
         size: (h, w) of the samples.
@@ -122,7 +121,7 @@ def open_data(
         raise click.ClickException(f"{dataset}: names no images to train on: add 'image' to [files] of its description")
     cache = SigmaCache(f"{source.root}/sigma_Z2.zarr")
     if sigma == "cache":
-        _ = cache.params  # opens it here, where an error is one line and no worker's traceback
+        _ = cache.params  # opens it here, where an error is one line, not a worker's traceback
     online = functools.partial(sigma_z2, max_depth=source.max_depth)
     if sigma == "online":
         online(np.ones((1, 1), np.float32), (1, 1, 0, 0))  # loads the compiled kernel, which forked workers inherit
@@ -173,7 +172,7 @@ def save_picture(path: Path, sample: Batch, pred: Tensor) -> None:
 
 
 def start_wandb(out: Path, options: dict[str, Any]) -> None:
-    """Mirror what TensorBoard gets to Weights & Biases."""
+    """Send what TensorBoard gets to Weights & Biases too."""
     try:
         import wandb
     except ImportError as error:

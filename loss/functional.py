@@ -1,14 +1,11 @@
-"""Depth losses as pure functions of predicted depth, target depth and the variance of the target.
-
-What holds for all of them:
+"""Depth losses as pure functions of predicted depth, target depth and the variance of the target. For all of them:
 
 - Maps are (..., H, W), all of one shape; an image is one slice over the last two dimensions.
-- A pixel is *invalid* where ``valid`` is False, the target is not finite, or ``sigma_z2`` is not finite or
-  not above 0. Its contribution to the loss and to every gradient is exactly 0, even where a map holds NaN. A
-  prediction that is not finite at a valid pixel makes the loss not finite.
-- Without any valid pixel the loss and its gradient are 0.
-- Arithmetic and result are float32, also under autocast and for float16 or bfloat16 maps; float64 if any map
-  is float64. Keep ``sigma_z2`` in float32 or float64: in float16, 1e-8 m² becomes 0, which is invalid.
+- A pixel is *invalid* where ``valid`` is False, the target is not finite, or ``sigma_z2`` is not finite or not above 0.
+  Its part of the loss and of every gradient is exactly 0, even where a map holds NaN. A prediction that is not finite
+  at a valid pixel makes the loss not finite. Without any valid pixel the loss and its gradient are 0.
+- Arithmetic and result are float32, also under autocast and for float16 or bfloat16 maps; float64 if any map is
+  float64. Keep ``sigma_z2`` in float32 or float64: in float16, 1e-8 m² becomes 0, which is invalid.
 - Options, shapes and dtypes are checked. No value of a tensor is read, so the losses never wait for a GPU.
 """
 
@@ -50,22 +47,20 @@ def weighted_l1(
         target: (..., H, W) true depth in metres / ``scale``.
         sigma_z2: (..., H, W) variance of the true depth in m², +inf where there is no information.
         valid: (..., H, W) bool, pixels to train on. None: all.
-        scale: what the training divided its ground truth by, above 0; σ is divided by it. A float, or a
-            tensor with a value per image or sample and as many dimensions as the maps, such as (B, 1, 1).
-        weighting: the formula of w, with σ for σ + ``eps``, Z for the target and c for ``relative_sigma``.
-            ``"inverse_sigma"``: 1 / σ. ``"inverse_sqrt_sigma"``: 1 / √σ. ``"inverse_sigma_and_depth"``:
-            1 / √(σ² + (c Z)²), close to 1 / Z where σ is small and to 1 / σ where it is large. ``"relative"``:
-            c Z / √(σ² + (c Z)²), close to 1 where σ is small. For the last two, a pixel whose target is not above
-            0 is invalid. docs/evidence.md compares them.
+        scale: what the training divided its ground truth by, above 0; σ is divided by it. A float, or a tensor with a
+            value per image or sample and as many dimensions as the maps, such as (B, 1, 1).
+        weighting: the formula of w, with σ for σ + ``eps``, Z for the target and c for ``relative_sigma``; compared in
+            docs/evidence.md. ``"inverse_sigma"``: 1 / σ. ``"inverse_sqrt_sigma"``: 1 / √σ.
+            ``"inverse_sigma_and_depth"``: 1 / √(σ² + (c Z)²), close to 1 / Z where σ is small and to 1 / σ where it is
+            large. ``"relative"``: c Z / √(σ² + (c Z)²), close to 1 where σ is small. For the last two, a pixel whose
+            target is not above 0 is invalid.
         relative_sigma: c, above 0, without a unit: above this σ / Z, σ decides the weight.
-        normalize: ``"mean"`` divides the weights of each image by their mean over its valid pixels, so the
-            loss keeps the size of a plain L1 and learning rates carry over; ``"none"`` leaves them.
+        normalize: ``"mean"`` divides the weights of each image by their mean over its valid pixels, so the loss keeps
+            the size of a plain L1 and learning rates carry over; ``"none"`` leaves them.
         eps: added to σ, at least 0, in the units of ``target``.
         sigma_min: lower bound of σ, at least 0, in the units of ``target``.
-        reduction: ``"mean"`` over the valid pixels of the batch, ``"sum"``, or ``"none"`` for the map.
-
-    Returns:
-        A scalar, or (..., H, W) with 0 at invalid pixels for ``reduction="none"``.
+        reduction: to a scalar, by the ``"mean"`` over the valid pixels of the batch or the ``"sum"``; or ``"none"``:
+            (..., H, W), 0 at invalid pixels.
 
     Raises:
         ValueError: an unknown option, one out of its range, another shape, or a mask that is not bool.
@@ -77,16 +72,8 @@ def weighted_l1(
         >>> weighted_l1(pred, target, sigma_z2=torch.full((2, 4, 6), 0.01))
         tensor(0.5000)
     """
-    check_options(
-        weighting=weighting,
-        relative_sigma=relative_sigma,
-        normalize=normalize,
-        reduction=reduction,
-        eps=eps,
-        sigma_min=sigma_min,
-    )
-    pred, target, sigma_z2 = _promote(pred=pred, target=target, sigma_z2=sigma_z2)
-    valid = _usable(pred, target, valid, sigma_z2)
+    check_options(weighting, relative_sigma, normalize, eps, sigma_min, reduction)
+    pred, target, sigma_z2, valid = _checked(valid, pred=pred, target=target, sigma_z2=sigma_z2)
     if weighting in ("relative", "inverse_sigma_and_depth"):
         valid = valid & (target > 0)
     sigma = _sigma(sigma_z2, valid, scale, sigma_min) + eps
@@ -108,25 +95,10 @@ def laplace_nll(
 ) -> Tensor:
     """Negative log-likelihood of a Laplace distribution of variance σ²: ``|pred - target| / b + log b``.
 
-    ``b = σ / sqrt(2)``; the constant ``log 2`` is left out. σ is given and not predicted, so the gradient is
-    ``sqrt(2)`` times that of :func:`weighted_l1` with ``normalize="none"`` and the same ``sigma_min``. In
-    addition, its value can be compared between σ maps. If depth and prediction are divided by ``s``, pass
-    ``scale=s``; the loss of every valid pixel is then lower by ``log s``.
-
-    Args:
-        pred: (..., H, W) predicted depth, in the units of ``target``.
-        target: (..., H, W) true depth in metres / ``scale``.
-        sigma_z2: (..., H, W) variance of the true depth in m², +inf where there is no information.
-        valid: (..., H, W) bool, pixels to train on. None: all.
-        scale: what the training divided its ground truth by; see :func:`weighted_l1`.
-        sigma_min: lower bound of σ, at least 0, in the units of ``target``.
-        reduction: ``"mean"`` over the valid pixels of the batch, ``"sum"``, or ``"none"`` for the map.
-
-    Returns:
-        A scalar, or (..., H, W) with 0 at invalid pixels for ``reduction="none"``. It can be below 0.
-
-    Raises:
-        ValueError: an unknown option, one out of its range, another shape, or a mask that is not bool.
+    ``b = σ / √2``; the constant ``log 2`` is left out. σ is given and not predicted, so the gradient is √2 times that
+    of :func:`weighted_l1` with ``normalize="none"`` and the same ``sigma_min``; but values can be compared between σ
+    maps. If depth and prediction are divided by ``s``, pass ``scale=s``; the loss of every valid pixel is then lower by
+    ``log s``. Arguments, errors and shapes are those of :func:`weighted_l1`; the result can be below 0.
 
     Example:
         >>> import torch
@@ -136,8 +108,7 @@ def laplace_nll(
         tensor(4.4219)
     """
     check_options(reduction=reduction, sigma_min=sigma_min)
-    pred, target, sigma_z2 = _promote(pred=pred, target=target, sigma_z2=sigma_z2)
-    valid = _usable(pred, target, valid, sigma_z2)
+    pred, target, sigma_z2, valid = _checked(valid, pred=pred, target=target, sigma_z2=sigma_z2)
     b = _sigma(sigma_z2, valid, scale, sigma_min) / math.sqrt(2)
     return _reduce(_abs_error(pred, target, valid) / b + b.log(), valid, reduction)
 
@@ -147,20 +118,9 @@ def inverse_depth_l1(
 ) -> Tensor:
     """L1 of depth, weighted by one over the target: ``|pred - target| / (max(target, 0.1 mean) + 1e-6)``.
 
-    ``mean`` is the mean of the target over the valid pixels of the image. This loss needs no σ, and is the one
-    to compare with. Dividing depth and prediction by ``s`` does not change it, except through the 1e-6.
-
-    Args:
-        pred: (..., H, W) predicted depth, in the units of ``target``.
-        target: (..., H, W) true depth; a pixel where it is not above 0 is unknown, so invalid.
-        valid: (..., H, W) bool, pixels to train on. None: all.
-        reduction: ``"mean"`` over the valid pixels of the batch, ``"sum"``, or ``"none"`` for the map.
-
-    Returns:
-        A scalar, or (..., H, W) with 0 at invalid pixels for ``reduction="none"``.
-
-    Raises:
-        ValueError: an unknown reduction, another shape, or a mask that is not bool.
+    ``mean`` is the mean of the target over the valid pixels of the image. This loss needs no σ, and is the one to
+    compare with. Dividing depth and prediction by ``s`` does not change it, except through the 1e-6. Arguments, result
+    and errors are those of :func:`weighted_l1`; a pixel whose target is not above 0 is unknown, so invalid.
 
     Example:
         >>> import torch
@@ -170,24 +130,15 @@ def inverse_depth_l1(
         tensor(0.2500)
     """
     check_options(reduction=reduction)
-    pred, target = _promote(pred=pred, target=target)
-    valid = _usable(pred, target, valid) & (target > 0)
-    weight = inverse_depth_weight(target, valid)
-    return _reduce(_abs_error(pred, target, valid) * weight, valid, reduction)
+    pred, target, valid = _checked(valid, pred=pred, target=target)
+    valid = valid & (target > 0)
+    return _reduce(_abs_error(pred, target, valid) * inverse_depth_weight(target, valid), valid, reduction)
 
 
 def sigma_weight(
     sigma: Tensor, target: Tensor, valid: Tensor, weighting: Weighting, relative_sigma: float = 0.1
 ) -> Tensor:
-    """Return the weight of each pixel by σ, 0 where invalid; see :func:`weighted_l1`.
-
-    Args:
-        sigma: (..., H, W) standard deviation in the units of the target, above 0 where valid.
-        target: (..., H, W) depth, above 0 where valid if the form reads it.
-        valid: (..., H, W) bool.
-        weighting: the form.
-        relative_sigma: c, above 0.
-    """
+    """Return the weight of each pixel by its σ in the units of the target, 0 where invalid; see :func:`weighted_l1`."""
     if weighting == "inverse_sigma":
         weight = 1.0 / sigma
     elif weighting == "inverse_sqrt_sigma":
@@ -202,86 +153,82 @@ def sigma_weight(
 
 def mean_one(weight: Tensor, valid: Tensor) -> Tensor:
     """Return weights (..., H, W), 0 where invalid, divided by their mean over the valid pixels of each image."""
-    return weight / _image_mean(weight, valid)
+    return weight / mean_of(weight, valid, (-2, -1), if_none=1.0)
 
 
 def inverse_depth_weight(target: Tensor, valid: Tensor) -> Tensor:
-    """Return ``1 / (max(target, 0.1 mean) + 1e-6)``, (..., H, W); see :func:`inverse_depth_l1`.
-
-    Args:
-        target: (..., H, W) depth, above 0 where valid.
-        valid: (..., H, W) bool.
-    """
+    """Return ``1 / (max(target, 0.1 mean) + 1e-6)`` for the target (..., H, W); see :func:`inverse_depth_l1`."""
     depth = torch.where(valid, target, 0.0)
-    return 1.0 / (depth.maximum(0.1 * _image_mean(depth, valid)) + 1e-6)
+    return 1.0 / (depth.maximum(0.1 * mean_of(depth, valid, (-2, -1), if_none=1.0)) + 1e-6)
+
+
+def mean_of(values: Tensor, valid: Tensor, dims: tuple[int, ...] | None = None, *, if_none: float = 0.0) -> Tensor:
+    """Return the mean over the valid ones of ``values`` that are 0 elsewhere, in all or ``dims``, which are kept."""
+    keep = dims is not None
+    count = valid.sum(dims, keepdim=keep)
+    return torch.where(count > 0, values.sum(dims, keepdim=keep) / count.clamp_min(1), if_none)
 
 
 def check_options(
-    *,
     weighting: str = "inverse_sigma",
     relative_sigma: float = 1.0,
     normalize: str = "mean",
-    reduction: str = "mean",
     eps: float = 0.0,
     sigma_min: float = 0.0,
+    reduction: str = "mean",
 ) -> None:
     """Raise ValueError for an option that is unknown or out of its range; see :func:`weighted_l1`."""
     if weighting not in get_args(Weighting):
         raise ValueError(f"weighting: expected one of {', '.join(get_args(Weighting))}; got {weighting!r}")
     if not (_is_number(relative_sigma) and 0 < relative_sigma < math.inf):
         raise ValueError(f"relative_sigma: expected a finite number > 0, got {relative_sigma!r}")
-    if normalize not in ("mean", "none"):
+    if normalize not in get_args(Normalize):
         raise ValueError(f"normalize: expected 'mean' or 'none', got {normalize!r}")
-    if reduction not in ("mean", "sum", "none"):
-        raise ValueError(f"reduction: expected 'mean', 'sum' or 'none', got {reduction!r}")
     for name, value in (("eps", eps), ("sigma_min", sigma_min)):
         if not (_is_number(value) and 0 <= value < math.inf):
             raise ValueError(f"{name}: expected a finite number >= 0, got {value!r}")
+    if reduction not in get_args(Reduction):
+        raise ValueError(f"reduction: expected 'mean', 'sum' or 'none', got {reduction!r}")
 
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool)
 
 
-def _promote(**maps: Tensor) -> list[Tensor]:
-    """Return the maps in one dtype: float32, or float64 where one of them is."""
+def _checked(valid: Tensor | None, **maps: Tensor) -> list[Tensor]:
+    """Return the maps, pred first, in float32, or float64 where one of them is, and the mask of pixels that count."""
     dtype = torch.float32
-    for name, each in maps.items():
-        if not isinstance(each, Tensor) or each.is_complex():
-            kind = each.dtype if isinstance(each, Tensor) else type(each).__name__
-            raise ValueError(f"{name}: expected a tensor of real numbers, got {kind}; pass torch.from_numpy(array)")
-        dtype = torch.promote_types(dtype, each.dtype)
-    return [each.to(dtype) for each in maps.values()]
+    for name, m in maps.items():
+        if not isinstance(m, Tensor) or m.is_complex():
+            raise ValueError(f"{name}: expected a tensor of real numbers, got {_kind(m)}; pass torch.from_numpy(array)")
+        dtype = torch.promote_types(dtype, m.dtype)
+    if valid is not None and _kind(valid) != torch.bool:
+        raise ValueError(f"valid: expected a tensor of torch.bool, got {_kind(valid)}; pass torch.as_tensor(valid) > 0")
+    shape = maps["pred"].shape
+    if len(shape) < 2:
+        raise ValueError(f"pred: expected shape (..., H, W), got {tuple(shape)}")
+    for name, m in (maps if valid is None else maps | {"valid": valid}).items():
+        if m.shape != shape:
+            raise ValueError(f"{name}: expected the shape of pred {tuple(shape)}, got {tuple(m.shape)}")
+    usable = maps["target"].isfinite()
+    if "sigma_z2" in maps:
+        usable = usable & maps["sigma_z2"].isfinite() & (maps["sigma_z2"] > 0)
+    return [*(m.to(dtype) for m in maps.values()), usable if valid is None else usable & valid]
 
 
-def _usable(pred: Tensor, target: Tensor, valid: Tensor | None, sigma_z2: Tensor | None = None) -> Tensor:
-    """Return the mask of pixels that count, after checking that all maps have one shape."""
-    if pred.dim() < 2:
-        raise ValueError(f"pred: expected shape (..., H, W), got {tuple(pred.shape)}")
-    if valid is not None and not isinstance(valid, Tensor):
-        raise ValueError(f"valid: expected a tensor of dtype torch.bool, got {type(valid).__name__}")
-    for name, each in (("target", target), ("sigma_z2", sigma_z2), ("valid", valid)):
-        if each is not None and each.shape != pred.shape:
-            raise ValueError(f"{name}: expected the shape of pred {tuple(pred.shape)}, got {tuple(each.shape)}")
-    usable = target.isfinite()
-    if sigma_z2 is not None:
-        usable = usable & sigma_z2.isfinite() & (sigma_z2 > 0)
-    if valid is not None:
-        if valid.dtype != torch.bool:
-            raise ValueError(f"valid: expected dtype torch.bool, got {valid.dtype}; pass valid > 0")
-        usable = usable & valid
-    return usable
+def _kind(value: Any) -> Any:
+    return value.dtype if isinstance(value, Tensor) else type(value).__name__
 
 
 def _sigma(sigma_z2: Tensor, valid: Tensor, scale: float | Tensor, sigma_min: float) -> Tensor:
     """Return σ in the units of the target, 1 / scale where invalid."""
     if isinstance(scale, Tensor):
         # A (B,) would broadcast over the columns of (B, H, W), so all dimensions are required.
-        fits = all(n in (1, size) for n, size in zip(scale.shape, sigma_z2.shape, strict=False))
-        if scale.dim() not in (0, sigma_z2.dim()) or not fits:
+        shape, of_maps = tuple(scale.shape), tuple(sigma_z2.shape)
+        if shape and not (len(shape) == len(of_maps) and all(n in (1, m) for n, m in zip(shape, of_maps, strict=True))):
             raise ValueError(
-                f"scale: expected a number, or a tensor with the dimensions of pred {tuple(sigma_z2.shape)} "
-                f"or 1 in their place, got shape {tuple(scale.shape)}"
+                f"scale: expected a number, or a tensor with the dimensions of pred {of_maps} or 1 in their place, "
+                f"got shape {shape}"
             )
         scale = scale.to(sigma_z2.dtype)
     elif not (_is_number(scale) and 0 < scale < math.inf):
@@ -295,21 +242,9 @@ def _abs_error(pred: Tensor, target: Tensor, valid: Tensor) -> Tensor:
     return torch.where(valid, pred - target, 0.0).abs()
 
 
-def _image_mean(values: Tensor, valid: Tensor) -> Tensor:
-    """Return the mean over the valid pixels of each image, (..., 1, 1); 1 for an image without any.
-
-    Args:
-        values: (..., H, W), 0 where invalid.
-        valid: (..., H, W) bool.
-    """
-    count = valid.sum((-2, -1), keepdim=True)
-    mean = values.sum((-2, -1), keepdim=True) / count.clamp_min(1)
-    return torch.where(count > 0, mean, 1.0)
-
-
 def _reduce(loss: Tensor, valid: Tensor, reduction: Reduction) -> Tensor:
-    """Return the loss of valid pixels as ``reduction`` says; the mean of none is 0."""
+    """Return the loss of valid pixels as ``reduction`` says."""
     loss = torch.where(valid, loss, 0.0)
-    if reduction == "none":
-        return loss
-    return loss.sum() / valid.sum().clamp_min(1) if reduction == "mean" else loss.sum()
+    if reduction == "mean":
+        return mean_of(loss, valid)
+    return loss.sum() if reduction == "sum" else loss

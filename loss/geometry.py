@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import huber_loss, smooth_l1_loss
 
+from .functional import mean_of
+
 DEPTH_EDGE = 0.03  # a step of more than this part of the nearest depth is an edge, which has no normal
 SMALLEST_ANGLE, LARGEST_ANGLE, ANGLE_BETA = math.radians(1), math.radians(90), math.radians(3)
 SMALLEST_SCALE = 1e-3
@@ -18,7 +20,7 @@ HUBER_DELTA = 0.1
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
     """Return the mean of ``values`` where ``mask``; 0 with a zero gradient where that is nowhere."""
-    return torch.where(mask, values, 0.0).sum() / mask.sum().clamp_min(1)
+    return mean_of(torch.where(mask, values, 0.0), mask)
 
 
 def rotate(rotation: Tensor, vectors: Tensor) -> Tensor:
@@ -39,30 +41,18 @@ def to_world(points: Tensor, poses: Tensor) -> Tensor:
 
 
 def mean_distance(points: Tensor, poses: Tensor, valid: Tensor) -> Tensor:
-    """Return how far the valid points of a sample are from its first camera, in the mean over all its views.
+    """Return how far the valid world points (B, N, H, W, 3) of a sample are from its first camera, in the mean.
 
-    Args:
-        points: (B, N, H, W, 3) in the world.
-        poses: (B, N, 4, 4).
-        valid: (B, N, H, W) bool.
-
-    Returns:
-        (B,); 1 for a sample without a valid point.
+    (B, 1, 1, 1); 1 for a sample without a valid point.
     """
     distance = torch.linalg.vector_norm(points - poses[:, :1, None, None, :3, 3], dim=-1)
-    count = valid.sum((1, 2, 3))
-    mean = torch.where(valid, distance, 0.0).sum((1, 2, 3)) / count.clamp_min(1)
-    return torch.where(count > 0, mean, 1.0)
+    return mean_of(torch.where(valid, distance, 0.0), valid, (1, 2, 3), if_none=1.0)
 
 
 def relative_poses(poses: Tensor) -> tuple[Tensor, Tensor]:
     """Return the pose of camera j in the frame of camera i, for all N (N − 1) ordered pairs of two cameras.
 
-    Args:
-        poses: (B, N, 4, 4).
-
-    Returns:
-        Rotations (B, N (N − 1), 3, 3) and translations (B, N (N − 1), 3).
+    From (B, N, 4, 4) to rotations (B, N (N − 1), 3, 3) and translations (B, N (N − 1), 3).
     """
     n = poses.shape[1]
     first, second = torch.triu_indices(n, n, offset=1, device=poses.device)
@@ -86,15 +76,10 @@ def rotation_angle(a: Tensor, b: Tensor) -> Tensor:
 
 
 def camera_losses(pred: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Compare cameras by their relative poses, over all ordered pairs of two views of a sample.
+    """Compare predicted and true poses (B, N, 4, 4) by the relative poses of all ordered pairs of a sample's views.
 
-    Args:
-        pred: (B, N, 4, 4) predicted poses, camera to world.
-        target: (B, N, 4, 4) true poses.
-
-    Returns:
-        The mean Huber loss (δ 0.1) over the components of the translations, and the mean angle in radians between the
-        rotations; both 0 for a single view.
+    Returns the mean Huber loss (δ 0.1) over the components of the translations, and the mean angle in radians between
+    the rotations; both 0 for a single view.
     """
     rotation, translation = relative_poses(pred)
     true_rotation, true_translation = relative_poses(target)
@@ -104,20 +89,12 @@ def camera_losses(pred: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def normal_loss(pred: Tensor, target: Tensor, valid: Tensor) -> Tensor:
-    """Return the mean smooth L1 of the angles between predicted and true surface normals, in radians.
+    """Return the mean smooth L1 of the angles between predicted and true surface normals, in radians; 0 without any.
 
     Each corner of a block of 2×2 pixels has a normal: the cross product of the two sides of the block that meet there.
     A block counts if its four pixels are valid and their true depths lie within 3 %. Angles are clamped to 1° (below it
     the gradient is 0, so a perfect prediction has the value 1°/6) and 90°; β is 3°. A predicted normal of length 0
-    counts as 90°.
-
-    Args:
-        pred: (..., H, W, 3) predicted points in their camera's frame, finite where invalid too.
-        target: (..., H, W, 3) true points, in the same form.
-        valid: (..., H, W) bool.
-
-    Returns:
-        A scalar, 0 without any block that counts.
+    counts as 90°. Points are (..., H, W, 3) in their camera's frame, finite where invalid too.
     """
     depth = _blocks(target[..., 2])
     nearest = depth.amin(-1)
@@ -135,18 +112,11 @@ def normal_loss(pred: Tensor, target: Tensor, valid: Tensor) -> Tensor:
 
 
 def best_scale(pred: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-    """Return for each sample the scale s ≥ 1e-3 that minimises ``Σ weight |s · pred − target|``.
+    """Return the scale s ≥ 1e-3 of each sample that minimises ``Σ weight |s · pred − target|``; 1 without any weight.
 
-    The sum is convex in s and bends at the ratios target / pred, so its minimum is their median weighted by
-    ``weight · |pred|``. It has no gradient: at the minimum, the sum does not depend on s to first order.
-
-    Args:
-        pred: (B, ...) components of the predicted points.
-        target: (B, ...) components of the true points.
-        weight: (B, ...) at least 0; 0 where invalid.
-
-    Returns:
-        (B,); 1 for a sample without any weight.
+    From maps (B, ...), the weight at least 0 and 0 where invalid, to (B,). The sum is convex in s and bends at the
+    ratios target / pred, so its minimum is their median weighted by ``weight · |pred|``. It has no gradient: at the
+    minimum, the sum does not depend on s to first order.
     """
     pred, target, weight = (each.detach().flatten(1) for each in (pred, target, weight))
     weight = weight * pred.abs()

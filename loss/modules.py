@@ -1,5 +1,6 @@
 """``nn.Module`` classes that keep the options of a loss and call its function."""
 
+from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor, nn
@@ -25,8 +26,28 @@ class _Loss(nn.Module):
         return ", ".join(f"{name}={value!r}" for name, value in self._options().items())
 
 
-class WeightedL1(_Loss):
+class _SigmaLoss(_Loss):
+    """Calls a loss that reads σ²."""
+
+    function: Callable[..., Tensor]
+
+    def forward(
+        self,
+        pred: Tensor,
+        target: Tensor,
+        sigma_z2: Tensor,
+        valid: Tensor | None = None,
+        *,
+        scale: float | Tensor = 1.0,
+    ) -> Tensor:
+        """Return the loss; arguments, result and errors are those of the function."""
+        return self.function(pred, target, sigma_z2, valid, scale=scale, **self._options())
+
+
+class WeightedL1(_SigmaLoss):
     """:func:`~depthvar.loss.weighted_l1` as a module; options are checked when it is built."""
+
+    function = staticmethod(weighted_l1)
 
     def __init__(
         self,
@@ -38,45 +59,17 @@ class WeightedL1(_Loss):
         sigma_min: float = 0.0,
         reduction: Reduction = "mean",
     ) -> None:
-        super().__init__(
-            weighting=weighting,
-            relative_sigma=relative_sigma,
-            normalize=normalize,
-            eps=eps,
-            sigma_min=sigma_min,
-            reduction=reduction,
-        )
-
-    def forward(
-        self,
-        pred: Tensor,
-        target: Tensor,
-        sigma_z2: Tensor,
-        valid: Tensor | None = None,
-        *,
-        scale: float | Tensor = 1.0,
-    ) -> Tensor:
-        """Return the loss; arguments, result and errors are those of the function."""
-        return weighted_l1(pred, target, sigma_z2, valid, scale=scale, **self._options())
+        options = {"weighting": weighting, "relative_sigma": relative_sigma, "normalize": normalize}
+        super().__init__(**options, eps=eps, sigma_min=sigma_min, reduction=reduction)
 
 
-class LaplaceNLL(_Loss):
+class LaplaceNLL(_SigmaLoss):
     """:func:`~depthvar.loss.laplace_nll` as a module; options are checked when it is built."""
+
+    function = staticmethod(laplace_nll)
 
     def __init__(self, *, sigma_min: float = 0.0, reduction: Reduction = "mean") -> None:
         super().__init__(sigma_min=sigma_min, reduction=reduction)
-
-    def forward(
-        self,
-        pred: Tensor,
-        target: Tensor,
-        sigma_z2: Tensor,
-        valid: Tensor | None = None,
-        *,
-        scale: float | Tensor = 1.0,
-    ) -> Tensor:
-        """Return the loss; arguments, result and errors are those of the function."""
-        return laplace_nll(pred, target, sigma_z2, valid, scale=scale, **self._options())
 
 
 class InverseDepthL1(_Loss):

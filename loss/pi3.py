@@ -17,14 +17,14 @@ ignored. Arithmetic is float32, also under autocast; float64 for a float64 predi
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 from . import geometry
-from .functional import Normalize, check_options, inverse_depth_l1, inverse_depth_weight, laplace_nll, weighted_l1
-from .scene import Scene, Truth, View, lookup, predicted, read_scenes
+from .functional import Normalize, check_options, inverse_depth_weight, weighted_l1
+from .scene import Scene, Truth, View, lookup, read_scenes
 
 CAMERA_WEIGHT, TRANSLATION_WEIGHT = 0.1, 100.0
 
@@ -35,9 +35,14 @@ class _Pi3Loss(nn.Module):
     """What both losses share: scenes, scale, normals and cameras. Subclasses define the weights of points."""
 
     needs_sigma = False
+    parts: tuple[float, float]  # of depth_loss and xy_loss in local_pts_loss
 
     def __init__(
-        self, normalize_pred: bool, normalize_gt: bool, use_scale_align: bool, normal_datasets: Collection[str]
+        self,
+        normalize_pred: bool = False,
+        normalize_gt: bool = True,
+        use_scale_align: bool = False,
+        normal_datasets: Collection[str] = (),
     ) -> None:
         super().__init__()
         if isinstance(normal_datasets, str):
@@ -48,22 +53,15 @@ class _Pi3Loss(nn.Module):
         self.normal_datasets = frozenset(normal_datasets)
 
     def weights(self, truth: Truth) -> tuple[Tensor, Tensor]:
-        """Return the weights of |pred − target| in z, and in x and y; both (B, N, H, W), 0 where they do not count.
-
-        They are those of ``local_pts_loss`` up to a common factor.
-        """
+        """Return the weights of |pred − target| in z, 0 where it does not count, and in x and y; both (B, N, H, W)."""
         raise NotImplementedError
 
-    def point_losses(self, points: Tensor, truth: Truth) -> tuple[Tensor, Tensor, Tensor]:
-        """Return depth_loss, xy_loss and local_pts_loss of predicted points (B, N, H, W, 3)."""
-        raise NotImplementedError
+    def depth_loss(self, error: Tensor, weight: Tensor) -> Tensor:
+        """Return the mean of the depth's weighted errors, where their weights are above 0."""
+        return geometry.masked_mean(error * weight, weight > 0)
 
     def forward(self, pred: Mapping[str, Tensor], gt_raw: Sequence[View]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the loss and its parts.
-
-        Args:
-            pred: the model's output; see the top of this module for keys and shapes.
-            gt_raw: the N views of the batch; see there too.
+        """Return the loss and its parts, of what the top of this module describes.
 
         Returns:
             A scalar, and scalars without gradient: ``depth_loss``, ``xy_loss``, ``local_pts_loss``, ``normal_loss``,
@@ -74,13 +72,20 @@ class _Pi3Loss(nn.Module):
         Raises:
             ValueError: shapes that do not fit, a key that is missing, or σ² of other parameters.
         """
-        with torch.autocast(predicted(pred, "local_points").device.type, enabled=False):
+        with torch.autocast(lookup(pred, "local_points", "pred").device.type, enabled=False):
             guess, truth = read_scenes(pred, gt_raw, self.normalize_pred, self.normalize_gt, self.needs_sigma)
             weight, xy_weight = self.weights(truth)
-            if self.use_scale_align:
-                components = torch.stack((xy_weight, xy_weight, weight), dim=-1)
-                guess = guess.scaled(geometry.best_scale(guess.points, truth.scene.points, components))
-            depth_loss, xy_loss, points_loss = self.point_losses(guess.points, truth)
+            counts, depth_part, xy_part = weight > 0, *self.parts
+            if self.use_scale_align:  # with the weight of each component in local_pts_loss
+                z_weight = weight * (depth_part / counts.sum().clamp_min(1))
+                x_weight = xy_weight * (xy_part / 2 / truth.valid.sum().clamp_min(1))
+                components = torch.stack((x_weight, x_weight, z_weight), dim=-1)
+                scale = geometry.best_scale(guess.points, truth.scene.points, components)
+                guess = guess.scaled(scale[:, None, None, None])
+            error = (guess.points - truth.scene.points).abs()
+            depth_loss = self.depth_loss(error[..., 2], weight)
+            xy_loss = geometry.masked_mean(error[..., :2].mean(-1) * xy_weight, truth.valid)
+            points_loss = depth_part * depth_loss + xy_part * xy_loss
             normal_loss = self._normal_loss(guess, truth, gt_raw)
             trans_loss, rot_loss = geometry.camera_losses(guess.poses, truth.scene.poses)
             loss = points_loss + normal_loss + CAMERA_WEIGHT * (TRANSLATION_WEIGHT * trans_loss + rot_loss)
@@ -92,16 +97,16 @@ class _Pi3Loss(nn.Module):
                 "trans_loss": trans_loss,
                 "rot_loss": rot_loss,
                 "depth_xy_ratio": depth_loss / torch.where(xy_loss > 0, xy_loss, math.inf),
-                **_spread("weight", weight, weight > 0),
+                **_spread("weight", weight, counts),
             }
             if truth.sigma_z2 is not None:
-                details |= _spread("sigma", torch.where(weight > 0, truth.sigma_z2, 0.0).sqrt(), weight > 0)
+                details |= _spread("sigma", torch.where(counts, truth.sigma_z2, 0.0).sqrt(), counts)
         return loss, {name: value.detach() for name, value in details.items()}
 
     def _normal_loss(self, guess: Scene, truth: Truth, gt_raw: Sequence[View]) -> Tensor:
         if not self.normal_datasets:
             return guess.points.new_zeros(())
-        names = [lookup(view, "dataset", index) for index, view in enumerate(gt_raw)]
+        names = [lookup(view, "dataset", f"gt_raw[{index}]") for index, view in enumerate(gt_raw)]
         if any(isinstance(each, str) or len(each) != len(truth.valid) for each in names):
             raise ValueError(f"gt_raw: expected {len(truth.valid)} names under 'dataset' in every view, got {names}")
         chosen = torch.tensor([[name in self.normal_datasets for name in each] for each in names]).T
@@ -123,26 +128,12 @@ class Pi3LossGTOnlyNorm(_Pi3Loss):
         normal_datasets: names of the data sets with a loss of surface normals.
     """
 
-    def __init__(
-        self,
-        normalize_pred: bool = False,
-        normalize_gt: bool = True,
-        use_scale_align: bool = False,
-        normal_datasets: Collection[str] = (),
-    ) -> None:
-        super().__init__(normalize_pred, normalize_gt, use_scale_align, normal_datasets)
+    parts = 1 / 3, 2 / 3
 
     def weights(self, truth: Truth) -> tuple[Tensor, Tensor]:
         """Return one over the depth, for all three components."""
         weight = torch.where(truth.valid, inverse_depth_weight(truth.depth, truth.valid), 0.0)
         return weight, weight
-
-    def point_losses(self, points: Tensor, truth: Truth) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the terms with one weight for all three components."""
-        depth_loss = inverse_depth_l1(points[..., 2], truth.depth, truth.valid)
-        error = (points - truth.scene.points)[..., :2].abs().mean(-1)
-        xy_loss = geometry.masked_mean(error * self.weights(truth)[1], truth.valid)
-        return depth_loss, xy_loss, (depth_loss + 2 * xy_loss) / 3
 
 
 class Pi3LossMipNeRFVariance(_Pi3Loss):
@@ -171,6 +162,7 @@ class Pi3LossMipNeRFVariance(_Pi3Loss):
     """
 
     needs_sigma = True
+    parts = 1.0, 1.0
 
     def __init__(
         self,
@@ -186,7 +178,7 @@ class Pi3LossMipNeRFVariance(_Pi3Loss):
         sigma_min: float = 0.0,
     ) -> None:
         super().__init__(normalize_pred, normalize_gt, use_scale_align, normal_datasets)
-        if loss_type not in ("weighted_l1", "laplace_nll"):
+        if loss_type not in get_args(LossType):
             raise ValueError(f"loss_type: expected 'weighted_l1' or 'laplace_nll', got {loss_type!r}")
         check_options(normalize=normalize_weight, sigma_min=sigma_min)
         self.loss_type = loss_type
@@ -202,7 +194,7 @@ class Pi3LossMipNeRFVariance(_Pi3Loss):
         return super().forward(pred, gt_raw)
 
     def weights(self, truth: Truth) -> tuple[Tensor, Tensor]:
-        """Return the weight of depth (the loss of an error of 1), and the weight of x and y (a plain mean)."""
+        """Return the weight of depth (the loss of an error of 1), and 1 for x and y."""
         assert truth.sigma_z2 is not None
         nll = self.loss_type == "laplace_nll"
         weight = weighted_l1(
@@ -215,26 +207,13 @@ class Pi3LossMipNeRFVariance(_Pi3Loss):
             normalize="none" if nll else self.normalize_weight,
             sigma_min=self.sigma_min,
             reduction="none",
-        ) * (math.sqrt(2) if nll else 1.0)
-        ratio = (weight > 0).sum() / truth.valid.sum().clamp_min(1)  # each term is a mean over its own pixels
-        return weight, truth.valid * (ratio / 2)
+        )
+        return weight * (math.sqrt(2) if nll else 1.0), truth.valid.to(weight)
 
-    def point_losses(self, points: Tensor, truth: Truth) -> tuple[Tensor, Tensor, Tensor]:
-        """Return weighted depth, unweighted x and y, and their sum."""
-        assert truth.sigma_z2 is not None
-        maps = (points[..., 2], truth.depth, truth.sigma_z2, truth.valid)
-        if self.loss_type == "laplace_nll":
-            depth_loss = laplace_nll(*maps, scale=truth.unit, sigma_min=self.sigma_min)
-        else:
-            depth_loss = weighted_l1(
-                *maps,
-                scale=truth.unit,
-                weighting="inverse_sigma",
-                normalize=self.normalize_weight,
-                sigma_min=self.sigma_min,
-            )
-        xy_loss = geometry.masked_mean((points - truth.scene.points)[..., :2].abs().mean(-1), truth.valid)
-        return depth_loss, xy_loss, depth_loss + xy_loss
+    def depth_loss(self, error: Tensor, weight: Tensor) -> Tensor:
+        """Return the weighted mean; of ``"laplace_nll"``, whose weight is 1 / b, with the mean of log b."""
+        loss = super().depth_loss(error, weight)
+        return loss - geometry.masked_mean(weight.log(), weight > 0) if self.loss_type == "laplace_nll" else loss
 
     def _check_params(self, gt_raw: Sequence[View]) -> bool:
         """Return whether any view says what its σ² was computed with; raise where that is something else."""

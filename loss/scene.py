@@ -18,10 +18,10 @@ class Scene(NamedTuple):
     poses: Tensor  # (B, N, 4, 4), camera to world
 
     def scaled(self, scale: Tensor) -> "Scene":
-        """Return the scene with all lengths multiplied by ``scale``, (B,)."""
+        """Return the scene with all lengths multiplied by ``scale``, (B, 1, 1, 1)."""
         rotation, translation, rest = self.poses[..., :3, :3], self.poses[..., :3, 3:], self.poses[..., 3:, :]
-        top = torch.cat((rotation, translation * scale[:, None, None, None]), dim=-1)
-        return Scene(self.points * scale[:, None, None, None, None], torch.cat((top, rest), dim=-2))
+        top = torch.cat((rotation, translation * scale), dim=-1)
+        return Scene(self.points * scale[..., None], torch.cat((top, rest), dim=-2))
 
 
 class Truth(NamedTuple):
@@ -42,17 +42,10 @@ def read_scenes(
 ) -> tuple[Scene, Truth]:
     """Return prediction and ground truth, 0 where the truth is invalid, in the units of the loss.
 
-    Args:
-        pred: ``local_points`` and ``camera_poses``; see :mod:`depthvar.loss.pi3`.
-        gt_raw: the N views; see there too.
-        normalize_pred: divide a predicted sample by its points' mean distance from its first camera.
-        normalize_gt: divide a true sample by the mean distance of its own points.
-        with_sigma: read ``sigma_Z2`` too.
-
-    Raises:
-        ValueError: a key is missing, or a shape does not fit.
+    ``pred`` and ``gt_raw`` are described in :mod:`depthvar.loss.pi3`, the options there in the losses; ``sigma_Z2`` is
+    read only ``with_sigma``. Raises ValueError where a key is missing or a shape does not fit.
     """
-    points, guessed = predicted(pred, "local_points"), predicted(pred, "camera_poses")
+    points, guessed = lookup(pred, "local_points", "pred"), lookup(pred, "camera_poses", "pred")
     points = points.to(torch.promote_types(points.dtype, torch.float32))
     if points.dim() != 5 or points.shape[1] != len(gt_raw) or points.shape[-1] != 3:
         raise ValueError(
@@ -76,39 +69,29 @@ def read_scenes(
     if normalize_pred:
         distance = mean_distance(to_world(guess.points, guess.poses), guess.poses, valid)
         guess = guess.scaled(1 / distance.clamp_min(1e-6))  # a collapsed prediction stays finite
-    unit = mean_distance(world, poses, valid) if normalize_gt else points.new_ones(b)
-    return guess, Truth(truth.scaled(1 / unit), valid, unit[:, None, None, None], sigma_z2)
+    unit = mean_distance(world, poses, valid) if normalize_gt else points.new_ones(b, 1, 1, 1)
+    return guess, Truth(truth.scaled(1 / unit), valid, unit, sigma_z2)
 
 
-def predicted(pred: Mapping[str, Tensor], key: str) -> Tensor:
-    """Return ``pred[key]``; if it is missing, a ValueError that names the keys that exist."""
-    if key not in pred:
-        raise ValueError(f"pred: no {key!r}; got {sorted(pred)}")
-    return pred[key]
-
-
-def lookup(view: View, key: str, index: int) -> Any:
-    """Return ``view[key]``; if it is missing, a ValueError that says what to add."""
-    if key in view:
-        return view[key]
+def lookup(entries: Mapping[str, Any], key: str, where: str) -> Any:
+    """Return ``entries[key]``; if it is missing, raise a ValueError that says what to add or which keys exist."""
+    if key in entries:
+        return entries[key]
     if key == "sigma_Z2":
         raise ValueError(
-            f"gt_raw[{index}]: no 'sigma_Z2'; add to the data set, after crop and resize: "
+            f"{where}: no 'sigma_Z2'; add to the data set, after crop and resize: "
             'cache.annotate(view, key)  # cache = depthvar.datasets.SigmaCache("<root>/sigma_Z2.zarr")'
         )
-    raise ValueError(f"gt_raw[{index}]: no {key!r}; got {sorted(view)}")
+    raise ValueError(f"{where}: no {key!r}; got {sorted(entries)}")
 
 
 def _stack(gt_raw: Sequence[View], key: str, shape: tuple[int, ...], like: Tensor) -> Tensor:
     """Return (B, N, ...): the views' entries under a key, on the device of ``like`` (trainers may not move σ²)."""
-    maps = [lookup(view, key, index) for index, view in enumerate(gt_raw)]
+    maps = [lookup(view, key, f"gt_raw[{index}]") for index, view in enumerate(gt_raw)]
     for index, each in enumerate(maps):
-        if not isinstance(each, Tensor):
-            raise ValueError(
-                f"gt_raw[{index}][{key!r}]: expected a tensor of shape {shape}, got {type(each).__name__}; "
-                "collate the views into tensors first"
-            )
-        if tuple(each.shape) != shape:
-            turned = "; rotate the map with the view if you rotate it after annotate" if key == "sigma_Z2" else ""
-            raise ValueError(f"gt_raw[{index}][{key!r}]: expected shape {shape}, got {tuple(each.shape)}{turned}")
+        got = tuple(each.shape) if isinstance(each, Tensor) else type(each).__name__
+        if got != shape:
+            hint = "; rotate the map with the view if you rotate it after annotate" if key == "sigma_Z2" else ""
+            hint = hint if isinstance(each, Tensor) else "; collate the views into tensors first"
+            raise ValueError(f"gt_raw[{index}][{key!r}]: expected a tensor of shape {shape}, got {got}{hint}")
     return torch.stack([each.to(like.device, non_blocking=True) for each in maps], dim=1)

@@ -18,7 +18,7 @@ def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[list[tuple[Tensor, d
 
 @pytest.mark.parametrize("name", dict(CASES))
 def test_a_batch_without_valid_pixels_gives_every_parameter_a_gradient_of_zero(name: str) -> None:
-    """DistributedDataParallel waits for ever for a parameter without one."""
+    """DistributedDataParallel waits forever for a parameter without one."""
     model = make_model()
     loss_of(name, model, half(RANKS - 1, empty=True)).backward()
     found = gradients(model)

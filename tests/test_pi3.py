@@ -330,7 +330,9 @@ def test_a_portrait_frame() -> None:
     for name in ("depth_loss", "xy_loss", "normal_loss", "rot_loss", "sigma_mean"):
         assert got[name].item() == pytest.approx(expected[name].item(), rel=1e-6), name
     forgotten = [view | {"sigma_Z2": old["sigma_Z2"]} for view, old in zip(turned, views, strict=True)]
-    with pytest.raises(ValueError, match=r"gt_raw\[0\]\['sigma_Z2'\]: expected shape \(2, 5, 6\).*rotate the map"):
+    with pytest.raises(
+        ValueError, match=r"gt_raw\[0\]\['sigma_Z2'\]: expected a tensor of shape \(2, 5, 6\).*rotate the map"
+    ):
         loss({"local_points": points, "camera_poses": pred["camera_poses"]}, forgotten)
 
 

@@ -1,7 +1,6 @@
 """The CPU engine of the kernel: NumPy in, NumPy out, compiled by Numba when first used, one core per call."""
 
 import functools
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,16 +14,12 @@ _COMPILE_SECONDS = {"range": 10, "difference": 2}  # cold, on a machine of 2023;
 _NO_MASK = np.empty((0, 0), np.bool_)
 
 
-def _image(dtype: Any) -> Any:
-    """The Numba type of a contiguous image, read-only or not (one compilation serves both)."""
-    return types.Array(dtype, 2, "C", readonly=True)
-
-
 @functools.cache
-def _compiled(estimator: str) -> Callable[..., None]:
+def _compiled(estimator: str) -> Any:
     """Compile the sweep for this machine, or load it from Numba's cache."""
-    sweep: Callable[..., None]
-    frame, real, single = (_image(types.float32), _image(types.bool_)), types.float64, types.float32
+    sweep: Any
+    real, single = types.float64, types.float32
+    frame = [types.Array(dtype, 2, "C", readonly=True) for dtype in (single, types.bool_)]  # writable ones too
     if estimator == "difference":
         from .numba_difference import sweep
 
@@ -36,15 +31,11 @@ def _compiled(estimator: str) -> Callable[..., None]:
             *frame, real, real, real, real, types.intp, real, real, single, single, single[:, :, ::1]
         )
     with announced("the CPU kernel", _COMPILE_SECONDS[estimator]):
-        compiled: Callable[..., None] = njit(signature, nogil=True, error_model="numpy", cache=True)(sweep)
-    return compiled
+        return njit(signature, nogil=True, error_model="numpy", cache=True)(sweep)
 
 
 def warm_up(estimator: str = "range") -> None:
-    """Compile an estimator for this machine, or load it from the cache on disk, before the first call.
-
-    Logs one line (logger ``depthvar``, INFO) if it compiles.
-    """
+    """Compile an estimator, or load it from the cache on disk, before the first call; see ``announced`` for the log."""
     _compiled(estimator)
 
 
@@ -56,7 +47,7 @@ def sigma_z2_frame(
     valid: NDArray[np.bool_] | None = None,
     out: NDArray[np.float32] | None = None,
 ) -> NDArray[np.float32]:
-    """Return sigma_Z² of one frame, without any checks; the pipeline calls this.
+    """Return sigma_Z² of one frame, without any checks.
 
     Args:
         depth: (H, W) float32 metres, of any strides; below ``SMALLEST_DEPTH`` or NaN is unknown, ``+inf`` far.
@@ -64,11 +55,8 @@ def sigma_z2_frame(
         params: the estimator, without ``compat``.
         max_depth: metres; deeper pixels are far. None: no maximum.
         valid: (H, W) bool, False where depth is unknown. None: known wherever it is above 0.
-        out: (H, W) float32, C contiguous, filled and returned; or (4, H, W) for sigma_z2, sigma_t2, t_mu, t_delta.
-            Of the difference: (H, W) or (1, H, W).
-
-    Returns:
-        ``out``, in m² (t_mu and t_delta in m).
+        out: float32, C contiguous, filled and returned: (H, W) or (1, H, W) for sigma_z2 in m²; of the range also
+            (4, H, W) for sigma_z2, sigma_t2, t_mu and t_delta, the last two in m.
     """
     if out is None:
         out = np.empty(depth.shape, np.float32)

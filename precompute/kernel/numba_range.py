@@ -20,42 +20,24 @@ from depthvar.datasets.frame import SMALLEST_DEPTH
 _JIT: dict[str, Any] = {"nogil": True, "error_model": "numpy", "cache": True}
 
 # Numba would compute in float64 with plain Python literals.
-_INF = np.float32(np.inf)
-_LARGEST = np.finfo(np.float32).max
-_ZERO = np.float32(0)
-_HALF = np.float32(0.5)
-_ONE = np.float32(1)
-_THREE = np.float32(3)
-_TEN = np.float32(10)
-_TWELVE = np.float32(12)
-_THIRTY = np.float32(30)
-_THIRD = np.float32(1 / 3)
-_FOUR_15TH = np.float32(4 / 15)
+_INF, _ZERO, _HALF, _ONE = np.float32(np.inf), np.float32(0), np.float32(0.5), np.float32(1)
+_THREE, _TEN, _TWELVE, _THIRTY = np.float32(3), np.float32(10), np.float32(12), np.float32(30)
+_THIRD, _FOUR_15TH = np.float32(1 / 3), np.float32(4 / 15)
 _FLOOR = np.float32(1e-8)  # (1e-4)²: method, step 5
 _SMALLEST = np.float32(SMALLEST_DEPTH)  # metres; below, σ² would underflow
 
 
 @njit(inline="always")
-def _min(a, b):  # type: ignore[no-untyped-def]
-    return a if a < b else b
-
-
-@njit(inline="always")
-def _max(a, b):  # type: ignore[no-untyped-def]
-    return a if a > b else b
-
-
-@njit(inline="always")
 def _merge2(a0, a1, b0, b1):  # type: ignore[no-untyped-def]
     """Return the two smallest of two sorted pairs, sorted."""
-    return _min(a0, b0), _min(_max(a0, b0), _min(a1, b1))
+    return min(a0, b0), min(max(a0, b0), min(a1, b1))
 
 
 @njit(inline="always")
 def _merge3(a0, a1, a2, b0, b1, b2):  # type: ignore[no-untyped-def]
     """Return the three smallest of two sorted triples, sorted."""
-    c2 = _min(_min(a2, b2), _min(_max(a1, b0), _max(a0, b1)))
-    return _min(a0, b0), _min(_max(a0, b0), _min(a1, b1)), c2
+    c2 = min(min(a2, b2), min(max(a1, b0), max(a0, b1)))
+    return min(a0, b0), min(max(a0, b0), min(a1, b1)), c2
 
 
 # Most stages get a whole array and the index of a row: slicing a row costs as much as a short stage.
@@ -100,16 +82,16 @@ def _count(known, window, row_count, i, count):  # type: ignore[no-untyped-def]
 def _smallest_3(x, j, out, i):  # type: ignore[no-untyped-def]
     """Step 3 along a row: the k smallest of each run of ``window`` values of row j, padded."""
     for u in range(out.shape[2]):
-        out[i, 0, u] = _min(_min(x[j, u], x[j, u + 1]), x[j, u + 2])
+        out[i, 0, u] = min(min(x[j, u], x[j, u + 1]), x[j, u + 2])
 
 
 @njit(**_JIT)
 def _smallest_5(x, j, out, i):  # type: ignore[no-untyped-def]
     for u in range(out.shape[2]):
         x0, x1, x2, x3, x4 = x[j, u], x[j, u + 1], x[j, u + 2], x[j, u + 3], x[j, u + 4]
-        c0, c1 = _merge2(_min(x0, x1), _max(x0, x1), _min(x2, x3), _max(x2, x3))
-        out[i, 0, u] = _min(c0, x4)
-        out[i, 1, u] = _min(c1, _max(c0, x4))
+        c0, c1 = _merge2(min(x0, x1), max(x0, x1), min(x2, x3), max(x2, x3))
+        out[i, 0, u] = min(c0, x4)
+        out[i, 1, u] = min(c1, max(c0, x4))
 
 
 @njit(**_JIT)
@@ -117,8 +99,8 @@ def _smallest_7(x, j, out, i):  # type: ignore[no-untyped-def]
     for u in range(out.shape[2]):
         x0, x1, x2, x3 = x[j, u], x[j, u + 1], x[j, u + 2], x[j, u + 3]
         x4, x5, x6 = x[j, u + 4], x[j, u + 5], x[j, u + 6]
-        a0, a1, a2 = _merge3(_min(x0, x1), _max(x0, x1), _INF, _min(x2, x3), _max(x2, x3), _INF)
-        b0, b1, b2 = _merge3(_min(x4, x5), _max(x4, x5), _INF, x6, _INF, _INF)
+        a0, a1, a2 = _merge3(min(x0, x1), max(x0, x1), _INF, min(x2, x3), max(x2, x3), _INF)
+        b0, b1, b2 = _merge3(min(x4, x5), max(x4, x5), _INF, x6, _INF, _INF)
         out[i, 0, u], out[i, 1, u], out[i, 2, u] = _merge3(a0, a1, a2, b0, b1, b2)
 
 
@@ -134,8 +116,8 @@ def _edges_3(small, neg, count, min_valid, edge):  # type: ignore[no-untyped-def
     for u in range(edge.size):
         low, high = small[0, 0, u], neg[0, 0, u]
         for i in range(1, 3):
-            low = _min(low, small[i, 0, u])
-            high = _min(high, neg[i, 0, u])
+            low = min(low, small[i, 0, u])
+            high = min(high, neg[i, 0, u])
         edge[u] = _half_range(low, -high, np.float32(count[u]), min_valid, -high)
 
 
@@ -150,7 +132,7 @@ def _edges_5(small, neg, count, min_valid, edge):  # type: ignore[no-untyped-def
         n = np.float32(count[u])
         low = a1 if n > _TEN else a0
         high = b1 if n > _TEN else b0
-        edge[u] = _half_range(low, -high, np.float32(count[u]), min_valid, -b0)
+        edge[u] = _half_range(low, -high, n, min_valid, -b0)
 
 
 @njit(**_JIT)
@@ -164,39 +146,27 @@ def _edges_7(small, neg, count, min_valid, edge):  # type: ignore[no-untyped-def
         n = np.float32(count[u])
         low = a2 if n > _THIRTY else (a1 if n > _TEN else a0)
         high = b2 if n > _THIRTY else (b1 if n > _TEN else b0)
-        edge[u] = _half_range(low, -high, np.float32(count[u]), min_valid, -b0)
-
-
-@njit(inline="always")
-def _delta2(edge, t, prior2, cap2):  # type: ignore[no-untyped-def]
-    """Steps 4 and 5: x = δ² / t², the cap last. Never NaN, since max(NaN, floor) is the floor."""
-    r = edge / t
-    return _min(_max(r * r + prior2, _FLOOR), cap2)
-
-
-@njit(inline="always")
-def _frustum(x):  # type: ignore[no-untyped-def]
-    """Step 6: σ_t² / t² of a conical frustum of relative half-length √x (mip-NeRF, arXiv:2103.13415, eq. 7)."""
-    return x * _THIRD - _FOUR_15TH * x * x * (_TWELVE - x) / ((_THREE + x) * (_THREE + x))
+        edge[u] = _half_range(low, -high, n, min_valid, -b0)
 
 
 @njit(**_JIT)
 def _variances(z, i, t, edge, prior2, cap2, max_depth, out, v):  # type: ignore[no-untyped-def]
-    """Steps 4 to 7: d_z² σ_t² = Z² · (σ_t² / t²), and +inf where unknown (t is +inf there) or far."""
+    """Steps 4 to 7, and the components: +inf where unknown (t is +inf there) or, but for t and δ, far.
+
+    x is δ² / t², g is σ_t² / t² of a conical frustum of relative half-length √x (mip-NeRF, arXiv:2103.13415, eq. 7).
+    """
+    components = out.shape[0] > 1
     for u in range(edge.size):
         zu, tu = z[i, u], t[u]
-        s = zu * zu * _frustum(_delta2(edge[u], tu, prior2, cap2))
-        out[0, v, u] = s if tu < _INF and zu <= max_depth else _INF
-
-
-@njit(**_JIT)
-def _components(z, i, t, edge, prior2, cap2, max_depth, out, v):  # type: ignore[no-untyped-def]
-    for u in range(edge.size):
-        zu, tu = z[i, u], t[u]
-        x = _delta2(edge[u], tu, prior2, cap2)
-        out[1, v, u] = tu * tu * _frustum(x) if tu < _INF and zu <= max_depth else _INF
-        out[2, v, u] = tu
-        out[3, v, u] = tu * math.sqrt(x)
+        r = edge[u] / tu
+        x = min(max(_FLOOR, r * r + prior2), cap2)  # never NaN: max(floor, NaN) is the floor
+        g = x * _THIRD - _FOUR_15TH * x * x * (_TWELVE - x) / ((_THREE + x) * (_THREE + x))
+        usable = tu < _INF and zu <= max_depth
+        out[0, v, u] = zu * zu * g if usable else _INF  # d_z² σ_t²
+        if components:
+            out[1, v, u] = tu * tu * g if usable else _INF
+            out[2, v, u] = tu
+            out[3, v, u] = tu * math.sqrt(x)
 
 
 def sweep(  # type: ignore[no-untyped-def]
@@ -207,23 +177,15 @@ def sweep(  # type: ignore[no-untyped-def]
     reach, k = window // 2, (window - 1) // 2
     tan2 = (0.5 / fx) ** 2 + (0.5 / fy) ** 2
     prior2, cap2 = np.float32(lambda_prior * lambda_prior * tan2), np.float32(alpha_clamp * alpha_clamp)
-    a2 = np.empty(width, np.float32)
-    for u in range(width):
-        a = np.float32((u - cx) / fx)  # divided in float64, so that a crop has the same bits
-        a2[u] = a * a
-    b2 = np.empty(height, np.float32)
-    for v in range(height):
-        b = np.float32((v - cy) / fy)
-        b2[v] = b * b
+    # Divided in float64, so that a crop has the same bits.
+    a2 = np.square(((np.arange(width) - cx) / fx).astype(np.float32))
+    b2 = np.square(((np.arange(height) - cy) / fy).astype(np.float32))
     padded = width + 2 * reach
     inner = slice(reach, reach + width)
     z = np.zeros((window, width), np.float32)
-    t = np.full((window, padded), _INF, np.float32)
-    neg_t = np.full((1, padded), _INF, np.float32)
+    t, neg_t = np.full((window, padded), _INF), np.full((1, padded), _INF)
     known = np.zeros(padded, np.uint8)
-    beyond = known.copy()
-    small = np.full((window, k, width), _INF, np.float32)
-    neg = np.full((window, k, width), _INF, np.float32)
+    small, neg = np.full((window, k, width), _INF), np.full((window, k, width), _INF)
     row_count = np.zeros((window, width), np.uint8)
     count = np.zeros(width, np.uint8)
     edge = np.empty(width, np.float32)
@@ -232,29 +194,22 @@ def sweep(  # type: ignore[no-untyped-def]
         if v < height:
             _load(depth, valid, v, z, i)
             _rays(z, i, a2, b2[v], t[i, inner], neg_t[0, inner], known[inner])
-            _count(known, window, row_count, i, count)
-            if window == 3:
-                _smallest_3(t, i, small, i)
-                _smallest_3(neg_t, 0, neg, i)
-            elif window == 5:
-                _smallest_5(t, i, small, i)
-                _smallest_5(neg_t, 0, neg, i)
-            else:
-                _smallest_7(t, i, small, i)
-                _smallest_7(neg_t, 0, neg, i)
-        else:
-            small[i], neg[i] = _INF, _INF
-            _count(beyond, window, row_count, i, count)
-        if v < reach:
-            continue
+        else:  # below the image
+            t[i], neg_t[0], known[:] = _INF, _INF, 0
+        _count(known, window, row_count, i, count)
         if window == 3:
+            _smallest_3(t, i, small, i)
+            _smallest_3(neg_t, 0, neg, i)
             _edges_3(small, neg, count, min_valid, edge)
         elif window == 5:
+            _smallest_5(t, i, small, i)
+            _smallest_5(neg_t, 0, neg, i)
             _edges_5(small, neg, count, min_valid, edge)
         else:
+            _smallest_7(t, i, small, i)
+            _smallest_7(neg_t, 0, neg, i)
             _edges_7(small, neg, count, min_valid, edge)
         c = v - reach  # the row at the centre of the ring
-        i = c % window
-        _variances(z, i, t[i, inner], edge, prior2, cap2, max_depth, out, c)
-        if out.shape[0] > 1:
-            _components(z, i, t[i, inner], edge, prior2, cap2, max_depth, out, c)
+        if c >= 0:
+            i = c % window
+            _variances(z, i, t[i, inner], edge, prior2, cap2, max_depth, out, c)

@@ -17,15 +17,10 @@ _INF = float("inf")
 def pi3_maps(
     z: Tensor, known: Tensor, cameras: Tensor, params: KernelParams, max_depth: float, components: bool
 ) -> tuple[Tensor, ...]:
-    """Return (sigma_z2,), or with ``components`` (sigma_z2, sigma_t2, t_mu, t_delta); never ``+inf``.
+    """Return (sigma_z2,), or with ``components`` (sigma_z2, sigma_t2, t_mu, t_delta), (..., H, W); never ``+inf``.
 
-    Args:
-        z: (..., H, W) depth in metres.
-        known: (..., H, W) bool.
-        cameras: (..., 4) fx, fy, cx, cy in pixels, float64.
-        params: with ``compat="pi3"``.
-        max_depth: metres; deeper pixels count as depth 0, as in the original's loader.
-        components: return all four maps.
+    ``z`` is (..., H, W) in metres; what is not ``known`` or deeper than ``max_depth`` counts as depth 0, as in the
+    original's loader. ``cameras`` is (..., 4) fx, fy, cx, cy in pixels, float64.
     """
     eps = 1e-6
     z = torch.where(known & (z < _INF) & (z <= max_depth), z, 0.0).clamp_(min=eps)

@@ -8,15 +8,9 @@ from depthvar.datasets.scalars import require
 
 
 def check_input(depth: Any, cameras: tuple[int, ...], valid: Any) -> None:
-    """Check shapes and dtypes, without reading a value (a tensor may be on a GPU).
+    """Raise ParameterError where depth, the leading dimensions of the intrinsics (``cameras``) or the mask do not fit.
 
-    Args:
-        depth: array or tensor that should be (..., H, W).
-        cameras: the leading dimensions of the intrinsics.
-        valid: array, tensor or None.
-
-    Raises:
-        ParameterError: a shape or dtype does not fit.
+    Arrays or tensors; no value is read, since a tensor may be on a GPU.
     """
     shape = tuple(depth.shape)
     rule = "floating-point metres of at most 64 bits; convert the dtype and the unit first"
@@ -35,7 +29,7 @@ def check_input(depth: Any, cameras: tuple[int, ...], valid: Any) -> None:
 
 
 def _is_float(dtype: Any) -> bool:
-    """Return whether a dtype of NumPy or torch is one of real numbers that the engines accept."""
+    """Return whether the engines accept a dtype, of NumPy or torch."""
     if isinstance(dtype, np.dtype):
         return dtype.kind == "f" and dtype.itemsize <= 8
     return bool(dtype.is_floating_point and dtype.itemsize >= 2)  # the 8-bit floats have no common type with float32

@@ -4,6 +4,7 @@ Of every window only the k smallest distances and the k smallest of their negati
 then along the columns. This needs memory for a few maps, where unfolding the windows needs ``window²`` maps.
 """
 
+import functools
 from collections.abc import Sequence
 
 import torch
@@ -32,25 +33,20 @@ def tan2(cameras: Tensor, eps: float) -> Tensor:
 def half_range(t: Tensor, known: Tensor | None, params: KernelParams) -> Tensor:
     """Step 3: half the range between the two quantiles of the window. ``known=None``: 0 outside, all pixels count."""
     reach, k = params.window // 2, (params.window - 1) // 2
-    outside = _INF if known is not None else 0.0
     around = (reach, reach, reach, reach)
-    n: Tensor | None = None
+    outside, n = 0.0, None
     if known is not None:
-        n = F.pad(known.to(torch.uint8), around)
+        outside, n = _INF, F.pad(known.to(torch.uint8), around)
         for dim in (-1, -2):
-            n = sum(shifts(n, dim, params.window)[1:], shifts(n, dim, params.window)[0])
-    small = _smallest(F.pad(t, around, value=outside), params.window, k)
-    low = _at_rank(small, n)
-    del small
-    minus_t = -t if known is None else torch.where(known, -t, _INF)
-    padded = F.pad(minus_t, around, value=outside)
-    del minus_t
-    neg = _smallest(padded, params.window, k)
-    del padded
-    high = _at_rank(neg, n)
-    has_far = neg[0] == -_INF
+            n = functools.reduce(torch.add, shifts(n, dim, params.window))
+    # Padded in the call, so that no other map is alive in it.
+    low = _at_rank(_smallest(F.pad(t, around, value=outside), params.window, k), n)
+    neg = _smallest(
+        F.pad(-t if known is None else torch.where(known, -t, _INF), around, value=outside), params.window, k
+    )
+    high, has_far = _at_rank(neg, n), neg[0] == -_INF
     del neg
-    edge = torch.where(high == -_INF, _INF, (high.add_(low)).mul_(-0.5))
+    edge = torch.where(high == -_INF, _INF, high.add_(low).mul_(-0.5))
     return edge if n is None else edge.masked_fill_((n < params.min_valid) & ~has_far, 0.0)
 
 
@@ -84,10 +80,10 @@ def shifts(x: Tensor, dim: int, window: int) -> list[Tensor]:
 
 
 def _at_rank(smallest: Sequence[Tensor], n: Tensor | None) -> Tensor:
-    """Return rank lo = (n + 9) // 20 of each window; with ``n`` None, all pixels are known."""
+    """Return rank lo = (n + 9) // 20 of each window with n known pixels; with ``n`` None, all are known."""
     if n is None:
-        return smallest[-1].clone()
+        return smallest[-1]
     chosen = smallest[0]
-    for rank, more_than in zip(range(1, len(smallest)), (10, 30), strict=False):
-        chosen = torch.where(n > more_than, smallest[rank], chosen)
-    return chosen.clone() if len(smallest) == 1 else chosen
+    for candidate, more_than in zip(smallest[1:], (10, 30), strict=False):
+        chosen = torch.where(n > more_than, candidate, chosen)
+    return chosen
