@@ -3,7 +3,8 @@
 import logging
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from typing import Any, cast
@@ -16,10 +17,10 @@ from depthvar.datasets.scalars import require, whole
 from depthvar.datasets.source.source import Source
 
 from .pipeline import run as pipeline
-from .pipeline.execute import check_device, executor
+from .pipeline.execute import check_device, cpus, executor
 from .pipeline.job import Job, OnError, TaskResult
 from .pipeline.plan import Plan, failures
-from .pipeline.summary import DepthSummary, SigmaSummary
+from .pipeline.summary import DepthSummary, SigmaSummary, stage_seconds
 
 log = logging.getLogger("depthvar")
 
@@ -49,6 +50,9 @@ class RunResult:
         left: frames that ``limit`` left for another run.
         seconds: of the whole run.
         frames_per_second: while frames were computed.
+        stages: seconds of each stage of the work ("read" with decoding, "kernel", "digest", "encode", "statistics",
+            "write", …), summed over threads or workers, the longest first; last "idle", unless a scheduler's workers
+            were used.
         depth: of the frames computed.
         sigma: of the frames computed, at stride 1.
     """
@@ -65,6 +69,7 @@ class RunResult:
     left: int
     seconds: float
     frames_per_second: float
+    stages: Mapping[str, float]
     depth: DepthSummary
     sigma: SigmaSummary
 
@@ -132,7 +137,7 @@ def run(
     what: dict[str, Any] = {"strides": strides, "with_depth": with_depth, "device": device, "on_error": on_error}
     job = _job(source, out, params, part, limit, scheduler, **what)
     events = pipeline.run(job, execute, overwrite=overwrite, prune=prune, part=part, limit=limit)
-    computed, checked, depth, sigma = 0, 0, DepthSummary(), SigmaSummary()
+    computed, checked, depth, sigma, spent = 0, 0, DepthSummary(), SigmaSummary(), Counter[str]()
     with closing(events):  # so that Ctrl-C releases the lock before anything else happens
         planned = cast(Plan, next(events))
         if 0 < planned.compute < FRAMES_PER_WORKER * (workers or 0):
@@ -147,6 +152,7 @@ def run(
             computed, checked = computed + done.computed, checked + done.checked
             depth, sigma = depth + done.depth, sigma + done.sigma
             failed += done.failed
+            spent.update(done.seconds)
             new = len(failed) - len(planned.failed)
             progress("frames done", computed + checked + new, total, new)
     ended = time.perf_counter()
@@ -166,6 +172,7 @@ def run(
         left=planned.frames - computed - unchanged - len(failed),
         seconds=round(ended - began, 3),
         frames_per_second=round(computed / (ended - working), 2),
+        stages=stage_seconds(spent, ended - working, None if scheduler else workers or threads or cpus()),
         depth=depth,
         sigma=sigma,
     )

@@ -125,7 +125,12 @@ def test_run_info_and_validate_as_json(tiny: TinyData) -> None:
     }  # fmt: skip
     assert Path(ran["cache"]).resolve() == cache.resolve()
     assert ran["seconds"] > 0
-    assert facts_of(run(tiny, "--json"))["unchanged"] == 8
+    assert {"read", "kernel", "digest", "encode", "statistics", "write"} < ran["stages"].keys()
+    assert list(ran["stages"])[-1] == "idle"
+    assert min(ran["stages"].values()) >= 0
+    again = facts_of(run(tiny, "--json"))
+    assert again["unchanged"] == 8
+    assert again["stages"].keys() <= {"check", "write", "idle"}
     info = facts_of(cli("info", cache, "--json"))
     assert [(group["group"], group["done"], group["height"]) for group in info["groups"]] == [
         ("a/P0", 5, 24),

@@ -4,6 +4,8 @@ import functools
 import itertools
 import json
 import operator
+import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from tiny_data import TinyData, make_depth
 from depthvar.datasets import SigmaCache
 from depthvar.datasets.frame import Frame
 from depthvar.precompute.cli.main import main
-from depthvar.precompute.pipeline.summary import DepthSummary, SigmaSummary
+from depthvar.precompute.pipeline.summary import DepthSummary, SigmaSummary, Stopwatch, stage_seconds
 
 depths = npst.arrays(
     np.float32, (3, 5), elements=st.sampled_from([0, -1, np.nan, np.inf, 0.25, 1, 3.5, 80, 81, 10_000])
@@ -174,3 +176,32 @@ def test_info_of_a_cache_without_a_frame(tiny: TinyData) -> None:
     (cache / "a/P0/digest/c.0.0").unlink()
     assert facts_of("info", cache)["sigma"]["frames"] == 0
     assert "values " not in text_of("info", cache)
+
+
+# Where the time goes
+
+
+def test_laps_add_up_to_the_time_that_passed() -> None:
+    began = time.perf_counter()
+    watch = Stopwatch()
+    for stage in ("read", "kernel", "read"):
+        time.sleep(0.01)
+        watch.lap(stage)
+    passed = time.perf_counter() - began
+    assert watch.seconds["read"] >= 0.02
+    assert 0.03 <= sum(watch.seconds.values()) <= passed
+
+
+def test_stages_are_shown_with_the_longest_first_and_what_was_idle() -> None:
+    spent = {"read": 1.0, "kernel": 3.0}
+    assert stage_seconds(spent, wall=2.5, at_once=2) == {"kernel": 3.0, "read": 1.0, "idle": 1.0}
+    assert list(stage_seconds(spent, 2.5, 2)) == ["kernel", "read", "idle"]
+    assert stage_seconds(spent, 1.0, 2)["idle"] == 0
+    assert "idle" not in stage_seconds(spent, 2.5, None)
+
+
+def test_the_command_says_where_the_time_went(tiny: TinyData) -> None:
+    words = ("run", "--dataset", tiny.toml, "--root", tiny.root)
+    (line,) = [line for line in text_of(*words).splitlines() if line.startswith("time: ")]
+    assert 90 <= sum(float(share) for share in re.findall(r" ([\d.]+) %", line)) <= 105
+    assert "time: " not in text_of(*words)

@@ -41,6 +41,7 @@ def run_text(facts: Facts) -> str:
         f"{len(facts['failed'])} failed{left}, of {'its ' if facts['part'] else ''}{facts['frames']}{_of_all(facts)}; "
         f"{facts['seconds']:.1f} s{rate}",
         "; ".join(filter(None, (_depth(facts["depth"]), _sigma(facts["sigma"])))),
+        _stages(facts["stages"]) if facts["computed"] else "",
         f"{facts['cache']}  (look at it: precompute info {facts['cache']})",
     ]
     return "\n".join([*filter(None, lines), *_gone(facts, "removed"), *_failures(facts["failed"])])
@@ -167,6 +168,13 @@ def _sigma(sigma: Facts) -> str:
         return ""
     least, most, median, p95 = (_metres(sigma[f"{name}_m"]) for name in ("min", "max", "median", "p95"))
     return f"σ {least} to {most} m, median {median} m, 95 % below {p95} m"
+
+
+def _stages(stages: Mapping[str, float]) -> str:
+    """Return which part of the time each stage needed; those below half a percent are left out."""
+    total = sum(stages.values())
+    parts = (f"{stage} {100 * seconds / total:.0f} %" for stage, seconds in stages.items() if seconds >= total / 200)
+    return f"time: {', '.join(parts)}"
 
 
 def _metres(value: float, digits: int = 2) -> str:

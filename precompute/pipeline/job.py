@@ -1,6 +1,6 @@
 """What the shards of a run share, and what became of each."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
@@ -83,3 +83,4 @@ class TaskResult:
     failed: Failures = ()
     depth: DepthSummary = field(default_factory=DepthSummary)  # of the frames computed
     sigma: SigmaSummary = field(default_factory=SigmaSummary)  # of the frames computed, as stored
+    seconds: Mapping[str, float] = field(default_factory=dict)  # by stage: read, kernel, …

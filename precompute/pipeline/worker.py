@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from depthvar.precompute.kernel.numba_engine import sigma_z2_frame
 from .fingerprint import fingerprint, frame_digest
 from .job import Job, TaskResult
 from .shards import READ, Task
-from .summary import DepthSummary, SigmaSummary
+from .summary import DepthSummary, SigmaSummary, Stopwatch
 from .write import Shard, put_column, write_shard
 
 YOUNG_NS = 2_000_000_000  # a file younger than this may change again without a new mtime
@@ -59,14 +60,17 @@ def run_task(job: Job, task: Task) -> TaskResult:
     SourceError where a frame cannot be read and ``on_error`` is "fail": the shard does not count as done. CacheError
     where the cache cannot be written, or what is to be kept of it is damaged.
     """
-    store = open_store(job.cache)
+    watch, store = Stopwatch(), open_store(job.cache)
     mark = fingerprint(job.parameters())
     columns = None if task.action == "compute" else _unchanged(job, task, store, mark)
+    watch.lap("check")
     if columns is None:
         shard = _stored(job, task, store, [action == "keep" for action in task.rows])
-        result = _compute(job, shard, mark)
+        watch.lap("read cache")
+        result = _compute(job, shard, mark, watch)
         write_shard(store, shard)
-        return result
+        watch.lap("write")
+        return replace(result, seconds=watch.seconds)
     if "clear" in task.rows:
         shard = _stored(job, task, store, [action not in ("clear", "none") for action in task.rows])
         for name, values in columns.items():
@@ -77,7 +81,8 @@ def run_task(job: Job, task: Task) -> TaskResult:
         put_column(store, task, "source_stat", columns["source_stat"])
     failed = task.failed_before()
     checked = task.frames - len(failed) if task.action == "check" else 0
-    return TaskResult(task.group, task.start, checked=checked, failed=failed)
+    watch.lap("write")
+    return TaskResult(task.group, task.start, checked=checked, failed=failed, seconds=watch.seconds)
 
 
 def _read_columns(task: Task, store: Store) -> dict[str, NDArray[Any]]:
@@ -126,7 +131,7 @@ def shard_bytes(store: Store, path: str) -> Get:
     return lambda start, stop: None if data is None else data[start:stop]
 
 
-def _compute(job: Job, shard: Shard, mark: str) -> TaskResult:
+def _compute(job: Job, shard: Shard, mark: str, watch: Stopwatch) -> TaskResult:
     """Read the frames of a shard, and fill it with what is to be stored of them."""
     task, size = shard.task, (shard.task.layout.height, shard.task.layout.width)
     digests, cameras, stats = (shard.columns[name] for name in COPIED)
@@ -146,7 +151,9 @@ def _compute(job: Job, shard: Shard, mark: str) -> TaskResult:
                     f"{frame.depth.shape[1]}; the file changed since the run began: run again (or shape() of a Source "
                     "class is wrong)"
                 )
+            watch.lap("read")
             frame_levels(frame, job, levels)
+            watch.lap("kernel")
         except SourceError as error:
             if job.on_error == "fail":
                 raise
@@ -155,9 +162,12 @@ def _compute(job: Job, shard: Shard, mark: str) -> TaskResult:
             continue
         cameras[row] = frame.intrinsics  # they may have changed in between
         digests[row] = np.frombuffer(frame_digest(frame, mark), np.uint8)
+        watch.lap("digest")
         for name, (cut, frames) in shard.maps.items():
             frames[row] = encode_map(frame.depth if name == "depth" else levels[cut.stride], cut)
+        watch.lap("encode")
         depth, sigma = depth + DepthSummary.of(frame), sigma + SigmaSummary.of(levels[1])
+        watch.lap("statistics")
     return TaskResult(task.group, task.start, task.frames - len(failed), 0, tuple(failed), depth, sigma)
 
 
