@@ -110,7 +110,7 @@ _PARAMETERS: dict[str, Callable[[Any], bool]] = {
 }
 _ATTRIBUTES: dict[str, Callable[[Any], bool]] = {
     **dict.fromkeys(("dataset", "camera_model", "fingerprint", "engine"), _is_line),
-    "source": lambda value: isinstance(value, dict),
+    "source": lambda value: isinstance(value, dict) and isinstance(value.get("files", {}), dict),
     "software": lambda value: isinstance(value, dict) and all(map(_is_line, value.values())),
     "groups": lambda value: isinstance(value, list) and all(isinstance(g, str) and stays_below(g) for g in value),
     "parameters": lambda value: isinstance(value, dict),

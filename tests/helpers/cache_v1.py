@@ -15,7 +15,7 @@ from depthvar.precompute.pipeline import run as pipeline
 VIEWS = {
     "crop": ((40.0, 40.0, 6.0, 4.0), (9, 11), False),
     "flipped": ((40.0, 40.0, 6.0, 4.0), (9, 11), True),
-    "half": ((20.0, 20.0, 5.0, 4.0), (8, 10), False),
+    "half": ((20.0, 20.0, 4.75, 3.75), (8, 10), False),
     "beyond the frame": ((40.0, 40.0, 14.0, 9.0), (20, 26), False),
 }
 
