@@ -16,8 +16,8 @@ import numpy as np
 from machine import machine
 from motorcycle import write_motorcycle
 
+from depthvar.datasets import DepthSource, open_source
 from depthvar.datasets.cache.sigma_cache import SigmaCache
-from depthvar.datasets.source.depth_source import DepthSource, open_source
 from depthvar.precompute.cli.info import cache_info
 from depthvar.precompute.kernel.api import sigma_z2
 from depthvar.precompute.pipeline import execute

@@ -23,10 +23,9 @@ import torch
 from machine import machine
 from numpy.typing import NDArray
 
-from depthvar.datasets import SigmaCache, open_source
+from depthvar.datasets import DepthSource, SigmaCache, open_source
 from depthvar.datasets.errors import ParameterError
 from depthvar.datasets.hospital.write import write_sample
-from depthvar.datasets.source.depth_source import DepthSource
 from depthvar.precompute import Difference, KernelParams, check_loader, sigma_z2
 from depthvar.precompute.pipeline import execute
 from depthvar.precompute.pipeline import run as pipeline

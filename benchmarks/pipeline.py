@@ -25,7 +25,7 @@ from machine import machine
 from numpy.typing import NDArray
 from PIL import Image
 
-from depthvar.datasets.source.depth_source import open_source
+from depthvar.datasets import open_source
 from depthvar.precompute import KernelParams
 from depthvar.precompute.pipeline import execute, worker
 from depthvar.precompute.pipeline import run as pipeline

@@ -13,7 +13,7 @@ if TYPE_CHECKING:  # type checkers read it as True; "as" makes a name public for
     from .loaders.attach import attach as attach
     from .loaders.dataset import CachedDepthDataset as CachedDepthDataset
     from .source.depth_source import DepthSource as DepthSource
-    from .source.depth_source import open_source as open_source
+    from .source.open_source import open_source as open_source
     from .source.source import Source as Source
 else:
     _LAZY = {
@@ -29,7 +29,7 @@ else:
         "Source": ".source.source",
         "SourceError": ".errors",
         "attach": ".loaders.attach",
-        "open_source": ".source.depth_source",
+        "open_source": ".source.open_source",
     }
     __all__ = list(_LAZY)
 

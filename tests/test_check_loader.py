@@ -15,12 +15,11 @@ from hypothesis import strategies as st
 from scipy.stats import spearmanr
 from torch.utils.data import DataLoader
 
-from depthvar.datasets import CachedDepthDataset, SigmaCache, open_source
+from depthvar.datasets import CachedDepthDataset, DepthSource, SigmaCache, open_source
 from depthvar.datasets.errors import FrameNotFoundError, ParameterError
 from depthvar.datasets.hospital.render import render
 from depthvar.datasets.hospital.scene import scene
 from depthvar.datasets.hospital.write import camera_poses
-from depthvar.datasets.source.depth_source import DepthSource
 from depthvar.precompute import KernelParams, check_loader, sigma_z2
 from depthvar.precompute.loader_check.agreement import agreement
 from depthvar.precompute.loader_check.check import LoaderCheck

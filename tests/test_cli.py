@@ -25,10 +25,10 @@ import zarr
 from click.testing import CliRunner, Result
 from tiny_data import TinyData, make_depth
 
+from depthvar.datasets import DepthSource
 from depthvar.datasets.cache.sigma_cache import SigmaCache
 from depthvar.datasets.frame import Frame
 from depthvar.datasets.hospital import write as hospital_files
-from depthvar.datasets.source.depth_source import DepthSource
 from depthvar.precompute.cli.main import main
 from depthvar.precompute.pipeline import run as pipeline
 

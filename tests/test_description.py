@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from depthvar.datasets import DepthSource
 from depthvar.datasets.errors import DescriptionError
-from depthvar.datasets.source.depth_source import DepthSource
 from depthvar.datasets.source.description import Description, builtin_descriptions, find_description
 from depthvar.precompute.pipeline.job import Job
 

@@ -15,9 +15,9 @@ from numcodecs import BitRound
 from numpy.typing import NDArray
 from tiny_data import TinyData, make_depth
 
+from depthvar.datasets import DepthSource, open_source
 from depthvar.datasets.cache.sigma_cache import SigmaCache
 from depthvar.datasets.frame import Frame
-from depthvar.datasets.source.depth_source import DepthSource, open_source
 from depthvar.precompute import Difference, KernelParams, sigma_z2
 from depthvar.precompute.pipeline import execute
 from depthvar.precompute.pipeline import run as pipeline

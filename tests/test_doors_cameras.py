@@ -13,11 +13,11 @@ from doors import CAMERA, DEPTH, MATRIX, refusal
 from hypothesis import given
 from hypothesis import strategies as st
 
+from depthvar.datasets import open_source
 from depthvar.datasets.errors import ParameterError
 from depthvar.datasets.frame import Frame, as_intrinsics, check_native
 from depthvar.datasets.lookup.sample import sample
 from depthvar.datasets.source.camera import pinhole, read_intrinsics
-from depthvar.datasets.source.depth_source import open_source
 from depthvar.precompute.kernel.api import sigma_z2
 
 

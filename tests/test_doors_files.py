@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from tiny_data import TinyData
 
+from depthvar.datasets import open_source
 from depthvar.datasets.errors import SourceError
-from depthvar.datasets.source.depth_source import open_source
 from depthvar.datasets.source.description import find_description
 from depthvar.precompute.pipeline import execute
 from depthvar.precompute.pipeline import run as pipeline

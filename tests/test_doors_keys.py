@@ -8,9 +8,9 @@ import pytest
 from doors import CAMERA, DEPTH, NFC, NFD, refusal
 from tiny_data import TinyData
 
+from depthvar.datasets import open_source
 from depthvar.datasets.cache.sigma_cache import SigmaCache
 from depthvar.datasets.errors import FrameNotFoundError
-from depthvar.datasets.source.depth_source import open_source
 from depthvar.precompute.pipeline import execute
 from depthvar.precompute.pipeline import run as pipeline
 

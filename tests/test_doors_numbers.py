@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny_data import TinyData
 
+from depthvar.datasets import open_source
 from depthvar.datasets.cache.attributes import differences
 from depthvar.datasets.cache.sigma_cache import SigmaCache
 from depthvar.datasets.scalars import as_float
-from depthvar.datasets.source.depth_source import open_source
 from depthvar.precompute import KernelParams, sigma_z2
 from depthvar.precompute.pipeline import execute
 from depthvar.precompute.pipeline import run as pipeline

@@ -11,10 +11,10 @@ import pytest
 from cache_v1 import VIEWS
 from click.testing import CliRunner
 
+from depthvar.datasets import open_source
 from depthvar.datasets.cache.format import seal
 from depthvar.datasets.cache.sigma_cache import SigmaCache
 from depthvar.datasets.errors import CacheError
-from depthvar.datasets.source.depth_source import open_source
 from depthvar.precompute.cli.info import cache_info
 from depthvar.precompute.cli.main import main
 from depthvar.precompute.pipeline import execute

@@ -12,10 +12,10 @@ from click.testing import CliRunner
 from numpy.typing import NDArray
 from tiny_data import TinyData, make_depth
 
+from depthvar.datasets import open_source
 from depthvar.datasets.cache.sigma_cache import SigmaCache
 from depthvar.datasets.cache.store import LocalStore
 from depthvar.datasets.errors import CacheError, FrameNotFoundError
-from depthvar.datasets.source.depth_source import open_source
 from depthvar.precompute.api import run as api_run
 from depthvar.precompute.cli.main import main
 from depthvar.precompute.pipeline import execute

@@ -18,13 +18,13 @@ from click.testing import CliRunner
 from PIL import Image
 from tiny_data import TinyData, make_depth
 
+from depthvar.datasets import open_source
 from depthvar.datasets.cache.attributes import seal
 from depthvar.datasets.cache.format import decode_keys, encode_keys
 from depthvar.datasets.cache.sigma_cache import SigmaCache
 from depthvar.datasets.errors import CacheError, DescriptionError, SourceError
 from depthvar.datasets.source.camera import read_intrinsics
 from depthvar.datasets.source.decode import DepthRule, read_mask, read_shape, read_stored
-from depthvar.datasets.source.depth_source import open_source
 from depthvar.datasets.source.description import Description, find_description
 from depthvar.datasets.source.templates import stays_below
 from depthvar.precompute.cli.info import cache_info

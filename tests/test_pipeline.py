@@ -17,11 +17,11 @@ from numcodecs import BitRound
 from numpy.typing import NDArray
 from tiny_data import TinyData, make_depth
 
+from depthvar.datasets import DepthSource
 from depthvar.datasets.cache.sigma_cache import SigmaCache
 from depthvar.datasets.cache.store import LocalStore
 from depthvar.datasets.errors import CacheError, FrameNotFoundError, SourceError
 from depthvar.datasets.frame import Frame
-from depthvar.datasets.source.depth_source import DepthSource
 from depthvar.precompute import KernelParams, sigma_z2
 from depthvar.precompute.pipeline import execute, worker
 from depthvar.precompute.pipeline import run as pipeline
@@ -164,7 +164,7 @@ def test_a_fault_in_every_third_shard_costs_only_that_shard(tiny: TinyData, monk
 
 SHARD_ROWS = """
 import sys
-from depthvar.datasets.source.depth_source import open_source
+from depthvar.datasets import open_source
 from depthvar.precompute.pipeline import execute
 from depthvar.precompute.pipeline import run as pipeline
 from depthvar.precompute.pipeline.worker import Job

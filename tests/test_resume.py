@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from tiny_data import TinyData, make_depth
 
+from depthvar.datasets import DepthSource
 from depthvar.datasets.cache.sigma_cache import SigmaCache
 from depthvar.datasets.cache.store import LocalStore
 from depthvar.datasets.errors import CacheError, SourceError
 from depthvar.datasets.frame import Frame
-from depthvar.datasets.source.depth_source import DepthSource
 from depthvar.precompute import KernelParams
 from depthvar.precompute.pipeline import execute, worker
 from depthvar.precompute.pipeline import run as pipeline

@@ -16,8 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from depthvar.datasets import DepthSource, open_source
 from depthvar.datasets.errors import DescriptionError, SourceError
-from depthvar.datasets.source.depth_source import DepthSource, open_source
 from depthvar.datasets.source.description import Description
 from depthvar.datasets.source.templates import path_pattern
 

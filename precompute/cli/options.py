@@ -29,7 +29,7 @@ def run_arguments(options: dict[str, Any], dry_run: bool) -> dict[str, Any]:
         DescriptionError, SourceError: the data set is unknown, or not there.
         DepthVarError: a dry run would have to write the scene first.
     """
-    from depthvar.datasets.source.depth_source import open_source
+    from depthvar.datasets.source.open_source import open_source
     from depthvar.precompute.pipeline.execute import check_device
 
     for name, value in options.items():

@@ -5,8 +5,8 @@ import signal
 import time
 from typing import Any
 
+from depthvar.datasets import DepthSource
 from depthvar.datasets.frame import Frame
-from depthvar.datasets.source.depth_source import DepthSource
 
 
 class FaultySource(DepthSource):

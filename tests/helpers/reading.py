@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 from tiny_data import TinyData, make_depth
 
+from depthvar.datasets import open_source
 from depthvar.datasets.cache.sigma_cache import SigmaCache
 from depthvar.datasets.errors import CacheError, FrameNotFoundError
-from depthvar.datasets.source.depth_source import open_source
 from depthvar.precompute.pipeline import execute
 from depthvar.precompute.pipeline import run as pipeline
 from depthvar.precompute.pipeline.worker import Job

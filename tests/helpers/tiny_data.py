@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from depthvar.datasets.source.depth_source import DepthSource, open_source
+from depthvar.datasets import DepthSource, open_source
 from depthvar.precompute.pipeline.worker import Job
 
 DESCRIPTION = """

@@ -13,9 +13,9 @@ import numpy as np
 from click.testing import CliRunner
 from tiny_data import DESCRIPTION, TinyData, make_depth
 
+from depthvar.datasets import open_source
 from depthvar.datasets.cache.sigma_cache import SigmaCache
 from depthvar.datasets.errors import DepthVarError
-from depthvar.datasets.source.depth_source import open_source
 from depthvar.datasets.source.templates import stays_below
 from depthvar.precompute.cli.info import cache_info
 from depthvar.precompute.cli.main import main as command

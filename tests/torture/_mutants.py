@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from depthvar.datasets.source.depth_source import DepthSource
+from depthvar.datasets import DepthSource
 from depthvar.precompute.pipeline import worker, write
 
 Mutant = Callable[[], None]

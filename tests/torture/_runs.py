@@ -16,8 +16,8 @@ import psutil
 from _changing_data import ChangingData
 from _mutants import Mutant
 
+from depthvar.datasets import DepthSource
 from depthvar.datasets.errors import DepthVarError
-from depthvar.datasets.source.depth_source import DepthSource
 from depthvar.precompute import KernelParams
 from depthvar.precompute.pipeline import execute
 from depthvar.precompute.pipeline import run as pipeline
