@@ -18,7 +18,7 @@ log = logging.getLogger("depthvar")
 MANY_FRAMES = 50_000  # from here on the survey lasts seconds, and says so
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class SourceFrame:
     """A frame as the survey of the source found it, without its depth."""
 
@@ -43,7 +43,7 @@ def survey(source: Source, stored: Iterable[Bookkeeping], on_error: str = "fail"
     }
     keys = _keys(source)
     if len(keys) >= MANY_FRAMES:
-        log.info("looking at the files of %d frames (some 10,000 to 25,000 a second)", len(keys))
+        log.info("looking at the files of %d frames (some 15,000 to 40,000 a second)", len(keys))
     warned = False
     for key in keys:
         if not isinstance(sequence := source.sequence(key), str):
