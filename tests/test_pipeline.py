@@ -7,9 +7,11 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -20,12 +22,14 @@ from tiny_data import TinyData, make_depth
 from depthvar.datasets import DepthSource
 from depthvar.datasets.cache.sigma_cache import SigmaCache
 from depthvar.datasets.cache.store import LocalStore
-from depthvar.datasets.errors import CacheError, FrameNotFoundError, SourceError
+from depthvar.datasets.errors import CacheError, DepthVarError, FrameNotFoundError, SourceError
 from depthvar.datasets.frame import Frame
 from depthvar.precompute import KernelParams, sigma_z2
-from depthvar.precompute.pipeline import execute, worker
+from depthvar.precompute.pipeline import execute, levels, worker
 from depthvar.precompute.pipeline import run as pipeline
+from depthvar.precompute.pipeline.levels import compute_levels, empty_levels, round_mantissas
 from depthvar.precompute.pipeline.plan import Plan
+from depthvar.precompute.pipeline.summary import Stopwatch
 from depthvar.precompute.pipeline.worker import Job, TaskResult
 from depthvar.precompute.validation.validate import validate
 
@@ -85,7 +89,7 @@ def test_mantissas_are_rounded_to_the_bit_as_numcodecs_rounds_them(bits: NDArray
     """All of float32: infinities, every NaN, subnormals and both zeros too."""
     rounding = BitRound(keepbits=keepbits)
     expected = np.array(rounding.decode(rounding.encode(bits.view(np.float32))))
-    worker.round_mantissas(bits.view(np.float32), keepbits)
+    round_mantissas(bits.view(np.int32), keepbits)
     np.testing.assert_array_equal(bits, expected.view(np.uint32))
 
 
@@ -426,6 +430,43 @@ def test_the_torch_engine_agrees_and_is_named(tiny: TinyData, tmp_path: Path) ->
     run(job)
     assert SigmaCache(job.cache).attributes["engine"] == "torch-cpu:0"
     assert validate(job.cache, replace(job).source, full=True).findings == []  # recomputed by the CPU engine
+
+
+def levels_of(job: Job, frames: list[Frame]) -> dict[int, NDArray[np.float32]]:
+    out = empty_levels(len(frames), frames[0].depth.shape, job)  # type: ignore[arg-type]
+    compute_levels(frames, job, out, Stopwatch())
+    return dict(out)
+
+
+def test_a_batch_on_a_device_is_each_frame_alone(tiny: TinyData) -> None:
+    job = tiny.job(device="cpu:0")
+    read = [tiny.source().read(key) for key in tiny.source().keys()]
+    frames = [replace(frame, max_depth=limit) for frame, limit in zip(read, (3, 3, None, 5, 5, 5, 3, 3), strict=True)]
+    together = levels_of(job, frames)
+    for i, frame in enumerate(frames):
+        for stride, maps in levels_of(job, [frame]).items():
+            np.testing.assert_array_equal(together[stride][i], maps[0])
+
+
+def test_where_the_memory_of_a_device_ends_the_batch_is_halved(tiny: TinyData, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = tiny.job(device="cpu:0")
+    frames = [tiny.source().read(key) for key in tiny.source().keys()[:5]]
+    expected, real, sizes = levels_of(job, frames), levels.sigma_z2, []
+
+    def small(depth: Any, *rest: Any, **options: Any) -> Any:
+        sizes.append(len(depth))
+        if len(depth) > most:
+            raise torch.cuda.OutOfMemoryError("no memory left")
+        return real(depth, *rest, **options)
+
+    monkeypatch.setattr(levels, "sigma_z2", small)
+    most = 2
+    for stride, maps in levels_of(job, frames).items():
+        np.testing.assert_array_equal(maps, expected[stride])
+    assert sizes == [5, 3, *[2] * len(job.strides) * 2, *[1] * len(job.strides)]
+    most = 0
+    with pytest.raises(DepthVarError, match=r"^device cpu:0: no memory for one frame of 24×32; free some, "):
+        levels_of(job, frames)
 
 
 def test_a_remote_store_works_through_a_url(tiny: TinyData) -> None:

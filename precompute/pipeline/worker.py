@@ -10,48 +10,22 @@ from numpy.typing import NDArray
 
 from depthvar.datasets.cache.bookkeeping import read_column
 from depthvar.datasets.cache.codec import Chunk, check_crc, encode_map
-from depthvar.datasets.cache.format import COLUMNS, FAILED, MapLayout, column_width, level_shape, map_names, map_path
+from depthvar.datasets.cache.format import COLUMNS, FAILED, MapLayout, column_width, map_names, map_path
 from depthvar.datasets.cache.maps import Get, read_chunks
 from depthvar.datasets.cache.store import Store, open_store
 from depthvar.datasets.errors import DepthVarError, SourceError
 from depthvar.datasets.frame import Frame
 from depthvar.datasets.source.source import Source, SourceStat, frame_facts, read_frame
-from depthvar.precompute.kernel.api import sigma_z2
-from depthvar.precompute.kernel.numba_engine import sigma_z2_frame
 
 from .fingerprint import fingerprint, frame_digest
 from .job import Job, TaskResult
+from .levels import batch_size, compute_levels, empty_levels
 from .shards import READ, Task
 from .summary import DepthSummary, SigmaSummary, Stopwatch
 from .write import Shard, put_column, write_shard
 
 YOUNG_NS = 2_000_000_000  # a file younger than this may change again without a new mtime
 COPIED = ("digest", "intrinsics", "source_stat")  # the columns of a shard without its keys
-
-
-def frame_levels(frame: Frame, job: Job, out: dict[int, NDArray[np.float32]]) -> None:
-    """Compute σ² of one frame at every stride, rounded to ``keepbits`` mantissa bits, into ``out[stride]``."""
-    for stride, level in out.items():
-        depth = np.ascontiguousarray(frame.depth[::stride, ::stride])
-        intrinsics = frame.intrinsics / stride  # exact: pixel centres are integers
-        if job.engine == "numba":
-            sigma_z2_frame(depth, intrinsics, job.params, frame.max_depth, out=level)
-        else:
-            import torch
-
-            tensor, camera = (torch.from_numpy(values).to(job.device) for values in (depth, intrinsics))
-            level[...] = sigma_z2(tensor, camera, job.params, max_depth=frame.max_depth).cpu().numpy()
-        if job.params.compat is not None:  # the original's value there is no information
-            level[~frame.valid[::stride, ::stride]] = np.inf
-        round_mantissas(level, job.keepbits)
-
-
-def round_mantissas(values: NDArray[np.float32], keepbits: int) -> None:
-    """Round in place to ``keepbits`` bits of mantissa, ties to even: to the bit what numcodecs' BitRound returns."""
-    bits, dropped = values.view(np.uint32), 23 - keepbits
-    if dropped:
-        bits += (bits >> dropped & 1) + ((1 << dropped - 1) - 1)
-        bits &= 2**32 - 2**dropped
 
 
 def run_task(job: Job, task: Task) -> TaskResult:
@@ -133,42 +107,53 @@ def shard_bytes(store: Store, path: str) -> Get:
 
 def _compute(job: Job, shard: Shard, mark: str, watch: Stopwatch) -> TaskResult:
     """Read the frames of a shard, and fill it with what is to be stored of them."""
-    task, size = shard.task, (shard.task.layout.height, shard.task.layout.width)
-    digests, cameras, stats = (shard.columns[name] for name in COPIED)
-    levels = {stride: np.empty(level_shape(*size, stride), np.float32) for stride in job.strides}
+    task, layout = shard.task, shard.task.layout
+    digests, cameras, _ = (shard.columns[name] for name in COPIED)
+    rows = [row for row, action in enumerate(task.rows) if action in READ]
+    at_once = batch_size(job, len(rows))
+    levels = empty_levels(at_once, (layout.height, layout.width), job)
     failed: list[tuple[str, str]] = []
     depth, sigma = DepthSummary(), SigmaSummary()
-    for row, (key, action) in enumerate(zip(task.keys, task.rows, strict=True)):
-        if action not in READ:
-            continue
-        before = _stat_before(job.source, key) if job.on_error == "skip" else (0, 0)
-        try:
-            _, cameras[row] = frame_facts(job.source, key)  # of a frame that fails, too
-            frame, stats[row] = _read_steady(job.source, key)
-            if frame.depth.shape != size:
-                raise SourceError(
-                    f"{job.source}/{key}: expected {size[0]}×{size[1]} pixels, got {frame.depth.shape[0]}×"
-                    f"{frame.depth.shape[1]}; the file changed since the run began: run again (or shape() of a Source "
-                    "class is wrong)"
-                )
-            watch.lap("read")
-            frame_levels(frame, job, levels)
-            watch.lap("kernel")
-        except SourceError as error:
-            if job.on_error == "fail":
-                raise
-            failed.append((key, str(error)))
-            digests[row], stats[row] = FAILED[0], before
-            continue
-        cameras[row] = frame.intrinsics  # they may have changed in between
-        digests[row] = np.frombuffer(frame_digest(frame, mark), np.uint8)
-        watch.lap("digest")
-        for name, (cut, frames) in shard.maps.items():
-            frames[row] = encode_map(frame.depth if name == "depth" else levels[cut.stride], cut)
-        watch.lap("encode")
-        depth, sigma = depth + DepthSummary.of(frame), sigma + SigmaSummary.of(levels[1])
-        watch.lap("statistics")
+    for first in range(0, len(rows), at_once):
+        frames: dict[int, Frame] = {}
+        for row in rows[first : first + at_once]:
+            try:
+                frames[row] = _read_row(job, shard, row)
+            except SourceError as error:
+                if job.on_error == "fail":
+                    raise
+                failed.append((task.keys[row], str(error)))
+                digests[row] = FAILED[0]
+        watch.lap("read")
+        compute_levels(list(frames.values()), job, levels, watch)
+        for i, (row, frame) in enumerate(frames.items()):
+            cameras[row] = frame.intrinsics  # they may have changed in between
+            digests[row] = np.frombuffer(frame_digest(frame, mark), np.uint8)
+            watch.lap("digest")
+            for name, (cut, chunks) in shard.maps.items():
+                chunks[row] = encode_map(frame.depth if name == "depth" else levels[cut.stride][i], cut)
+            watch.lap("encode")
+            depth, sigma = depth + DepthSummary.of(frame), sigma + SigmaSummary.of(levels[1][i])
+            watch.lap("statistics")
     return TaskResult(task.group, task.start, task.frames - len(failed), 0, tuple(failed), depth, sigma)
+
+
+def _read_row(job: Job, shard: Shard, row: int) -> Frame:
+    """Return the frame of a row, and note its intrinsics and stat; SourceError where it fails: they are noted, too."""
+    key, layout = shard.task.keys[row], shard.task.layout
+    _, cameras, stats = (shard.columns[name] for name in COPIED)
+    if job.on_error == "skip":
+        stats[row] = _stat_before(job.source, key)
+    _, cameras[row] = frame_facts(job.source, key)
+    frame, stat = _read_steady(job.source, key)
+    if frame.depth.shape != (layout.height, layout.width):
+        raise SourceError(
+            f"{job.source}/{key}: expected {layout.height}×{layout.width} pixels, got {frame.depth.shape[0]}×"
+            f"{frame.depth.shape[1]}; the file changed since the run began: run again (or shape() of a Source "
+            "class is wrong)"
+        )
+    stats[row] = stat
+    return frame
 
 
 def _read_steady(source: Source, key: str) -> tuple[Frame, tuple[int, int]]:

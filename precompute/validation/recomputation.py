@@ -7,13 +7,13 @@ from functools import partial
 import numpy as np
 
 from depthvar.datasets.cache.bookkeeping import Bookkeeping
-from depthvar.datasets.cache.format import level_name, level_shape, map_names, map_path
+from depthvar.datasets.cache.format import level_name, map_names, map_path
 from depthvar.datasets.cache.maps import read_rows
 from depthvar.datasets.errors import DamagedError
 from depthvar.datasets.frame import Frame
 from depthvar.precompute.pipeline.job import Job
-from depthvar.precompute.pipeline.summary import DepthSummary
-from depthvar.precompute.pipeline.worker import frame_levels
+from depthvar.precompute.pipeline.levels import compute_levels, empty_levels
+from depthvar.precompute.pipeline.summary import DepthSummary, Stopwatch
 
 from . import limits, statistics
 from .finding import CLEAR, Finding
@@ -24,9 +24,9 @@ def check_frame(subject: Subject, book: Bookkeeping, row: int, job: Job, frame: 
     """Compute a frame again, and compare every level; its σ² and depth go into the statistics."""
     layout, key = book.layout, book.keys[row]
     wrong = partial(Finding, repair=CLEAR, group=book.name, row=row)
-    levels = {s: np.empty(level_shape(layout.height, layout.width, s), np.float32) for s in job.strides}
-    frame_levels(frame, job, levels)
-    maps = {name: (stride, levels[stride]) for name, stride in map_names(job.strides, False).items()}
+    levels = empty_levels(1, (layout.height, layout.width), job)
+    compute_levels([frame], job, levels, Stopwatch())
+    maps = {name: (stride, levels[stride][0]) for name, stride in map_names(job.strides, False).items()}
     for name, (stride, wanted) in (maps | ({"depth": (1, frame.depth)} if job.with_depth else {})).items():
         get = partial(subject.store.get, map_path(book.name, name, row, layout))
         try:

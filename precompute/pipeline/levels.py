@@ -1,0 +1,134 @@
+"""σ² of frames at every stride, rounded as it is stored: frame by frame on the CPU, batch by batch on a device."""
+
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from depthvar.datasets.cache.format import level_shape
+from depthvar.datasets.errors import DepthVarError
+from depthvar.datasets.frame import Frame
+from depthvar.precompute.kernel.api import sigma_z2
+from depthvar.precompute.kernel.numba_engine import sigma_z2_frame
+
+from .job import Job
+from .summary import Stopwatch
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Levels = Mapping[int, NDArray[np.float32]]  # stride -> (N, ceil(H / stride), ceil(W / stride))
+
+
+def batch_size(job: Job, frames: int) -> int:
+    """Return how many of the frames of a shard are computed at once: all on a device, one on the CPU, in its caches."""
+    return 1 if job.engine == "numba" else max(1, frames)
+
+
+def empty_levels(count: int, size: tuple[int, int], job: Job) -> Levels:
+    """Return room for the levels of ``count`` frames of (H, W); in pinned memory where a GPU writes into it."""
+    shapes = {stride: (count, *level_shape(*size, stride)) for stride in job.strides}
+    if not job.device.startswith("cuda"):
+        return {stride: np.empty(shape, np.float32) for stride, shape in shapes.items()}
+    import torch
+
+    return {stride: torch.empty(shape, pin_memory=True).numpy() for stride, shape in shapes.items()}
+
+
+def compute_levels(frames: Sequence[Frame], job: Job, out: Levels, watch: Stopwatch) -> None:
+    """Compute σ² of frames of one size at every stride into the first maps of ``out``.
+
+    Rounded to ``keepbits`` bits of mantissa; ``+inf`` where it is unknown or far.
+    """
+    if job.engine == "numba":
+        for i, frame in enumerate(frames):
+            for stride, maps in out.items():
+                depth = np.ascontiguousarray(frame.depth[::stride, ::stride])
+                # Exact: pixel centres are integers.
+                sigma_z2_frame(depth, frame.intrinsics / stride, job.params, frame.max_depth, out=maps[i])
+                round_mantissas(maps[i].view(np.int32), job.keepbits)
+        watch.lap("kernel")
+        return
+    first = 0
+    for max_depth, alike in groupby(frames, key=lambda frame: frame.max_depth):
+        batch = list(alike)
+        _compute_on_device(
+            batch, max_depth, job, {s: maps[first : first + len(batch)] for s, maps in out.items()}, watch
+        )
+        first += len(batch)
+    if job.params.compat is not None:  # the original's value there is no information
+        for i, frame in enumerate(frames):
+            for stride, maps in out.items():
+                maps[i][~frame.valid[::stride, ::stride]] = np.inf
+
+
+def _compute_on_device(frames: list[Frame], max_depth: float | None, job: Job, out: Levels, watch: Stopwatch) -> None:
+    """Compute by torch: one copy of the depth, one call of the kernel per stride, one copy back each.
+
+    Each thread has a stream of its own, so that the copies of one shard overlap with the kernel of another. Where the
+    memory of the device does not suffice, the batch is halved.
+    """
+    import torch
+
+    is_gpu = job.device.startswith("cuda")
+    depth = torch.empty((len(frames), *frames[0].depth.shape), pin_memory=is_gpu)
+    for i, frame in enumerate(frames):
+        depth[i] = torch.from_numpy(frame.depth)
+    cameras = torch.from_numpy(np.stack([frame.intrinsics for frame in frames]))
+    watch.lap("copy")
+    size, first = len(frames), 0
+    stream = torch.cuda.Stream(job.device) if is_gpu else None  # type: ignore[no-untyped-call]
+    with torch.cuda.stream(stream):
+        while first < len(frames):
+            part = slice(first, first + size)
+            try:
+                _launch(depth[part], cameras[part], max_depth, job, {s: maps[part] for s, maps in out.items()}, watch)
+            except torch.cuda.OutOfMemoryError as error:
+                if size == 1:
+                    height, width = depth.shape[1:]
+                    raise DepthVarError(
+                        f"device {job.device}: no memory for one frame of {height}×{width}; free some, use fewer "
+                        "--threads, or leave out --device"
+                    ) from error
+                size = -(-size // 2)
+                torch.cuda.empty_cache()
+            else:
+                first += size
+
+
+def _launch(
+    depth: "Tensor", cameras: "Tensor", max_depth: float | None, job: Job, out: Levels, watch: Stopwatch
+) -> None:
+    import torch
+
+    def wait(stage: str) -> None:
+        if job.device.startswith("cuda"):
+            torch.cuda.current_stream(job.device).synchronize()
+        watch.lap(stage)
+
+    depth, cameras = (values.to(job.device, non_blocking=True) for values in (depth, cameras))
+    wait("copy")
+    found = {}
+    for stride in out:
+        found[stride] = sigma_z2(depth[:, ::stride, ::stride], cameras / stride, job.params, max_depth=max_depth)
+        round_mantissas(found[stride].view(torch.int32), job.keepbits)
+    wait("kernel")
+    for stride, maps in out.items():
+        torch.from_numpy(maps).copy_(found[stride], non_blocking=True)
+    wait("copy")
+
+
+def round_mantissas(bits: "NDArray[np.int32] | Tensor", keepbits: int) -> None:
+    """Round float32 numbers in place to ``keepbits`` bits of mantissa, ties to even.
+
+    To the bit what numcodecs' BitRound returns.
+
+    Args:
+        bits: the numbers, viewed as int32; an array or a tensor.
+        keepbits: 1 to 23.
+    """
+    if dropped := 23 - keepbits:
+        bits += (bits >> dropped & 1) + ((1 << dropped - 1) - 1)
+        bits &= -(1 << dropped)
