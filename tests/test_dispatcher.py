@@ -3,14 +3,17 @@
 tests/test_cluster.py does the same to real processes, with `pytest -m slow`.
 """
 
+import sys
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from tiny_data import TinyData
 
 from depthvar.datasets.cache.sigma_cache import SigmaCache
-from depthvar.precompute.pipeline import execute
+from depthvar.datasets.errors import DepthVarError
+from depthvar.precompute.pipeline import cluster, execute
 from depthvar.precompute.pipeline import run as pipeline
 from depthvar.precompute.pipeline.cluster import Dispatcher
 from depthvar.precompute.pipeline.worker import TaskResult
@@ -110,3 +113,30 @@ def test_without_a_scheduler_or_a_worker_all_is_listed(tiny: TinyData, client: C
     failed, computed = run(tiny, client, patience=1.5)
     assert failed == dict.fromkeys(ALL, f"{reason}; when its workers have ended, {AGAIN}")
     assert computed == 0
+
+
+# A process for each GPU
+
+
+def test_workers_with_a_gpu_each_need_dask_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "dask_cuda", None)
+    message = r"^--device cuda with --workers, .*: dask-cuda is missing; pip install 'depthvar\[gpu\]', or leave out"
+    with pytest.raises(DepthVarError, match=message), cluster.connected(2, None, "cuda"):
+        pass
+
+
+def test_workers_with_a_gpu_each_are_those_of_dask_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Played: what dask-cuda starts has never run here with a GPU."""
+    asked: list[dict[str, Any]] = []
+
+    class Started(Exception):
+        pass
+
+    def local_cuda_cluster(**options: Any) -> None:
+        asked.append(options)
+        raise Started
+
+    monkeypatch.setitem(sys.modules, "dask_cuda", SimpleNamespace(LocalCUDACluster=local_cuda_cluster))
+    with pytest.raises(Started), cluster.connected(2, None, "cuda"):
+        pass
+    assert (asked[0]["n_workers"], asked[0]["threads_per_worker"]) == (2, 1)

@@ -30,10 +30,13 @@ LOST = "its worker process was lost: killed, or out of memory"
 
 
 @contextmanager
-def connected(workers: int | None, scheduler: str | None) -> Iterator[Any]:
-    """Yield a client of ``workers`` new processes of one thread each, or of the scheduler at that address."""
+def connected(workers: int | None, scheduler: str | None, device: str = "cpu") -> Iterator[Any]:
+    """Yield a client of ``workers`` new processes of one thread each, or of the scheduler at that address.
+
+    With a CUDA device each new process has a GPU of its own.
+    """
     import dask
-    from distributed import Client, LocalCluster
+    from distributed import Client
 
     for name in list(logging.root.manager.loggerDict):  # what matters to a user comes back as a result or an error
         if name.partition(".")[0] == "distributed":
@@ -52,7 +55,7 @@ def connected(workers: int | None, scheduler: str | None) -> Iterator[Any]:
     _check_handles(30 + 12 * (workers or 1))
     settings = {"distributed.scheduler.allowed-failures": 0, "distributed.worker.daemon": True}
     with dask.config.set(settings), _ignoring_interrupts():
-        cluster = LocalCluster(
+        cluster = _cluster_class(device)(
             n_workers=workers,
             threads_per_worker=1,
             processes=True,
@@ -62,6 +65,22 @@ def connected(workers: int | None, scheduler: str | None) -> Iterator[Any]:
         )
     with cluster, Client(cluster) as client:
         yield client
+
+
+def _cluster_class(device: str) -> Any:
+    """Return what starts local workers; DepthVarError where those with a GPU each need a package that is missing."""
+    if not device.startswith("cuda"):
+        from distributed import LocalCluster
+
+        return LocalCluster
+    try:
+        from dask_cuda import LocalCUDACluster
+    except ImportError as error:
+        raise DepthVarError(
+            "--device cuda with --workers, a process for each GPU: dask-cuda is missing; "
+            "pip install 'depthvar[gpu]', or leave out --workers to use one GPU"
+        ) from error
+    return LocalCUDACluster
 
 
 def _check_handles(count: int) -> None:

@@ -57,7 +57,7 @@ def on_dask(
     def execute(job: Job, tasks: Iterable[Task]) -> Iterator[TaskResult]:
         from .cluster import Dispatcher, connected
 
-        with connected(workers, scheduler) as client:
+        with connected(workers, scheduler, job.device) as client:
             yield from Dispatcher(client, job, timeout, patience).run(tasks)
 
     return execute
