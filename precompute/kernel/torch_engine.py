@@ -37,7 +37,7 @@ def sigma_z2_maps(
     """
     depth = depth if isinstance(depth, Tensor) else as_array("depth", depth)
     valid = valid if valid is None or isinstance(valid, Tensor) else as_array("valid", valid)
-    cameras = _cameras(intrinsics, tuple(depth.shape))
+    cameras = as_cameras(intrinsics, tuple(depth.shape))
     check_input(depth, tuple(cameras.shape[:-1]), valid)
     if isinstance(depth, Tensor) and depth.layout != torch.strided:
         raise ParameterError(f"depth: expected a dense tensor, got layout {depth.layout}; pass depth.to_dense()")
@@ -94,7 +94,7 @@ def _difference(z: Tensor, known: Tensor, max_depth: float) -> Tensor:
     return torch.where(usable, z * z * x / 3, _INF)
 
 
-def _cameras(intrinsics: Any, shape: tuple[int, ...]) -> Tensor:
+def as_cameras(intrinsics: Any, shape: tuple[int, ...]) -> Tensor:
     """Return (..., 4) fx, fy, cx, cy of depth of a shape (..., H, W).
 
     The values of a tensor are checked only in the CPU's memory and outside of ``torch.compile``.
