@@ -17,13 +17,13 @@ from depthvar.datasets.frame import LARGEST_DEPTH
 from depthvar.datasets.params import Estimator, KernelParams
 
 from . import triton_kernels as kernels
-from .shapes import check_input
-from .torch_engine import as_cameras
+from .torch_engine import checked
 
 INTERPRETED = not isinstance(kernels.spread, triton.JITFunction)  # on the CPU: TRITON_INTERPRET=1
 _ROWS, _COLUMNS = 32, 128  # of a program of the range
 _ROWS_OF_DIFFERENCE = 8
 _ENTRIES = 256  # of a program of the rays
+_FUSED = {"enable_fp_fusion": True}  # a * b + c rounds once; said, since releases of Triton differ in the default
 
 
 @torch.no_grad()
@@ -54,9 +54,7 @@ def sigma_z2_strides(
         (..., ceil(H / s), ceil(W / s)) float32.
     """
     params = params or KernelParams()
-    cameras = as_cameras(intrinsics, tuple(depth.shape))
-    check_input(depth, tuple(cameras.shape[:-1]), valid)
-    cameras = cameras.to(depth.device, torch.float64)
+    depth, cameras, valid = checked(depth, intrinsics, valid)
     window, lambda_prior, alpha_clamp, min_valid = 0, 0.0, 1.0, 1
     if isinstance(params, KernelParams):
         window, lambda_prior, alpha_clamp, min_valid = (
@@ -93,14 +91,14 @@ def _sigma_z2(
         if window:
             camera = cameras.expand(*batch, 4).contiguous()
             grid = (frames * triton.cdiv(rays.shape[1], _ENTRIES),)
-            kernels.rays[grid](camera, lambda_prior**2, rays, height, width, BLOCK=_ENTRIES)
+            kernels.rays[grid](camera, lambda_prior**2, rays, height, width, BLOCK=_ENTRIES, **_FUSED)
         for stride, out in zip(strides, levels, strict=True):
             h, w = out.shape[-2:]
             steps = [step for x in (z, mask) for step in (x.stride(0), stride * x.stride(1), stride * x.stride(2))]
             rows = min(_ROWS if window else _ROWS_OF_DIFFERENCE, max(2, triton.next_power_of_2(h)))
             columns = min(_COLUMNS, max(32, triton.next_power_of_2(w)))
             grid = (frames * triton.cdiv(h, rows) * triton.cdiv(w, columns),)
-            tile = {"MASKED": valid is not None, "ROWS": rows, "COLUMNS": columns, "num_warps": columns // 32}
+            tile = {"MASKED": valid is not None, "ROWS": rows, "COLUMNS": columns, "num_warps": columns // 32} | _FUSED
             if window:
                 kernels.spread[grid](
                     z, mask, rays, out, h, w, height, width, stride, *steps, frames, alpha_clamp**2, max_depth, min_valid,
@@ -119,13 +117,17 @@ def _shapes_alone(  # type: ignore[no-untyped-def]
 
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
-@functools.cache
 def why_not(device: str) -> str | None:
-    """Return why Triton cannot compute on a device, None if it can; the first call compiles a small kernel."""
+    """Return why Triton cannot compute on a device, None if it can. The first call compiles a small kernel."""
+    return _refusal(device)
+
+
+@functools.cache
+def _refusal(device: str) -> str | None:
     if not INTERPRETED and not device.startswith("cuda"):
-        return f"a tensor on a GPU, got one on {device}"
+        return f"a tensor on {device} is not on a GPU"
     try:
         sigma_z2_strides(torch.ones(1, 1, device=device), torch.ones(4, device=device))
     except Exception as error:  # no C compiler, a GPU too old for Triton, a Triton too old for the kernel
-        return f"a GPU that Triton can compile for, got {device} and {type(error).__name__}: {error}".partition("\n")[0]
+        return f"{type(error).__name__}: {error}".partition("\n")[0]
     return None

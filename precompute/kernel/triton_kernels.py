@@ -105,8 +105,8 @@ def _list(image, v, u, a2, b2, WINDOW: tl.constexpr, MASKED: tl.constexpr):  # t
     for i in tl.static_range(1, WINDOW):
         z, known = _depth(image, v, u, i - K, MASKED)
         t = z * tl.sqrt(a2[i] + b2)
-        small = _insert(small, tl.where(known, t, _INF), min(i, K), K)
-        negative = _insert(negative, tl.where(known, -t, _INF), min(i, K), K)
+        small = _insert(small, tl.where(known, t, _INF), i if i < K else K, K)
+        negative = _insert(negative, tl.where(known, -t, _INF), i if i < K else K, K)
         n += known.to(tl.int32)
     return small + negative + (n,)
 
