@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import kernel_device
 import numpy as np
 import pytest
 import reference
@@ -181,7 +182,9 @@ def test_input_is_left_alone(device: str, p: Any) -> None:
 def test_it_is_one_operator_of_a_graph(device: str, p: Any) -> None:
     z, camera = frame(4, 6).to(device), torch.tensor(K, device=device)
     compiled = torch.compile(
-        lambda z, camera, valid: sigma_z2(z, camera, p, valid, 1.4, engine="triton"), backend="aot_eager", fullgraph=True
+        lambda z, camera, valid: sigma_z2(z, camera, p, valid, 1.4, engine="triton"),
+        backend="aot_eager",
+        fullgraph=True,
     )
     for intrinsics in (camera, K, np.array(K)):
         got = compiled(z, intrinsics, z > 1.1)
@@ -313,6 +316,33 @@ def test_every_program_compiles_for_a_gpu_and_stays_in_its_registers() -> None:
     ran = subprocess.run([sys.executable, script], env=environment, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
     programs = json.loads(ran.stdout)
-    assert len(programs) == 10
-    assert {name: needs["spilled"] for name, needs in programs.items()} == dict.fromkeys(programs, 0)
-    assert max(needs["registers"] for needs in programs.values()) <= 128  # 4 warps, 4 programs at once
+    assert [program["program"] for program in programs] == ["difference"] * 2 + ["rays"] + ["spread"] * 7
+    assert [program["spilled"] for program in programs] == [0] * 10
+    assert max(program["registers"] for program in programs) <= 128  # 4 warps, 4 programs at once
+
+
+# ---- benchmark ----
+
+
+def test_the_benchmark_of_a_device_in_the_small(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernel_device, "STRIDES", (1, 2))
+    monkeypatch.setattr(kernel_device, "estimators", lambda: {"range": KernelParams(window=3)})
+    frames = [np.nan_to_num(frame(3, 4, seed).numpy()) for seed in range(2)]
+    found = kernel_device.report(frames, K, device, batch=3, repeats=1)
+    assert found["batch"] == [3, 3, 4]
+    rows = found["estimators"]["range"]
+    for way in ("triton", "triton, all strides", "torch", "unfold_sort"):
+        assert rows[way]["ms"] > 0, rows[way]
+        assert rows[way]["peak_extra_maps"] >= 1
+    assert all("not_measured" in other or "ms" in other for other in rows.values())
+
+
+def test_the_benchmark_without_triton_measures_the_others() -> None:
+    script = Path(__file__).parents[1] / "benchmarks/kernel.py"
+    options = "--device cpu --batch 1 --rows 9 --repeats 1"
+    environment = os.environ | {"TRITON_INTERPRET": "0"}
+    ran = subprocess.run([sys.executable, script, *options.split()], env=environment, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    rows = json.loads(ran.stdout)["estimators"]["range, window 5"]
+    assert rows["torch"]["megapixels_per_s"] > 0
+    assert rows["triton"]["not_measured"].startswith("ParameterError: engine: 'triton' cannot run: a tensor on cpu is")

@@ -19,6 +19,9 @@ from depthvar.datasets.params import Estimator, KernelParams
 from . import triton_kernels as kernels
 from .torch_engine import checked
 
+if tuple(int(part) for part in triton.__version__.split(".")[:2]) < (3, 4):  # they know no tuples in loops
+    raise ImportError(f"the kernel needs triton 3.4 or newer, as torch 2.8 brings it; got {triton.__version__}")
+
 INTERPRETED = not isinstance(kernels.spread, triton.JITFunction)  # on the CPU: TRITON_INTERPRET=1
 _ROWS, _COLUMNS = 32, 128  # of a program of the range
 _ROWS_OF_DIFFERENCE = 8
@@ -87,7 +90,7 @@ def _sigma_z2(
     z = depth.reshape(frames, height, width)
     mask = z if valid is None else valid.expand(depth.shape).reshape(z.shape).view(torch.uint8)
     rays = z.new_empty((frames, height + width + 1), dtype=torch.float32)
-    with torch.cuda.device_of(depth):
+    with torch.cuda.device_of(depth):  # type: ignore[no-untyped-call]
         if window:
             camera = cameras.expand(*batch, 4).contiguous()
             grid = (frames * triton.cdiv(rays.shape[1], _ENTRIES),)
@@ -101,8 +104,8 @@ def _sigma_z2(
             tile = {"MASKED": valid is not None, "ROWS": rows, "COLUMNS": columns, "num_warps": columns // 32} | _FUSED
             if window:
                 kernels.spread[grid](
-                    z, mask, rays, out, h, w, height, width, stride, *steps, frames, alpha_clamp**2, max_depth, min_valid,
-                    WINDOW=window, COMPONENTS=components, **tile,
+                    z, mask, rays, out, h, w, height, width, stride, *steps, frames, alpha_clamp**2, max_depth,
+                    min_valid, WINDOW=window, COMPONENTS=components, **tile,
                 )  # fmt: skip
             else:
                 kernels.difference[grid](z, mask, out, h, w, *steps, max_depth, **tile)
@@ -127,7 +130,7 @@ def _refusal(device: str) -> str | None:
     if not INTERPRETED and not device.startswith("cuda"):
         return f"a tensor on {device} is not on a GPU"
     try:
-        sigma_z2_strides(torch.ones(1, 1, device=device), torch.ones(4, device=device))
+        sigma_z2_strides(torch.ones(1, 1, device=device), torch.ones(4, device=device), (1,), KernelParams(window=3))
     except Exception as error:  # no C compiler, a GPU too old for Triton, a Triton too old for the kernel
         return f"{type(error).__name__}: {error}".partition("\n")[0]
     return None

@@ -20,11 +20,11 @@ _FOUR_15TH = tl.constexpr(4 / 15)
 
 # Arguments whose values need no compilation of their own. (Of the others, a step of 1 between columns does.)
 _SIZES = ["height", "width", "full_height", "full_width", "stride", "frame_step", "row_step", "mask_frame_step"]
-_SIZES += ["mask_row_step", "mask_column_step", "min_valid"]
+_SIZES += ["mask_row_step", "mask_column_step", "frames", "min_valid"]
 
 
 @triton.jit(do_not_specialize=_SIZES)
-def rays(cameras, lambda_prior2, out, height, width, BLOCK: tl.constexpr):  # type: ignore[no-untyped-def]
+def rays(cameras, lambda_prior2, out, height, width, BLOCK: tl.constexpr):
     """Fill ``out`` (N, W + H + 1): a² of the columns, b² + 1 of the rows, prior² / t² (steps 1 and 4), in float64."""
     entries = width + height + 1
     blocks = tl.cdiv(entries, BLOCK)
@@ -40,7 +40,7 @@ def rays(cameras, lambda_prior2, out, height, width, BLOCK: tl.constexpr):  # ty
 
 
 @triton.jit
-def _insert(a, x, LENGTH: tl.constexpr, K: tl.constexpr):  # type: ignore[no-untyped-def]
+def _insert(a, x, LENGTH: tl.constexpr, K: tl.constexpr):
     """Return the K smallest of a sorted list and x, sorted; all of them, if they are fewer."""
     out = (tl.minimum(a[0], x),)
     for i in tl.static_range(1, LENGTH):
@@ -51,7 +51,7 @@ def _insert(a, x, LENGTH: tl.constexpr, K: tl.constexpr):  # type: ignore[no-unt
 
 
 @triton.jit
-def _smallest(a, b, FIRST: tl.constexpr, K: tl.constexpr):  # type: ignore[no-untyped-def]
+def _smallest(a, b, FIRST: tl.constexpr, K: tl.constexpr):
     """Return the K smallest of two lists, of which each is sorted from FIRST on.
 
     Rank r of the union is the smallest of a[r], b[r] and max(a[i], b[j]) over i + j = r - 1.
@@ -66,13 +66,13 @@ def _smallest(a, b, FIRST: tl.constexpr, K: tl.constexpr):  # type: ignore[no-un
 
 
 @triton.jit
-def _merge(a, b, K: tl.constexpr):  # type: ignore[no-untyped-def]
+def _merge(a, b, K: tl.constexpr):
     """Return the list of the pixels of two lists."""
     return _smallest(a, b, 0, K) + _smallest(a, b, K, K) + (a[2 * K] + b[2 * K],)
 
 
 @triton.jit
-def _tile(height, width, ROWS: tl.constexpr, COLUMNS: tl.constexpr):  # type: ignore[no-untyped-def]
+def _tile(height, width, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
     """Return the frame, the first row and the columns of a program; programs are numbered along the rows first."""
     across, down = tl.cdiv(width, COLUMNS), tl.cdiv(height, ROWS)
     program = tl.program_id(0)
@@ -81,7 +81,7 @@ def _tile(height, width, ROWS: tl.constexpr, COLUMNS: tl.constexpr):  # type: ig
 
 
 @triton.jit
-def _depth(image, v, u, ACROSS: tl.constexpr, MASKED: tl.constexpr):  # type: ignore[no-untyped-def]
+def _depth(image, v, u, ACROSS: tl.constexpr, MASKED: tl.constexpr):
     """Return the depth of the pixels ACROSS columns from u, and whether it is known; beyond the image it is not."""
     depth, valid, height, width, row_step, column_step, mask_row_step, mask_column_step = image
     inside = (v >= 0) & (v < height) & (u + ACROSS >= 0) & (u + ACROSS < width)
@@ -96,7 +96,7 @@ def _depth(image, v, u, ACROSS: tl.constexpr, MASKED: tl.constexpr):  # type: ig
 
 
 @triton.jit
-def _list(image, v, u, a2, b2, WINDOW: tl.constexpr, MASKED: tl.constexpr):  # type: ignore[no-untyped-def]
+def _list(image, v, u, a2, b2, WINDOW: tl.constexpr, MASKED: tl.constexpr):
     """Steps 1 to 3 along row v: the lists of the runs of WINDOW pixels around the columns u."""
     K: tl.constexpr = WINDOW // 2
     z, known = _depth(image, v, u, -K, MASKED)
@@ -112,7 +112,7 @@ def _list(image, v, u, a2, b2, WINDOW: tl.constexpr, MASKED: tl.constexpr):  # t
 
 
 @triton.jit
-def _at_rank(a, n, FIRST: tl.constexpr, K: tl.constexpr):  # type: ignore[no-untyped-def]
+def _at_rank(a, n, FIRST: tl.constexpr, K: tl.constexpr):
     """Return rank (n + 9) // 20 of a list."""
     ranked = a[FIRST]
     for r in tl.static_range(1, K):
@@ -121,12 +121,11 @@ def _at_rank(a, n, FIRST: tl.constexpr, K: tl.constexpr):  # type: ignore[no-unt
 
 
 @triton.jit
-def _finish(  # type: ignore[no-untyped-def]
-    image, window, v, u, slant2, out, map_step, prior2, cap2, max_depth, min_valid,
-    K: tl.constexpr, MASKED: tl.constexpr, COMPONENTS: tl.constexpr,
-):  # fmt: skip
+def _finish(image, window, v, u, slant2, maps, limits, K: tl.constexpr, MASKED: tl.constexpr, COMPONENTS: tl.constexpr):
     """Steps 3 to 7 of the pixels of row v, from the lists of their windows."""
     height, width = image[2], image[3]
+    out, map_step = maps
+    prior2, cap2, max_depth, min_valid = limits
     z, known = _depth(image, v, u, 0, MASKED)
     t = tl.where(known, z * tl.sqrt(slant2), _INF)
     n = window[2 * K]
@@ -148,7 +147,7 @@ def _finish(  # type: ignore[no-untyped-def]
 
 
 @triton.jit(do_not_specialize=_SIZES)
-def spread(  # type: ignore[no-untyped-def]
+def spread(
     depth, valid, rays, out, height, width, full_height, full_width, stride, frame_step, row_step, column_step,
     mask_frame_step, mask_row_step, mask_column_step, frames, cap2, max_depth, min_valid,
     WINDOW: tl.constexpr, MASKED: tl.constexpr, COMPONENTS: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
@@ -165,11 +164,11 @@ def spread(  # type: ignore[no-untyped-def]
         depth + frame * frame_step, valid + frame * mask_frame_step, height, width, row_step, column_step,
         mask_row_step, mask_column_step,
     )  # fmt: skip
-    out += frame * height * width
-    map_step = frames.to(tl.int64) * height * width
+    maps = (out + frame * height * width, frames.to(tl.int64) * height * width)
     rays += frame * (full_width + full_height + 1)
     # The footprint of a pixel of a strided frame is ``stride`` times as wide.
     prior2 = tl.load(rays + full_width + full_height) * (stride * stride)
+    limits = (prior2, cap2, max_depth, min_valid)
     a2, rows = (), rays + full_width
     for j in tl.static_range(WINDOW):
         at = u + (j - K)
@@ -185,34 +184,29 @@ def spread(  # type: ignore[no-untyped-def]
             both = pairs[0]
             for j in tl.static_range(1, K):
                 both = _merge(both, pairs[j], K)
-            window = _merge(second[0], both, K)
+            upper, lower = _merge(second[0], both, K), _merge(both, after, K)
             slant2 = a2[K] + _b2(rows, v, height, stride)
-            _finish(
-                image, window, v, u, slant2, out, map_step, prior2, cap2, max_depth, min_valid, K, MASKED, COMPONENTS
-            )
-            window = _merge(both, after, K)
+            _finish(image, upper, v, u, slant2, maps, limits, K, MASKED, COMPONENTS)
             slant2 = a2[K] + _b2(rows, v + 1, height, stride)
-            _finish(
-                image, window, v + 1, u, slant2, out, map_step, prior2, cap2, max_depth, min_valid, K, MASKED, COMPONENTS
-            )
+            _finish(image, lower, v + 1, u, slant2, maps, limits, K, MASKED, COMPONENTS)
         pairs, second, first = pairs[1:], second[1:] + (below,), after
 
 
 @triton.jit
-def _b2(rows, v, height, stride):  # type: ignore[no-untyped-def]
+def _b2(rows, v, height, stride):
     """Return b² + 1 of row v."""
     return tl.load(rows + v * stride, mask=(v >= 0) & (v < height), other=1.0)
 
 
 @triton.jit
-def _rise(image, z, known, v, u, ACROSS: tl.constexpr, MASKED: tl.constexpr):  # type: ignore[no-untyped-def]
+def _rise(image, z, known, v, u, ACROSS: tl.constexpr, MASKED: tl.constexpr):
     """Return the difference of depth to the pixels ACROSS columns from u in row v; -1 where one is unknown."""
     other, other_known = _depth(image, v, u, ACROSS, MASKED)
     return tl.where(known & other_known, tl.abs(other - z), -1.0)
 
 
 @triton.jit(do_not_specialize=_SIZES)
-def difference(  # type: ignore[no-untyped-def]
+def difference(
     depth, valid, out, height, width, frame_step, row_step, column_step, mask_frame_step, mask_row_step,
     mask_column_step, max_depth, MASKED: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip

@@ -58,7 +58,8 @@ def _on_device(
     import torch
 
     tensor = torch.from_numpy(depth).to(job.device)
-    result = sigma_z2(tensor, torch.from_numpy(intrinsics).to(job.device), job.params, max_depth=max_depth)
+    intrinsics_there = torch.from_numpy(intrinsics).to(job.device)
+    result = sigma_z2(tensor, intrinsics_there, job.params, max_depth=max_depth, engine="torch")
     values: NDArray[np.float32] = result.cpu().numpy()
     return values
 

@@ -1,4 +1,4 @@
-"""Compile the programs of the Triton engine for an H100, without a GPU; print what each needs, as JSON.
+"""Compile for an H100 what the Triton engine would launch there, without a GPU; print what each needs, as JSON.
 
 In a process of its own, since Triton compiles or interprets: run with TRITON_INTERPRET=0.
 """
@@ -11,24 +11,43 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import torch
 import triton
 from triton.backends.compiler import GPUTarget
-from triton.compiler import ASTSource
+from triton.runtime import JITFunction, driver
 
-from depthvar.precompute.kernel import triton_kernels as kernels
+from depthvar.precompute import Difference, KernelParams
+from depthvar.precompute.kernel.triton_engine import sigma_z2_strides
 
 PTXAS = Path(triton.__path__[0]) / "backends/nvidia/bin/ptxas"
-TYPES = {"cameras": "*fp64", "valid": "*u8", "rays": "*fp32", "out": "*fp32"}
-TYPES |= dict.fromkeys(("lambda_prior2", "cap2", "max_depth"), "fp32")
 
 
-def needs(program: Any, depth: str, **constants: Any) -> dict[str, int]:
+class H100:
+    """The driver of a GPU that is not there: enough to compile."""
+
+    def get_current_device(self) -> int:
+        return 0
+
+    def get_current_stream(self, device: int) -> int:
+        return 0
+
+    def get_current_target(self) -> GPUTarget:
+        return GPUTarget("cuda", 90, 32)
+
+
+launched: list[tuple[str, Any]] = []
+launch = JITFunction.run
+
+
+def compile_only(program: Any, *given: Any, grid: Any, warmup: bool, **options: Any) -> None:
+    """Stand in for a launch."""
+    compiled = launch(program, *given, grid=grid, warmup=True, **options)
+    if all(compiled is not other for _, other in launched):
+        launched.append((program.__name__, compiled))
+
+
+def needs(compiled: Any) -> dict[str, int]:
     """Return registers of a thread, and bytes that do not fit into them."""
-    arguments = [name for name in program.arg_names if name not in constants]
-    types = {name: {"depth": f"*{depth}"}.get(name, TYPES.get(name, "i32")) for name in arguments}
-    types |= {name: "i64" for name in types if name.endswith("frame_step")}  # as in a large batch
-    source = ASTSource(program, types, constexprs=constants)
-    compiled = triton.compile(source, target=GPUTarget("cuda", 90, 32), options={"num_warps": 4})
     with tempfile.TemporaryDirectory() as folder:
         ptx = Path(folder) / "program.ptx"
         ptx.write_text(compiled.asm["ptx"])
@@ -42,21 +61,17 @@ def needs(program: Any, depth: str, **constants: Any) -> dict[str, int]:
 
 
 def main() -> None:
-    """Compile every window, with and without components and masks, and all dtypes."""
-    tile: dict[str, Any] = {"ROWS": 32, "COLUMNS": 128}
-    found = {"rays": needs(kernels.rays, "fp32", BLOCK=256)}
-    for depth, masked in (("fp32", False), ("fp16", True)):
-        found[f"difference {depth}"] = needs(kernels.difference, depth, MASKED=masked, ROWS=8, COLUMNS=128)
-    for window in (3, 5, 7):
-        options = {"WINDOW": window, **tile}
-        found[f"{window} contiguous"] = needs(
-            kernels.spread, "fp32", MASKED=False, COMPONENTS=False, column_step=1, **options
+    """Compile every window, with and without components and masks; a frame and a batch, and all dtypes."""
+    driver.set_active(H100())
+    JITFunction.run = compile_only
+    frame, batch = torch.ones(1, 48, 160), torch.ones(3, 48, 160, dtype=torch.bfloat16)
+    for params in (Difference(), *(KernelParams(window=window) for window in (3, 5, 7))):
+        sigma_z2_strides(frame, torch.full((4,), 50.0), (1,), params)
+        sigma_z2_strides(
+            batch, torch.full((3, 4), 50.0), (1,), params, batch > 0, components=isinstance(params, KernelParams)
         )
-        found[f"{window} components"] = needs(
-            kernels.spread, "bf16", MASKED=True, COMPONENTS=True, column_step=1, mask_column_step=1, **options
-        )
-    found["7 strided"] = needs(kernels.spread, "fp16", MASKED=True, COMPONENTS=False, **options)
-    json.dump(found, sys.stdout)
+    sigma_z2_strides(frame.half(), torch.full((4,), 50.0), (2,), KernelParams(window=7), frame > 0)
+    json.dump([{"program": name} | needs(compiled) for name, compiled in launched], sys.stdout)
 
 
 if __name__ == "__main__":
