@@ -309,9 +309,9 @@ def test_what_fails_on_the_device_is_said_in_one_line(device: str, monkeypatch: 
 def test_every_program_compiles_for_a_gpu_and_stays_in_its_registers() -> None:
     import triton
 
-    if not (Path(triton.__path__[0]) / "backends/nvidia/bin/ptxas").exists():
+    if not (Path(triton.__path__[0]) / "backends/nvidia/bin/cuobjdump").exists():
         pytest.skip("this Triton has no compiler for NVIDIA's GPUs")
-    script = Path(__file__).parent / "helpers/triton_ptx.py"
+    script = Path(__file__).parent / "helpers/triton_binaries.py"
     environment = os.environ | {"TRITON_INTERPRET": "0"}
     ran = subprocess.run([sys.executable, script], env=environment, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr

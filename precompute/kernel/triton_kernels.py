@@ -84,7 +84,8 @@ def _tile(height, width, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
 def _depth(image, v, u, ACROSS: tl.constexpr, MASKED: tl.constexpr):
     """Return the depth of the pixels ACROSS columns from u, and whether it is known; beyond the image it is not."""
     depth, valid, height, width, row_step, column_step, mask_row_step, mask_column_step = image
-    inside = (v >= 0) & (v < height) & (u + ACROSS >= 0) & (u + ACROSS < width)
+    end = tl.where((v >= 0) & (v < height), width, 0)
+    inside = (u + ACROSS >= 0) & (u + ACROSS < end)
     # A pointer to u, and from there a constant: one address serves all shifts.
     v, u = v.to(tl.int64), u.to(tl.int64)
     z = tl.load(depth + v * row_step + u * column_step + ACROSS * column_step, mask=inside, other=0.0).to(tl.float32)
@@ -137,7 +138,7 @@ def _finish(image, window, v, u, slant2, maps, limits, K: tl.constexpr, MASKED: 
     # Step 6: σ_t² / t² of a conical frustum of relative half-length √x (mip-NeRF, arXiv:2103.13415, eq. 7).
     g = x * _THIRD - _FOUR_15TH * x * x * (12 - x) / ((3 + x) * (3 + x))
     finite = (t < _INF) & (z <= max_depth)
-    inside = (u < width) & (v < height)
+    inside = u < tl.where(v < height, width, 0)
     at = out + v.to(tl.int64) * width + u
     tl.store(at, tl.where(finite, z * z * g, _INF), mask=inside)
     if COMPONENTS:

@@ -19,7 +19,7 @@ from triton.runtime import JITFunction, driver
 from depthvar.precompute import Difference, KernelParams
 from depthvar.precompute.kernel.triton_engine import sigma_z2_strides
 
-PTXAS = Path(triton.__path__[0]) / "backends/nvidia/bin/ptxas"
+CUOBJDUMP = Path(triton.__path__[0]) / "backends/nvidia/bin/cuobjdump"
 
 
 class H100:
@@ -48,16 +48,13 @@ def compile_only(program: Any, *given: Any, grid: Any, warmup: bool, **options: 
 
 def needs(compiled: Any) -> dict[str, int]:
     """Return registers of a thread, and bytes that do not fit into them."""
-    with tempfile.TemporaryDirectory() as folder:
-        ptx = Path(folder) / "program.ptx"
-        ptx.write_text(compiled.asm["ptx"])
-        command = [PTXAS, "-v", "--gpu-name=sm_90a", ptx, "-o", ptx.with_suffix(".cubin")]
-        said = subprocess.run(command, capture_output=True, text=True, check=True).stderr
-    registers, *spilled = (
-        int(re.search(rf"(\d+) {what}", said)[1])  # type: ignore[index]
-        for what in ("registers", "bytes stack frame", "bytes spill stores", "bytes spill loads")
-    )
-    return {"registers": registers, "spilled": sum(spilled)}
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as binary:
+        binary.write(compiled.asm["cubin"])
+        binary.flush()
+        command = [CUOBJDUMP, "-res-usage", binary.name]
+        said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    registers, stack, local = (int(re.search(rf"{what}:(\d+)", said)[1]) for what in ("REG", "STACK", "LOCAL"))  # type: ignore[index]
+    return {"registers": registers, "spilled": stack + local}
 
 
 def main() -> None:
