@@ -22,14 +22,14 @@ def test_every_package_folder_is_listed() -> None:
 
 
 def test_the_package_imports_what_it_declares_and_nothing_else() -> None:
-    """The pytest plugin aside, which pytest alone loads."""
+    """Aside are the pytest plugin, which pytest alone loads, and triton, which torch brings where there is a GPU."""
     declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
     distributions = packages_distributions()
     imported = {
         distributions[name][0]
         for folder in FOLDERS
         for path in (ROOT / folder).rglob("*.py")
-        for name in modules(ast.parse(path.read_text())) - {*sys.stdlib_module_names, "depthvar", "pytest"}
+        for name in modules(ast.parse(path.read_text())) - {*sys.stdlib_module_names, "depthvar", "pytest", "triton"}
     }
     assert imported == {re.split("[<>=]", requirement)[0] for requirement in declared}
 

@@ -1,5 +1,6 @@
 """The Triton engine: the real programs, interpreted on the CPU, or on a GPU where there is one."""
 
+import importlib
 import json
 import os
 import subprocess
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from strategies import Scene, params, scenes
 
 torch = pytest.importorskip("torch")
-pytest.importorskip("triton")
+triton = pytest.importorskip("triton")
 
 from torch._subclasses.fake_tensor import FakeTensorMode  # noqa: E402
 from torch.fx.experimental.proxy_tensor import make_fx  # noqa: E402
@@ -298,6 +299,12 @@ def test_without_triton_or_a_compiler_a_gpu_gets_torch(monkeypatch: pytest.Monke
         api._chosen("triton", z, KernelParams())
 
 
+def test_a_triton_that_cannot_compile_the_kernel_is_not_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(triton, "__version__", "3.3.1")
+    with pytest.raises(ImportError, match=r"triton 3\.4 or newer, as torch 2\.8 brings it; got 3\.3\.1"):
+        importlib.reload(triton_engine)
+
+
 def test_what_fails_on_the_device_is_said_in_one_line(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: Any) -> None:
         raise RuntimeError("Failed to find C compiler.\nPlease specify via CC")
@@ -307,8 +314,6 @@ def test_what_fails_on_the_device_is_said_in_one_line(device: str, monkeypatch: 
 
 
 def test_every_program_compiles_for_a_gpu_and_stays_in_its_registers() -> None:
-    import triton
-
     if not (Path(triton.__path__[0]) / "backends/nvidia/bin/cuobjdump").exists():
         pytest.skip("this Triton has no compiler for NVIDIA's GPUs")
     script = Path(__file__).parent / "helpers/triton_binaries.py"
