@@ -45,7 +45,8 @@ def sigma_z2_strides(
     Args:
         depth: (..., H, W) float16, bfloat16 or float32 metres on a GPU, of any strides; see ``kernel.sigma_z2``. It is
             copied only where its leading dimensions cannot be seen as one.
-        intrinsics: (..., 3, 3) or (..., 4) of the full frame. On the device, if the call is captured in a CUDA graph.
+        intrinsics: (..., 3, 3) or (..., 4) of the full frame. A call that a CUDA graph captures needs them on the
+            device, and a call before it, which compiles.
         strides: 1 or more each.
         params: the estimator, without ``compat``. None: the defaults of :class:`KernelParams`.
         valid: bool, broadcast against the depth, on the same device.
