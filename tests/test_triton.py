@@ -191,6 +191,16 @@ def test_it_is_one_operator_of_a_graph(device: str, p: Any) -> None:
         torch.testing.assert_close(got, sigma_z2(z, intrinsics, p, z > 1.1, 1.4, engine="triton"), rtol=0, atol=0)
 
 
+def test_parameters_can_be_made_inside_of_a_graph(device: str) -> None:
+    z = frame(3, 4).to(device)
+
+    def inside(z: Any) -> Any:
+        return sigma_z2(z, K, KernelParams(window=3, lambda_prior=0.2), engine="triton")
+
+    got = torch.compile(inside, backend="eager", fullgraph=True)(z)
+    torch.testing.assert_close(got, inside(z), rtol=0, atol=0)
+
+
 def test_the_operator_keeps_torchs_rules(device: str) -> None:
     z, camera = frame(4, 6).to(device), torch.tensor(K, device=device, dtype=torch.float64)
     for window, valid in ((3, z > 1.1), (0, None)):
