@@ -1,9 +1,11 @@
 """Speed and memory of the kernel's engines on real frames; prints one JSON object.
 
     python benchmarks/kernel.py [--repeats 12]
+    python benchmarks/kernel.py --device cuda [--batch 64]
 
-Every engine gets one frame of 640×480 at a time, with its mask, on one core, in newly allocated memory, and allocates
-its output. The baseline is what one would write first: ``unfold`` and ``sort``.
+Without ``--device`` every engine gets a frame of 640×480 at a time, with its mask, on one core, and every call gets
+newly allocated input and output. With it a batch of frames is on the device, without masks: a share of the time of a
+copy is one of the memory's bandwidth. The baseline is what one would write first: ``unfold`` and ``sort``.
 """
 
 import argparse
@@ -14,6 +16,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import kernel_device
 import numpy as np
 import torch
 from baseline import unfold_sort_sigma_z2
@@ -101,10 +104,17 @@ def in_fresh_process(function: Callable[..., Any], *arguments: Any) -> Any:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=12, help="fresh allocations per engine")
-    repeats = parser.parse_args().repeats
+    parser.add_argument("--device", help="cuda; or cpu, for torch and for Triton's interpreter (TRITON_INTERPRET=1)")
+    parser.add_argument("--batch", type=int, default=64, help="frames on the device")
+    parser.add_argument("--rows", type=int, help="only the first rows and columns of each, for a test")
+    given = parser.parse_args()
+    repeats = given.repeats
+    frames = [load(path)[: given.rows, : given.rows] for path in FRAMES]
+    if given.device:
+        print(json.dumps(kernel_device.report(frames, CAMERA, given.device, given.batch, repeats), indent=2))
+        return
     torch.set_num_threads(1)
     warm_up()
-    frames = [load(path) for path in FRAMES]
     report: dict[str, Any] = {
         "benchmark": "kernel",
         "machine": machine(),

@@ -21,7 +21,8 @@ def as_float(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, Real):
         raise ValueError("expected a number")
     try:
-        return float(str(value)) if isinstance(value, np.float16 | np.float32) else float(value)
+        single = isinstance(value, (np.float16, np.float32))  # a tuple: torch.compile knows no union of them
+        return float(str(value)) if single else float(value)
     except OverflowError:
         raise ValueError("expected a number that a float can hold") from None
 

@@ -1,6 +1,7 @@
 """The suite on several CPUs; fixtures: small data sets on disk, and the three ways to run a plan."""
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,14 @@ from depthvar.precompute.pipeline import execute
 from depthvar.precompute.pipeline.shards import Task
 from depthvar.precompute.pipeline.worker import Job, TaskResult
 
-pytest.register_assert_rewrite("ten_shards")  # a helper that asserts
+pytest.register_assert_rewrite("ten_shards", "reference")  # helpers that assert
 hypothesis.settings.register_profile("depthvar", deadline=None)  # machines are shared: time is benchmarks' business
 hypothesis.settings.load_profile("depthvar")
 # Before torch is imported, here and in every process that a test starts: threads of threads wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Before triton is imported: without a GPU, NVIDIA's or AMD's, its programs are interpreted on the CPU.
+if not any(Path(device).exists() for device in ("/dev/nvidiactl", "/dev/kfd")):
+    os.environ.setdefault("TRITON_INTERPRET", "1")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -27,6 +31,37 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if whole and cpus > 1 and not config.option.usepdb and getattr(config.option, "numprocesses", 0) is None:
         config.option.numprocesses, config.option.dist = min(cpus, 4), "loadfile"
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Iterator[None]:
+    """Say in the last lines how many tests of a GPU did not run, and why."""
+    yield
+    not_run = [report for report in terminalreporter.stats.get("skipped", []) if "gpu" in report.keywords]
+    for why, count in Counter(report.longrepr[2].removeprefix("Skipped: ") for report in not_run).items():
+        terminalreporter.write_line(f"GPU tests not run: {count} ({why})")
+
+
+@pytest.fixture(params=["cpu-interpreter", pytest.param("cuda", marks=pytest.mark.gpu)])
+def device(request: pytest.FixtureRequest) -> str:
+    """Where Triton's programs run: interpreted on the CPU, or for real on a GPU; a process can do only one of them."""
+    if request.param == "cuda":
+        request.getfixturevalue("gpu")
+        return "cuda"
+    if os.environ.get("TRITON_INTERPRET") != "1":
+        pytest.skip("Triton compiles for the GPU in this process; TRITON_INTERPRET=1 runs this one")
+    return "cpu"
+
+
+@pytest.fixture
+def gpu() -> None:
+    """Skip a test, which is marked gpu, where there is none."""
+    import torch
+
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    if os.environ.get("TRITON_INTERPRET") == "1":
+        pytest.skip("TRITON_INTERPRET=1")
 
 
 @pytest.fixture

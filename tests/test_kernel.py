@@ -80,8 +80,8 @@ def test_intrinsics_tensor_of_another_shape() -> None:
 
 
 def test_unknown_engine() -> None:
-    with pytest.raises(ParameterError, match="engine: expected one of auto, numba, torch; got 'triton'"):
-        sigma_z2(np.ones((4, 5), np.float32), K, engine="triton")  # type: ignore[call-overload]
+    with pytest.raises(ParameterError, match="engine: expected one of auto, numba, torch, triton; got 'cuda'"):
+        sigma_z2(np.ones((4, 5), np.float32), K, engine="cuda")  # type: ignore[call-overload]
 
 
 def test_numba_takes_no_tensor_of_another_device() -> None:

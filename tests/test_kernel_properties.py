@@ -25,23 +25,13 @@ def half_width_bound(alpha: float) -> float:
     return reference.frustum_variance(1.0, alpha)
 
 
-def assert_close(got: Any, want: reference.Reference, allowed: NDArray[np.float64]) -> None:
-    """Compare all maps within a relative error, (H, W)."""
-    for name in got._fields:
-        a, b = np.asarray(getattr(got, name), np.float64), getattr(want, name)
-        assert not np.isnan(a).any(), name
-        np.testing.assert_array_equal(a == np.inf, b == np.inf, err_msg=name)
-        finite = b < np.inf
-        assert (np.abs(a[finite] - b[finite]) <= allowed[finite] * b[finite]).all(), name
-
-
 @ENGINES
 @laws
 @given(scene=scenes(), p=params(), max_depth=st.sampled_from([None, 1.0, 30.0]))
 def test_oracle(engine: Any, scene: Scene, p: KernelParams, max_depth: float | None) -> None:
     got = run(scene, p, engine, max_depth=max_depth, return_components=True)
     want = reference.sigma_z2(*scene, p, max_depth=max_depth or np.inf)
-    assert_close(got, want, reference.rounding(want))
+    reference.assert_close(got, want, reference.rounding(want))
 
 
 @laws
@@ -49,7 +39,7 @@ def test_oracle(engine: Any, scene: Scene, p: KernelParams, max_depth: float | N
 def test_the_twin_for_large_frames_is_the_oracle(scene: Scene, p: KernelParams) -> None:
     want = reference.sigma_z2(*scene, p)
     two_of_float64 = 4 * reference.rounding(want, 2.0**-53)  # each of them, whose norms have more roundings, twice that
-    assert_close(reference.sigma_z2_of_arrays(*scene, p), want, two_of_float64)
+    reference.assert_close(reference.sigma_z2_of_arrays(*scene, p), want, two_of_float64)
 
 
 @ENGINES
@@ -63,7 +53,7 @@ def test_oracle_at_every_number_of_known_pixels(engine: Any, window: int, share_
     p = KernelParams(window=window, lambda_prior=0, alpha_clamp=1, min_valid=1)
     got = sigma_z2(z, (300, 310, 20, 19), p, engine=engine, return_components=True)
     want = reference.sigma_z2(z, (300, 310, 20, 19), p)
-    assert_close(got, want, reference.rounding(want))
+    reference.assert_close(got, want, reference.rounding(want))
 
 
 @laws
@@ -71,7 +61,7 @@ def test_oracle_at_every_number_of_known_pixels(engine: Any, window: int, share_
 def test_oracle_of_the_compatibility_mode(scene: Scene, p: KernelParams, max_depth: float | None) -> None:
     got = run(scene, p, "torch", max_depth=max_depth, return_components=True)
     want = reference.sigma_z2(*scene, p, max_depth=max_depth or np.inf)
-    assert_close(got, want, 1e-3 + reference.rounding(want))
+    reference.assert_close(got, want, 1e-3 + reference.rounding(want))
 
 
 @ENGINES

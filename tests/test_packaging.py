@@ -22,14 +22,14 @@ def test_every_package_folder_is_listed() -> None:
 
 
 def test_the_package_imports_what_it_declares_and_nothing_else() -> None:
-    """The pytest plugin aside, which pytest alone loads."""
+    """Aside are pytest, which loads our plugin, triton, which torch brings for a GPU, and dask-cuda, of an extra."""
     declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
-    distributions = packages_distributions()
+    distributions, aside = packages_distributions(), {"depthvar", "pytest", "triton", "dask_cuda"}
     imported = {
         distributions[name][0]
         for folder in FOLDERS
         for path in (ROOT / folder).rglob("*.py")
-        for name in modules(ast.parse(path.read_text())) - {*sys.stdlib_module_names, "depthvar", "pytest"}
+        for name in modules(ast.parse(path.read_text())) - {*sys.stdlib_module_names, *aside}
     }
     assert imported == {re.split("[<>=]", requirement)[0] for requirement in declared}
 

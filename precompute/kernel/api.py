@@ -5,7 +5,7 @@ et al., ICCV 2021, eq. 7, https://arxiv.org/abs/2103.13415). Nothing heavy is lo
 """
 
 import sys
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 KERNEL_VERSION = 1
 """Part of every fingerprint: raised whenever the same input and parameters give another sigma_Z²."""
 
-Engine = Literal["auto", "numba", "torch"]
-_ENGINES = ("auto", "numba", "torch")
+Engine = Literal["auto", "numba", "torch", "triton"]
+_ENGINES = get_args(Engine)
 
 
 class Components(NamedTuple):
@@ -77,17 +77,17 @@ def sigma_z2(
         depth: (..., H, W) planar depth in metres, a NumPy array (float16, float32 or float64) or a torch tensor.
             Values below 2^-40 m (1e-12), negative values and NaN are unknown. ``+inf`` is far (sky).
         intrinsics: (..., 3, 3) or (..., 4) as fx, fy, cx, cy, in pixels with integer pixel centres; its leading
-            dimensions broadcast against those of the depth. The values of a tensor on a GPU are not checked, since
-            that would wait for the GPU.
+            dimensions broadcast against those of the depth. The values are not checked on a GPU, since that would wait
+            for it, nor inside of ``torch.compile``.
         params: the estimator and its parameters.
         valid: bool, broadcast against the depth; False: unknown. None: known wherever the depth is.
         max_depth: metres, above 0. Deeper pixels are far: they are part of the windows of their neighbours, and their
             own variance is ``+inf``. With ``compat="pi3"`` they count as depth 0, as in the original's loader. None or
             inf: 2^50 m (1e15), whose square fits into float32.
         return_components: return :class:`Components` instead of sigma_Z² alone; not for :class:`Difference`.
-        engine: ``"auto"``: Numba for NumPy, torch for torch and for ``compat="pi3"``. ``"numba"`` also accepts tensors
-        on
-            the CPU, ``"torch"`` also NumPy arrays.
+        engine: ``"auto"``: Numba for NumPy; for a tensor Triton on a GPU, if it runs there, else torch; torch also for
+            float64 tensors on a GPU and for ``compat="pi3"``. ``"numba"`` also accepts tensors on the CPU, ``"torch"``
+            also NumPy arrays.
 
     Returns:
         (..., H, W) in m²: float32 NumPy for NumPy; for a tensor, a tensor on its device (float64 if the depth is
@@ -117,23 +117,58 @@ def sigma_z2(
         raise ParameterError(
             "return_components: expected False with Difference, which has no map along the ray, got True"
         )
-    if engine == "numba" and params.compat is not None:
-        raise ParameterError("engine: expected 'auto' or 'torch' with compat='pi3', got 'numba'")
     torch = sys.modules.get("torch")  # if torch is not loaded, no argument is a tensor
     is_tensor = torch is not None and isinstance(depth, torch.Tensor)
-    if engine == "torch" or (engine == "auto" and is_tensor) or params.compat is not None:
+    engine = _chosen(engine, depth if is_tensor else None, params)
+    if engine == "triton":
+        from .triton_engine import sigma_z2_strides
+
+        (maps,) = sigma_z2_strides(depth, intrinsics, (1,), params, valid, farthest, components=return_components)
+    elif engine == "torch":
         from .torch_engine import sigma_z2_maps
 
         maps = sigma_z2_maps(depth, intrinsics, params, valid, farthest, components=return_components)
         if not is_tensor:
             maps = tuple(m.numpy().astype(np.float32, copy=False) for m in maps)
     else:
-        if is_tensor:
-            require("depth", str(depth.device), "a tensor on the CPU for engine='numba'", depth.device.type == "cpu")
         maps = _numba_maps(depth, intrinsics, params, valid, farthest, components=return_components)
         if torch is not None and is_tensor:
             maps = tuple(torch.from_numpy(m) for m in maps)
     return Components(*maps) if return_components else maps[0]
+
+
+def _chosen(engine: Engine, tensor: "Tensor | None", params: Estimator) -> Engine:
+    """Return the engine for a tensor, or for an array (None)."""
+    if params.compat is not None:
+        rule = "'auto' or 'torch' with compat='pi3'"
+        require("engine", engine, rule, engine in ("auto", "torch"))
+        return "torch"
+    if engine == "auto":
+        if tensor is None:
+            return "numba"
+        on_gpu = tensor.device.type == "cuda"
+        return "triton" if on_gpu and _why_not_triton(tensor) is None else "torch"
+    if engine == "numba" and tensor is not None:
+        rule = "a tensor on the CPU for engine='numba'"
+        require("depth", str(tensor.device), rule, tensor.device.type == "cpu")
+    if engine == "triton":
+        why_not = _why_not_triton(tensor)
+        if why_not is not None:
+            raise ParameterError(f"engine: 'triton' cannot run: {why_not}; use engine='auto' or 'torch'")
+    return engine
+
+
+def _why_not_triton(tensor: "Tensor | None") -> str | None:
+    if tensor is None:
+        return "an array is not on a GPU"
+    if tensor.itemsize > 4:
+        return f"it computes in float32, and the depth is {tensor.dtype}"
+    try:
+        from .triton_engine import why_not
+    except ImportError as error:
+        return f"Triton cannot be imported here ({error})"
+    refusal: str | None = why_not(str(tensor.device))
+    return refusal
 
 
 def _numba_maps(

@@ -35,6 +35,21 @@ def sigma_z2_maps(
     Computes in float64 if the depth is float64, else in float32. Values of tensors on a GPU are not checked, since that
     would wait for the GPU.
     """
+    depth, cameras, valid = checked(depth, intrinsics, valid)
+    z = depth.to(torch.promote_types(depth.dtype, torch.float32))
+    known = z >= SMALLEST_DEPTH
+    if valid is not None:
+        known &= valid
+    farthest = LARGEST_DEPTH if max_depth is None else max_depth
+    if isinstance(params, Difference):
+        return (_difference(z, known, farthest),)
+    if params.compat == "pi3":
+        return pi3_maps(z, known, cameras, params, farthest, components)
+    return _maps(z, known, cameras, params, farthest, components)
+
+
+def checked(depth: Any, intrinsics: Any, valid: Any) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Return depth, (..., 4) intrinsics in float64 and mask as tensors on the device of the depth, after all checks."""
     depth = depth if isinstance(depth, Tensor) else as_array("depth", depth)
     valid = valid if valid is None or isinstance(valid, Tensor) else as_array("valid", valid)
     cameras = _cameras(intrinsics, tuple(depth.shape))
@@ -42,17 +57,7 @@ def sigma_z2_maps(
     if isinstance(depth, Tensor) and depth.layout != torch.strided:
         raise ParameterError(f"depth: expected a dense tensor, got layout {depth.layout}; pass depth.to_dense()")
     z = _tensor(depth)
-    z = z.to(torch.promote_types(z.dtype, torch.float32))
-    cameras = cameras.to(z.device, torch.float64)
-    known = z >= SMALLEST_DEPTH
-    if valid is not None:
-        known &= _tensor(valid).to(z.device)
-    farthest = LARGEST_DEPTH if max_depth is None else max_depth
-    if isinstance(params, Difference):
-        return (_difference(z, known, farthest),)
-    if params.compat == "pi3":
-        return pi3_maps(z, known, cameras, params, farthest, components)
-    return _maps(z, known, cameras, params, farthest, components)
+    return z, cameras.to(z.device, torch.float64), None if valid is None else _tensor(valid).to(z.device)
 
 
 def _tensor(x: Any) -> Tensor:
@@ -97,14 +102,15 @@ def _difference(z: Tensor, known: Tensor, max_depth: float) -> Tensor:
 def _cameras(intrinsics: Any, shape: tuple[int, ...]) -> Tensor:
     """Return (..., 4) fx, fy, cx, cy of depth of a shape (..., H, W).
 
-    The values of a tensor are checked only in the CPU's memory and outside of ``torch.compile``.
+    The values are checked only in the CPU's memory and outside of ``torch.compile``.
     """
-    is_tensor = isinstance(intrinsics, Tensor)
-    if not is_tensor or (intrinsics.device.type == "cpu" and not torch.compiler.is_compiling()):
+    if torch.compiler.is_compiling():
+        intrinsics = torch.as_tensor(intrinsics, dtype=torch.float64)
+    elif not isinstance(intrinsics, Tensor) or intrinsics.device.type == "cpu":
         return torch.from_numpy(as_intrinsics(intrinsics, (shape[-2], shape[-1]) if len(shape) > 1 else None))
     if intrinsics.shape[-2:] == (3, 3):
-        pairs = ((0, 0), (1, 1), (0, 2), (1, 2))
-        intrinsics = torch.stack([intrinsics[..., i, j] for i, j in pairs], dim=-1)
+        fx, _, cx, _, fy, cy, *_ = intrinsics.flatten(-2).unbind(-1)
+        intrinsics = torch.stack((fx, fy, cx, cy), dim=-1)
     elif intrinsics.shape[-1:] != (4,):
         raise ParameterError(
             "intrinsics: expected shape (..., 3, 3), or (..., 4) as fx, fy, cx, cy; "

@@ -112,7 +112,9 @@ def _launch(
     wait("copy")
     found = {}
     for stride in out:
-        found[stride] = sigma_z2(depth[:, ::stride, ::stride], cameras / stride, job.params, max_depth=max_depth)
+        level = depth[:, ::stride, ::stride]
+        # Not "auto": the cache records the engine, and a GPU's would be Triton.
+        found[stride] = sigma_z2(level, cameras / stride, job.params, max_depth=max_depth, engine="torch")
         round_mantissas(found[stride].view(torch.int32), job.keepbits)
     wait("kernel")
     for stride, maps in out.items():

@@ -116,6 +116,16 @@ def rounding(want: Reference, roundoff: float = 2.0**-24) -> NDArray[np.float64]
     return 50 * roundoff + 2 * eps / np.sqrt(x) + eps**2 / x
 
 
+def assert_close(got: Any, want: Reference, allowed: NDArray[np.float64]) -> None:
+    """Compare all maps within a relative error, (H, W)."""
+    for name in got._fields:
+        a, b = np.asarray(getattr(got, name), np.float64), getattr(want, name)
+        assert not np.isnan(a).any(), name
+        np.testing.assert_array_equal(a == np.inf, b == np.inf, err_msg=name)
+        finite = b < np.inf
+        assert (np.abs(a[finite] - b[finite]) <= allowed[finite] * b[finite]).all(), name
+
+
 def _pi3(z: NDArray[np.float64], intrinsics: ArrayLike, params: KernelParams, max_depth: float) -> Reference:
     fx, fy, cx, cy = np.asarray(intrinsics, dtype=np.float64)
     tan_theta = math.sqrt((0.5 / (fx + 1e-6)) ** 2 + (0.5 / (fy + 1e-6)) ** 2)
