@@ -107,6 +107,7 @@ def test_a_band_holds_about_200_kib_and_the_bands_hold_the_map(layout: tuple[int
     for stride in STRIDES:
         maps = fmt.GroupLayout(*layout, 64).maps(stride)
         assert 0 <= maps.bands * maps.band_rows - maps.height < maps.band_rows
+        assert maps.band_rows % 8 == 0
         band_bytes = 4 * maps.band_rows * maps.width
         assert maps.bands == 1 or fmt.BAND_BYTES / 2 <= band_bytes <= 2 * fmt.BAND_BYTES
 
