@@ -26,7 +26,7 @@ Map = NDArray[Any]
 def measure(pred: Map, views: Views) -> dict[str, float]:
     """Return every measure of ``PRIMARY`` and ``SECONDARY``, over the pixels of all views; NaN over none.
 
-    Beside edges is within 3×3 of a pixel that mixes two surfaces, the interior is elsewhere; sky counts nowhere.
+    Next to edges is within 3×3 of a pixel that mixes two surfaces, the interior is elsewhere; sky counts nowhere.
     ``mae`` is in metres. ``flying`` is, over mixed pixels whose two surfaces are finite, the mean distance of the
     prediction to the nearer of them, as a part of the gap between them: 0 on a surface, 0.5 half-way, more outside.
     ``flying_share`` is, over those of them with a gap of 10 % of the depth or more, the part that hangs in the air:

@@ -223,7 +223,7 @@ def chosen_budgets(context: Any, parameter: Any, text: str) -> list[int]:
 @click.command(context_settings={"show_default": True})
 @click.argument("what", type=click.Choice(["tune", "study", "one-rate", "sensitivity", "all"]))
 @click.option("--arms", callback=chosen(ARMS), help="Names, with commas between; without it all.")
-@click.option("--truths", callback=chosen(TRUTHS), help="Names of ground truths, likewise.")
+@click.option("--truths", callback=chosen(TRUTHS), help="Names of ground truths, in the same form.")
 @click.option("--seeds", type=click.IntRange(1), default=5, help="How many.")
 @click.option("--steps", callback=chosen_budgets, default=",".join(map(str, BUDGETS)), help="Budgets.")
 @click.option("--jobs", type=click.IntRange(1), default=2, help="Runs at a time, of one thread each.")

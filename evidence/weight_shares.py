@@ -2,7 +2,7 @@
 
     python evidence/weight_shares.py [--smoke]
 
-writes results/weights.csv, a row for each loss: the part of all weight on pixels beside edges (within 3×3 of one that
+writes results/weights.csv, a row for each loss: the part of all weight on pixels next to edges (within 3×3 of one that
 mixes two surfaces), nearer than 3 m and beyond 10 m, the effective part of the pixels, (Σw)² / (n Σw²), and the largest
 weight over the mean one. Training rooms, ground truth with all faults. --smoke: a few rooms, prints, writes nothing.
 """

@@ -91,7 +91,7 @@ def test_cached_and_in_loader_agree_on_a_stride(sample_run: Path) -> None:
 
 @pytest.mark.parametrize("sky", [10000.0, float("inf")])
 def test_the_in_loader_lines_keep_sky_that_the_loader_zeroes_apart_from_holes(sky: float) -> None:
-    """TartanAir's sky is 10000: taken for a hole once it is 0, it would leave the σ beside it far too small."""
+    """TartanAir's sky is 10000: taken for a hole once it is 0, it would leave the σ next to it far too small."""
     import numpy as np
     from tiny_data import make_depth
 

@@ -1,4 +1,4 @@
-"""A reader that stays open while its cache is computed anew: it follows, or says that it cannot; it never mixes."""
+"""A reader that stays open while its cache is computed again: it follows, or says that it cannot; it never mixes."""
 
 import pickle
 from collections.abc import Callable
@@ -45,7 +45,7 @@ def compute(tiny: TinyData, overwrite: bool = False, **changes: object) -> None:
 
 @pytest.fixture
 def tiny(tmp_path: Path) -> TinyData:
-    """Two sequences of which a second run has added frames that come first by name: a run anew orders them anew."""
+    """Two sequences of which a second run has added frames that come first by name: a new run orders them anew."""
     data = TinyData(tmp_path / "tiny")
     for first, count in ((5, 3), (1, 2)):
         for index in range(first, first + count):

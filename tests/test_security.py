@@ -141,7 +141,7 @@ def test_dask_of_our_own_listens_on_this_machine_only() -> None:
 
 
 def test_no_code_of_ours_unpickles_or_evaluates() -> None:
-    """Numba's own index of compiled kernels beside this package is a pickle; data sets and caches hold none."""
+    """Numba's own index of compiled kernels next to this package is a pickle; data sets and caches hold none."""
     banned = re.compile(r"\b(np\.load|allow_pickle|pickle\.loads?|eval|exec|yaml|marshal|shelve)\s*[(=.]")
     files = [path for folder in ("datasets", "precompute", "loss") for path in (ROOT / folder).rglob("*.py")]
     assert len(files) > 40

@@ -1,4 +1,4 @@
-"""Validation finds what is wrong, says how to mend it, and lets pass what may differ between machines."""
+"""Validation finds what is wrong, says how to repair it, and lets pass what may differ between machines."""
 
 import json
 import math
@@ -363,7 +363,7 @@ def test_no_clean_cache_is_out_of_limits(data: TinyData, params: KernelParams) -
 
 @pytest.mark.parametrize("stride", [1, 3])
 def test_the_limits_are_reached(stride: int) -> None:
-    """A pixel beside the sky has the upper one, a lonely one the lower one."""
+    """A pixel next to the sky has the upper one, a lonely one the lower one."""
     camera = np.array([40.0, 30.0, 0.0, 0.0])
     job = {"max_depth": None, "keepbits": 23, **params_to_json(KernelParams(min_valid=2))}
     low, high = ratio_limits(job, camera, stride)

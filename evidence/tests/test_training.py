@@ -72,7 +72,7 @@ def test_ground_truth_is_the_same_for_the_same_seed_and_has_variances(kind: str,
     for one, other in zip(given, again, strict=True):
         np.testing.assert_array_equal(one, other)
     if kind in ("misaligned", "all"):
-        assert 0 < (given.depth == 0).mean() < 0.05  # what comes in beside a shifted view is unknown
+        assert 0 < (given.depth == 0).mean() < 0.05  # what comes in next to a shifted view is unknown
     else:
         assert (given.depth > 0).all()
     np.testing.assert_array_equal(given.valid, np.isfinite(given.depth) & (given.depth != 0))
@@ -255,7 +255,7 @@ def test_measures_of_a_hand_made_prediction() -> None:
     assert measured["mae_beyond_10m"] == pytest.approx((5 * 0.24 + 5) / 6)  # 2 % of 12 m, and 5 m
     assert measured["delta_1.05_beyond_10m"] == pytest.approx(5 / 6)
     assert measured["abs_rel_below_3m"] == pytest.approx(0.02)
-    # Columns 5, 6 and 7 are beside the edge: 2 %, 5 of 12 m, 2 %.
+    # Columns 5, 6 and 7 are next to the edge: 2 %, 5 of 12 m, 2 %.
     assert measured["abs_rel_edge"] == pytest.approx((0.02 + 5 / 12 + 0.02) / 3)
     pred[views["mixed"]] = 2.0 + 10 / 5  # nearer than a quarter of the gap to one of them
     assert (measure(pred, views)["flying"], measure(pred, views)["flying_share"]) == (pytest.approx(0.2), 0)
@@ -270,10 +270,10 @@ def test_boundary_f1() -> None:
     truth = two_planes()["truth"]
     assert boundary_f1(np.full_like(truth, 3.0), truth) == 0
     assert boundary_f1(truth[..., ::-1], truth) == 0  # at the place, in the other direction
-    assert boundary_f1(np.roll(truth, 1, axis=-1)[..., 1:], truth[..., 1:]) == 0  # beside the place
+    assert boundary_f1(np.roll(truth, 1, axis=-1)[..., 1:], truth[..., 1:]) == 0  # next to the place
     half = truth.copy()
     half[:, :4] = 2.0
-    # 4 of 8 true edges are found, beside the 6 wrong ones under the part that is gone: precision 0.4, recall 0.5.
+    # 4 of 8 true edges are found, besides the 6 wrong ones under the part that is gone: precision 0.4, recall 0.5.
     assert boundary_f1(half, truth) == pytest.approx(2 * 0.4 * 0.5 / (0.4 + 0.5))
 
 
@@ -408,7 +408,7 @@ def test_a_table_marks_what_is_better_and_what_is_worse() -> None:
     wavering = {("l1", k): 1.0 for k in range(4)} | {("edge_mask_0.1", k): 1 + 0.1 * (-1) ** k for k in range(4)}
     (group,) = grouped(rows_of(wavering)).values()
     assert difference(group, "edge_mask_0.1", "abs_rel_edge", "l1").verdict == 0
-    # 5 measures, one arm beside the baseline.
+    # 5 measures, one arm besides the baseline.
     assert report.count(grouped(rows_of(values))).startswith("5 comparisons in the primary measures: 2 better, 3 worse")
 
 

@@ -12,7 +12,7 @@ from depthvar.datasets.frame import Frame
 class FaultySource(DepthSource):
     """Reading ``kill.npy`` kills the process, ``stop.npy`` stops it, ``hang.npy`` does not end, ``slow.npy`` takes 3 s.
 
-    Every attempt is noted in a file beside the data, ``attempts``; a folder named ``mended`` there ends all that.
+    Every attempt is noted in a file next to the data, ``attempts``; a folder named ``mended`` there ends all that.
     """
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -40,7 +40,7 @@ def sane(values: Any, what: str) -> None:
 
 
 def outcome(call: Callable[[], Any]) -> str:
-    """Call, and return "right" or the name of the error of ours that it raised."""
+    """Call, and return "right" or the name of the error of depthvar that it raised."""
     try:
         call()
     except DepthVarError as error:

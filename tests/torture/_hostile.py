@@ -1,4 +1,4 @@
-"""Hostile files: seeded mutants of what depthvar reads, lengths and checksums mended so that they get far."""
+"""Hostile files: seeded mutants of what depthvar reads, lengths and checksums corrected so that they get far."""
 
 import copy
 import io
@@ -98,7 +98,7 @@ def _chunks(content: bytes) -> list[tuple[bytes, bytes]]:
 
 
 def png(good: np.ndarray[Any, Any], dice: random.Random) -> bytes:
-    """Return a PNG whose chunks lie, with their checksums mended."""
+    """Return a PNG whose chunks lie, with their checksums corrected."""
     file = io.BytesIO()
     Image.fromarray(good).save(file, "png")
     if dice.random() < 0.2:

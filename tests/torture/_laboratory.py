@@ -93,7 +93,7 @@ class Laboratory:
         return self.contents() in (self.whole, self.whole | self.forgotten)
 
     def with_fresh(self, group: str | None) -> dict[str, bytes]:
-        """Return the bytes of the cache with one group as a cache made anew has it."""
+        """Return the bytes of the cache with one group as a newly made cache has it."""
         others = {name: content for name, content in self.whole.items() if group_of(name) != group}
         return others | {name: content for name, content in self.fresh.items() if group_of(name) == group}
 

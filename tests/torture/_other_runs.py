@@ -68,7 +68,7 @@ def swap(lab: Laboratory, every: int = 1) -> Swaps:
                 if not found:
                     swaps.failures.append(f"{what} of another run ({run}): not found")
             if OVERWRITE in {finding.repair for finding in found}:
-                swaps.failures.append(f"{what} of another run ({run}): all is to be computed anew")
+                swaps.failures.append(f"{what} of another run ({run}): all is to be computed again")
             lab.validate(source=True, full=True, clear=True)
             lab.run()
             repaired = lab.is_whole() or lab.contents() == lab.with_fresh(group_of(names[0]))

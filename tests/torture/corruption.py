@@ -6,7 +6,7 @@ For every place, a file of a small but complete cache is damaged. Then, each cou
 
 - `validate`, without a look at the source, must find it;
 - a `SigmaCache` opened afterwards, and one that was open before, read every frame at every stride: the very same values
-  as before, or an error of ours;
+  as before, or one of our errors;
 - the repair that the finding names must work: after `--clear` and a run, the cache has its old bytes, the run has had
   exactly the shard of the damaged file (of metadata: its group), and no file of another was written (inode and
   modification time).
@@ -110,7 +110,7 @@ def damage_places(lab: Laboratory, count: int, seed: int) -> Counts:
         place = draw(lab.whole, dice)
         try:
             try_place(lab, place, counts)
-        except Exception as error:  # anything that is no error of ours
+        except Exception as error:  # anything that is none of our errors
             counts.failures.append(f"{_text(place)}: {type(error).__name__}: {error}")
         lab.restore()
     return counts
@@ -227,7 +227,7 @@ def _repair_metadata(
         lab.validate(clear=True)
         lab.run()
         counts.repairs["--clear of a group, then run"] += 1
-    else:  # the run without a repair has mended it, or another one does
+    else:  # the run without a repair has repaired it, or another one does
         if repairs:
             lab.run()
         counts.repairs["run"] += 1

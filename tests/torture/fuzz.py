@@ -1,4 +1,4 @@
-"""Fuzzed source files and caches: an error of ours each, or sane values. Prints one JSON object, exits 1 on a fault.
+"""Fuzzed source files and caches: one of our errors each, or sane values. Prints one JSON object, exits 1 on a fault.
 
     python tests/torture/fuzz.py [--cases 10000] [--seed 0] [--only cache:123]
 

@@ -1,4 +1,4 @@
-"""A slice of the fuzzing, and that the watch over it sees what it shall see. All of it: tests/torture/fuzz.py."""
+"""A slice of the fuzzing, and that the watch over it sees what it must see. All of it: tests/torture/fuzz.py."""
 
 import json
 import subprocess
