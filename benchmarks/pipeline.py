@@ -27,9 +27,9 @@ from PIL import Image
 
 from depthvar.datasets import open_source
 from depthvar.precompute import KernelParams
-from depthvar.precompute.pipeline import execute, worker
+from depthvar.precompute.pipeline import execute, levels
 from depthvar.precompute.pipeline import run as pipeline
-from depthvar.precompute.pipeline.worker import Job
+from depthvar.precompute.pipeline.job import Job
 
 REAL = Path(__file__).parents[1] / "tests" / "data" / "redwood_rgbd" / "depth"
 CAMERA = (525.0, 525.0, 319.5, 239.5)
@@ -57,15 +57,15 @@ def run_once(root: Path, kernel: Callable[..., Any] | None = None, limit: int | 
     """Return the frames per second of one fresh run in threads."""
     pattern = "depth/{frame}.npy" if any((root / "depth").glob("*.npy")) else None
     job = Job(str(root / "sigma_Z2.zarr"), open_source("folder", root, intrinsics=CAMERA, pattern=pattern))
-    original = worker.sigma_z2_frame
+    original = levels.sigma_z2_frame
     if kernel is not None:
-        worker.sigma_z2_frame = kernel
+        levels.sigma_z2_frame = kernel
     try:
         began = time.perf_counter()
         results = list(pipeline.run(job, execute.in_threads(2), overwrite=True, limit=limit))[1:]
         return sum(result.computed for result in results) / (time.perf_counter() - began)  # type: ignore[union-attr]
     finally:
-        worker.sigma_z2_frame = original
+        levels.sigma_z2_frame = original
 
 
 def copy_kernel(
@@ -95,11 +95,11 @@ class Recorded:
     ) -> None:
         key = depth[:: max(1, depth.shape[0] // 4)].tobytes()[:4096] + str(depth.shape).encode()
         if key not in self.maps:
-            self.maps[key] = worker_kernel(depth, intrinsics, params, max_depth).copy()
+            self.maps[key] = real_kernel(depth, intrinsics, params, max_depth).copy()
         out[...] = self.maps[key]
 
 
-worker_kernel = worker.sigma_z2_frame
+real_kernel = levels.sigma_z2_frame
 
 
 def unfold_sort_kernel(
