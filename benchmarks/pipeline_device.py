@@ -1,8 +1,8 @@
 """A whole run on a device and the same on the CPU, and where the time of each goes (``pipeline.py --device`` calls it).
 
-Stages are seconds per frame, summed over threads: medians of fresh runs, which alternate. ``at_most_times`` says how many
-times as fast a run would be whose kernel needs no time, everything else equal: what a GPU can bring at most, as long as
-the CPU does the rest.
+Stages are milliseconds per frame, summed over threads: medians of fresh runs, which alternate. ``at_most_times`` says
+how many times as fast a run would be whose kernel needs no time, everything else equal: what a GPU can bring at most,
+as long as the CPU does the rest.
 """
 
 import statistics

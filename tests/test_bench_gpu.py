@@ -1,4 +1,4 @@
-"""``make bench-gpu`` in the small: each of its parts runs, and one that cannot run says so and does not stop the others."""
+"""``make bench-gpu`` in the small: each part runs; one that cannot run says so, and does not stop the others."""
 
 import json
 import os
@@ -16,7 +16,6 @@ import step
 import step_device
 import torch
 from torch import Tensor, nn
-
 
 NAMES = ["l1", "weighted_l1_in_step"]  # the others are no news to a compiler
 
@@ -146,7 +145,7 @@ def test_all_parts_that_run_are_written(
     files, status, _ = benched(tmp_path, monkeypatch, capsys)
     assert status == 0
     assert files.pop("tests") == {"tests": 1, "passed": 1, "failed": 0}
-    assert files == dict.fromkeys(("kernel", "step", "pipeline"), ["--device", "cuda"])
+    assert files == {name: ["--device", "cuda"] for name in ("kernel", "step", "pipeline")}
 
 
 @pytest.mark.slow
