@@ -4,7 +4,7 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ def machine(device: str | None = None) -> dict[str, Any]:
         "machine": f"{platform.system()} {platform.machine()}",
         "cpu": _cpu(),
         "cores": cores,
-        "versions": {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES},
+        "versions": {"python": platform.python_version()} | versions(PACKAGES),
     } | ({} if device is None else {"device": _device(device)})
 
 
@@ -37,6 +37,11 @@ def _cpu() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor()
+
+
+def versions(packages: Iterable[str]) -> dict[str, str | None]:
+    """Return the versions of packages; None where one is not installed."""
+    return {name: _version(name) for name in packages}
 
 
 def _version(package: str) -> str | None:
