@@ -31,7 +31,7 @@ def report(frames: list[Any], camera: tuple[float, ...], device: str, batch: int
     copied = median_seconds(lambda: copy.copy_(z), z.device, repeats)
     found: dict[str, Any] = {
         "benchmark": "kernel on a device",
-        "machine": machine() | {"device": torch.cuda.get_device_name() if z.is_cuda else device},
+        "machine": machine(device),
         "batch": list(z.shape),
         "repeats": repeats,
         "copy_gigabytes_per_s": 2 * z.nbytes / copied / 1e9,

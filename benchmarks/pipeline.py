@@ -1,9 +1,11 @@
 """The whole run against the same run with the kernel replaced: by a copy, and by unfold+sort. Prints JSON.
 
     python benchmarks/pipeline.py [--frames 480] [--rounds 5]
+    python benchmarks/pipeline.py --device cuda [--threads 2]
 
 Frames: the Redwood frames of tests/data, repeated as 16-bit PNG files, and as .npy in metres as TartanAir has it. The
-runs alternate; figures are medians of their ratios. Peak memory is that of a process of its own per case.
+runs alternate; figures are medians of their ratios. Peak memory is that of a process of its own per case. With
+``--device`` the run there is compared with that on the CPU, stage by stage (pipeline_device.py).
 """
 
 import argparse
@@ -20,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pipeline_device
 from baseline import unfold_sort_sigma_z2
 from machine import machine
 from numpy.typing import NDArray
@@ -27,12 +30,12 @@ from PIL import Image
 
 from depthvar.datasets import open_source
 from depthvar.precompute import KernelParams
-from depthvar.precompute.pipeline import execute, worker
+from depthvar.precompute.pipeline import execute, levels
 from depthvar.precompute.pipeline import run as pipeline
-from depthvar.precompute.pipeline.worker import Job
+from depthvar.precompute.pipeline.job import Job
 
 REAL = Path(__file__).parents[1] / "tests" / "data" / "redwood_rgbd" / "depth"
-CAMERA = (525.0, 525.0, 319.5, 239.5)
+CAMERA = pipeline_device.CAMERA
 
 
 def make_frames(root: Path, count: int, size: tuple[int, int] | None = None, npy: bool = False) -> None:
@@ -57,15 +60,15 @@ def run_once(root: Path, kernel: Callable[..., Any] | None = None, limit: int | 
     """Return the frames per second of one fresh run in threads."""
     pattern = "depth/{frame}.npy" if any((root / "depth").glob("*.npy")) else None
     job = Job(str(root / "sigma_Z2.zarr"), open_source("folder", root, intrinsics=CAMERA, pattern=pattern))
-    original = worker.sigma_z2_frame
+    original = levels.sigma_z2_frame
     if kernel is not None:
-        worker.sigma_z2_frame = kernel
+        levels.sigma_z2_frame = kernel
     try:
         began = time.perf_counter()
         results = list(pipeline.run(job, execute.in_threads(2), overwrite=True, limit=limit))[1:]
         return sum(result.computed for result in results) / (time.perf_counter() - began)  # type: ignore[union-attr]
     finally:
-        worker.sigma_z2_frame = original
+        levels.sigma_z2_frame = original
 
 
 def copy_kernel(
@@ -95,11 +98,11 @@ class Recorded:
     ) -> None:
         key = depth[:: max(1, depth.shape[0] // 4)].tobytes()[:4096] + str(depth.shape).encode()
         if key not in self.maps:
-            self.maps[key] = worker_kernel(depth, intrinsics, params, max_depth).copy()
+            self.maps[key] = real_kernel(depth, intrinsics, params, max_depth).copy()
         out[...] = self.maps[key]
 
 
-worker_kernel = worker.sigma_z2_frame
+real_kernel = levels.sigma_z2_frame
 
 
 def unfold_sort_kernel(
@@ -132,11 +135,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--frames", type=int, default=220)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--device", help="cuda; or cpu:0, what a GPU does, on torch's CPU device")
+    parser.add_argument("--threads", type=int, help="with --device; default: the CPUs that this process may use")
     parser.add_argument("--memory", type=int, nargs="+", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.memory:
         frames, *size = options.memory
         memory_of_this_process(frames, (size[0], size[1]) if size else None)
+        return
+    if options.device:
+        with tempfile.TemporaryDirectory() as folder:
+            given = (options.device, options.frames, options.rounds, options.threads)
+            print(json.dumps(pipeline_device.report(Path(folder), make_frames, *given), indent=2))
         return
     rates: dict[str, list[float]] = {"run": [], "copy": [], "recorded": []}
     recorded = Recorded()

@@ -107,7 +107,7 @@ def run(
         params: :class:`KernelParams` or :class:`Difference`; None: ``KernelParams()``.
         strides: levels to store; 1 is always stored.
         with_depth: store the decoded depth next to σ².
-        device: "cpu", or "cuda" (torch on a GPU).
+        device: "cpu", or "cuda": a GPU, by Triton where it runs there, else by torch.
         on_error: "fail": stop at a frame that cannot be read; "skip": leave it out, and list it in the result.
         part: (i, n): only every n-th shard, beginning with the i-th (from 1), for n runs at the same time.
         limit: stop after this many frames, rounded up to whole shards.

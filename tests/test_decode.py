@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import decode as decoders
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -399,3 +400,18 @@ def test_defaults_of_a_container_are_what_it_can_hold(tmp_path: Path) -> None:
         for dtype in container.dtype:
             path = save(tmp_path / f"{dtype}.{name}", np.ones((2, 3), dtype))
             assert read_stored(path, DepthRule(name, container.dtype, 1.0)).dtype == dtype
+
+
+def test_the_benchmark_of_decoders_in_the_small(tmp_path: Path) -> None:
+    """What a run uses is right on every kind, and notices every flipped bit."""
+    for name, (path, want, ways) in decoders.files(tmp_path).items():
+        row = decoders.measured(path, want, {"ours": ways["ours"], "other": unreadable}, rounds=1, flips=3)
+        assert row["ours"]["right"], name
+        assert row["ours"]["ms"] > 0
+        assert row["ours"].get("unnoticed", 0) == 0
+        assert row["other"] == {"not_measured": "ModuleNotFoundError: No module named 'fpng'"}
+    assert decoders.inflate(decoders.FRAME, 1)["zlib"]["ms"] > 0
+
+
+def unreadable(path: Path) -> Any:
+    raise ModuleNotFoundError("No module named 'fpng'")

@@ -67,8 +67,9 @@ def test_the_python_of_the_readme_runs(sample_run: Path, monkeypatch: pytest.Mon
     gradient = prediction.grad.numpy()  # type: ignore[attr-defined]
     assert np.isfinite(gradient).all()
     assert (gradient != 0).mean() > 0.5
-    # The last block computes σ in the loader; the one before it came from the cache, at a stride.
+    # The last blocks compute σ in the loader and in the step; before them it came from the cache, at a stride.
     assert np.isfinite(view["sigma_Z2"]).mean() > 0.5  # type: ignore[index]
+    np.testing.assert_allclose(names["in_step"][0], view["sigma_Z2"], rtol=1e-3)  # type: ignore[index]
 
 
 def test_cached_and_in_loader_agree_on_a_stride(sample_run: Path) -> None:
@@ -174,3 +175,4 @@ def test_the_python_page_runs(sample_run: Path, tmp_path: Path, monkeypatch: pyt
     for code in blocks((ROOT / "docs/python.md").read_text(), "python"):
         exec(compile(code, "python.md", "exec"), names)
     assert names["sigma_z2"].shape == (480, 640)  # type: ignore[attr-defined]
+    assert (names["prediction"].grad > 0).all()  # type: ignore[attr-defined]

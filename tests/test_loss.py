@@ -486,18 +486,18 @@ def test_reads_no_value_of_a_tensor(loss: Loss) -> None:
     assert value.shape == ()
 
 
-if torch.cuda.is_available():
-
-    @pytest.mark.parametrize("loss", LOSSES)
-    def test_never_waits_for_a_gpu(loss: Loss) -> None:
-        pred, target, sigma_z2, valid = (m.cuda() for m in maps())
-        pred.requires_grad_()
-        torch.cuda.synchronize()
-        torch.cuda.set_sync_debug_mode("error")
-        try:
-            loss(pred, target, sigma_z2, valid).backward()
-        finally:
-            torch.cuda.set_sync_debug_mode("default")
+@pytest.mark.gpu
+@pytest.mark.usefixtures("gpu")
+@pytest.mark.parametrize("loss", LOSSES)
+def test_never_waits_for_a_gpu(loss: Loss) -> None:
+    pred, target, sigma_z2, valid = (m.cuda() for m in maps())
+    pred.requires_grad_()
+    torch.cuda.synchronize()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        loss(pred, target, sigma_z2, valid).backward()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
 
 
 def test_inputs_are_left_alone() -> None:

@@ -26,7 +26,7 @@ from depthvar.precompute.pipeline import execute
 from depthvar.precompute.pipeline import run as pipeline
 
 PAGE = (ROOT / "docs/migrating-from-online.md").read_text()
-DATA_SET, TURN, COMPAT, PICTURE, FALLBACK = blocks(PAGE, "python")
+DATA_SET, TURN, COMPAT, PICTURE, FALLBACK, IN_STEP = blocks(PAGE, "python")
 OVERRIDES = [block.split() for block in blocks(PAGE, "sh") if "_target_" in block]
 MESSAGES = {line for block in blocks(PAGE, "text") for line in block.splitlines()}
 CAMERA = (300.0, 300.0, 12.0, 12.0)
@@ -187,6 +187,27 @@ def test_continuing_a_run_computes_the_original_in_the_loader(measured: Frame) -
     assert np.isfinite(unlike).all()
     assert (unlike > 5).mean() > 0.01  # holes taken for depth 0
     assert 0.9 < np.median(unlike) < 1.2
+
+
+def test_in_the_step_it_is_what_the_loader_computes() -> None:
+    pred, views = batch(h=12, w=15)
+    depth = {id(view): torch.from_numpy(np.stack([make_depth(12, 15, 2 * i + j) for j in range(2)]))
+             for i, view in enumerate(views)}  # fmt: skip
+    cameras = torch.tensor([[30.0, 0, 7], [0, 32, 5], [0, 0, 1]]).expand(2, 3, 3)
+    given = [view | {"depthmap": depth[id(view)], "camera_intrinsics": cameras} for view in views]
+    for view in given:
+        del view["sigma_Z2"], view["sigma_Z2_params"]
+    names: dict[str, Any] = {
+        "gt_raw": given,
+        "pred": pred,
+        "sigma_z2": sigma_z2,
+        "train_loss": Pi3LossMipNeRFVariance(),
+    }
+    exec(IN_STEP, names)
+    assert torch.isfinite(names["loss"])
+    for view in given:
+        loaded = sigma_z2(view["depthmap"].numpy(), view["camera_intrinsics"].numpy())
+        np.testing.assert_allclose(view["sigma_Z2"].numpy(), loaded, rtol=1e-3)
 
 
 # ---- the knobs ----

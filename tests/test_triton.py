@@ -3,8 +3,10 @@
 import importlib
 import json
 import os
+import pickle
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,6 +18,7 @@ import reference
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from strategies import Scene, params, scenes
+from tiny_data import TinyData, make_depth
 
 torch = pytest.importorskip("torch")
 triton = pytest.importorskip("triton")
@@ -23,11 +26,18 @@ triton = pytest.importorskip("triton")
 from torch._subclasses.fake_tensor import FakeTensorMode  # noqa: E402
 from torch.fx.experimental.proxy_tensor import make_fx  # noqa: E402
 
+from depthvar.datasets import SigmaCache  # noqa: E402
 from depthvar.datasets.errors import ParameterError  # noqa: E402
 from depthvar.precompute import Difference, KernelParams, sigma_z2  # noqa: E402
 from depthvar.precompute.kernel import api, triton_engine  # noqa: E402
 from depthvar.precompute.kernel.api import Components  # noqa: E402
 from depthvar.precompute.kernel.triton_engine import sigma_z2_strides  # noqa: E402
+from depthvar.precompute.pipeline import job as job_module  # noqa: E402
+from depthvar.precompute.pipeline import levels  # noqa: E402
+from depthvar.precompute.pipeline.execute import serial  # noqa: E402
+from depthvar.precompute.pipeline.job import Job  # noqa: E402
+from depthvar.precompute.pipeline.run import run as run_pipeline  # noqa: E402
+from depthvar.precompute.validation.validate import validate  # noqa: E402
 
 K = (30.0, 31.0, 6.0, 3.25)
 BOTH = pytest.mark.parametrize("p", [KernelParams(window=3), Difference()], ids=["range", "difference"])
@@ -331,6 +341,68 @@ def test_every_program_compiles_for_a_gpu_and_stays_in_its_registers() -> None:
     assert [program["program"] for program in programs] == ["difference"] * 2 + ["rays"] + ["spread"] * 7
     assert [program["spilled"] for program in programs] == [0] * 10
     assert max(program["registers"] for program in programs) <= 128  # 4 warps, 4 programs at once
+
+
+# ---- a run ----
+
+
+@pytest.fixture
+def played(tmp_path: Path, device: str, monkeypatch: pytest.MonkeyPatch) -> tuple[Job, list[str]]:
+    """A job of one small frame for a device where Triton runs, and for which devices its engine is chosen."""
+    data, asked, real = TinyData(tmp_path / "one"), [], job_module.auto_engine
+    data.write("a", "0", make_depth(5, 9, 0))
+
+    def choose(name: str, p: Any) -> str:
+        asked.append(name)
+        return "triton" if device == "cpu" and name != "cpu" else real(name, p)
+
+    monkeypatch.setattr(job_module, "auto_engine", choose)
+    where = "cpu:0" if device == "cpu" else device
+    return data.job(device=where, strides=(1, 2), params=KernelParams(window=3)), asked
+
+
+def test_a_run_chooses_triton_once_computes_by_it_and_names_it(
+    played: tuple[Job, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (job, asked), used, real = played, [], levels.sigma_z2
+
+    def note(*given: Any, engine: Any, **options: Any) -> Any:
+        used.append(engine)
+        return real(*given, engine=engine, **options)
+
+    monkeypatch.setattr(levels, "sigma_z2", note)
+    list(run_pipeline(job, serial))
+    assert SigmaCache(job.cache).attributes["engine"] == f"triton-{job.device}"
+    assert used == ["triton"] * 2
+    assert pickle.loads(pickle.dumps(job)).engine == f"triton-{job.device}"  # a worker process does not choose
+    assert asked == [job.device]
+    assert validate(job.cache, job.source, full=True).findings == []  # recomputed by the CPU engine
+
+
+def test_a_run_that_goes_on_with_another_engine_says_so(
+    played: tuple[Job, list[str]], caplog: pytest.LogCaptureFixture
+) -> None:
+    job, _ = played
+    list(run_pipeline(replace(job, device="cpu"), serial))
+    list(run_pipeline(job, serial))
+    assert SigmaCache(job.cache).attributes["engine"] == "numba"
+    assert f"was begun with the numba engine; this run goes on with triton-{job.device}, which differs" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("refusal", "engine"), [(None, "triton-cuda"), ("RuntimeError: Failed to find C compiler.", "torch-cuda")]
+)
+def test_the_engine_of_a_run_is_what_auto_is_there(
+    refusal: str | None, engine: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    data = TinyData(tmp_path / "one")
+    assert data.job().engine == "numba"
+    assert data.job(params=KernelParams(compat="pi3")).engine == "torch-cpu"
+    assert data.job(device="cpu:0").engine == "torch-cpu:0"
+    monkeypatch.setattr(triton_engine, "why_not", lambda device: refusal)
+    with FakeTensorMode():  # a GPU without values
+        assert data.job(device="cuda").engine == engine
+        assert data.job(device="cuda", params=KernelParams(compat="pi3")).engine == "torch-cuda"
 
 
 # ---- benchmark ----

@@ -56,11 +56,13 @@ def decode_rows(data: bytes, shape: tuple[int, ...], dtype: np.dtype[Any], where
 
 def encode_map(values: NDArray[np.float32], layout: MapLayout) -> list[bytes]:
     """Return the chunks of one map (H, W) float32, from the top band to the lowest, which is filled up with NaN."""
-    rest = layout.bands * layout.band_rows - layout.height
-    if rest:
-        values = np.pad(values, ((0, rest), (0, 0)), constant_values=np.nan)
+    little, rows = np.ascontiguousarray(values, "<f4"), layout.band_rows
+    bands = [little[top : top + rows] for top in range(0, layout.height, rows)]
+    if len(bands[-1]) < rows:
+        lowest = np.full((rows, layout.width), np.nan, "<f4")
+        lowest[: len(bands[-1])] = bands[-1]
+        bands[-1] = lowest
     name, level, block_bytes = layout.compressor
-    bands = np.ascontiguousarray(values, "<f4").reshape(layout.bands, layout.band_rows * layout.width)
     return [with_crc(blosc.compress(band, name.encode(), level, blosc.BITSHUFFLE, block_bytes)) for band in bands]
 
 

@@ -73,7 +73,7 @@ def main() -> None:
 @click.option("--intrinsics", help="fx,fy,cx,cy in pixels, instead of the data set's.")
 @click.option("--units-per-metre", type=float, help="Stored units in a metre, instead of the data set's.")
 @click.option("--pattern", help="Depth files below the root, such as '{sequence}/depth/{frame}.png'.")
-@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", help="cuda: torch, on a GPU.")
+@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", help="cuda: Triton or torch, on a GPU.")
 @click.option("--threads", type=click.IntRange(1), help=THREADS_HELP)
 @click.option("--workers", type=click.IntRange(1), help=WORKERS_HELP)
 @click.option("--scheduler", metavar="ADDRESS", help="Run on the workers of this Dask scheduler.")

@@ -137,6 +137,15 @@ def sigma_z2(
     return Components(*maps) if return_components else maps[0]
 
 
+def auto_engine(device: str, params: Estimator) -> Engine:
+    """Return what ``engine="auto"`` is for float32 depth: of arrays for "cpu", else of tensors on a device of torch."""
+    if device == "cpu":
+        return _chosen("auto", None, params)
+    import torch
+
+    return _chosen("auto", torch.empty(0, device=device), params)
+
+
 def _chosen(engine: Engine, tensor: "Tensor | None", params: Estimator) -> Engine:
     """Return the engine for a tensor, or for an array (None)."""
     if params.compat is not None:

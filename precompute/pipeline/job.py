@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal, get_args
 
 from depthvar.datasets.cache.attributes import MAX_STRIDES
@@ -10,7 +11,7 @@ from depthvar.datasets.frame import MAX_DEPTH_RULE, is_max_depth
 from depthvar.datasets.params import Estimator, KernelParams, params_to_json
 from depthvar.datasets.scalars import require, whole
 from depthvar.datasets.source.source import Source
-from depthvar.precompute.kernel.api import KERNEL_VERSION
+from depthvar.precompute.kernel.api import KERNEL_VERSION, auto_engine
 
 from .summary import DepthSummary, SigmaSummary
 
@@ -53,10 +54,14 @@ class Job:
         object.__setattr__(self, "strides", tuple(sorted(strides | {1})))
         object.__setattr__(self, "keepbits", keepbits)
 
-    @property
+    @cached_property
     def engine(self) -> str:
-        """Name of the kernel's engine, as the cache records it."""
-        return "numba" if self.device == "cpu" and self.params.compat is None else f"torch-{self.device}"
+        """Name of the kernel's engine, as the cache records it: "numba", or "triton" or "torch" with the device.
+
+        Chosen where it is first asked for, at the start of a run; the workers get it with the job.
+        """
+        chosen = auto_engine(self.device, self.params)
+        return chosen if chosen == "numba" else f"{chosen}-{self.device}"
 
     def parameters(self) -> dict[str, Any]:
         """Return all that decides the stored values, JSON-ready. Path, workers, device and shard size do not."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from depthvar.datasets.cache.format import level_shape
 from depthvar.datasets.errors import DepthVarError
 from depthvar.datasets.frame import Frame
-from depthvar.precompute.kernel.api import sigma_z2
+from depthvar.precompute.kernel.api import Engine, sigma_z2
 from depthvar.precompute.kernel.numba_engine import sigma_z2_frame
 
 from .job import Job
@@ -65,7 +65,7 @@ def compute_levels(frames: Sequence[Frame], job: Job, out: Levels, watch: Stopwa
 
 
 def _compute_on_device(frames: list[Frame], max_depth: float | None, job: Job, out: Levels, watch: Stopwatch) -> None:
-    """Compute by torch: one copy of the depth, one call of the kernel per stride, one copy back each.
+    """Compute by Triton or torch: one copy of the depth, one call of the kernel per stride, one copy back each.
 
     Each thread has a stream of its own, so that the copies of one shard overlap with the kernel of another. Where the
     memory of the device does not suffice, the batch is halved.
@@ -110,11 +110,11 @@ def _launch(
 
     depth, cameras = (values.to(job.device, non_blocking=True) for values in (depth, cameras))
     wait("copy")
+    engine = cast(Engine, job.engine.partition("-")[0])  # the one that the cache records
     found = {}
     for stride in out:
         level = depth[:, ::stride, ::stride]
-        # Not "auto": the cache records the engine, and a GPU's would be Triton.
-        found[stride] = sigma_z2(level, cameras / stride, job.params, max_depth=max_depth, engine="torch")
+        found[stride] = sigma_z2(level, cameras / stride, job.params, max_depth=max_depth, engine=engine)
         round_mantissas(found[stride].view(torch.int32), job.keepbits)
     wait("kernel")
     for stride, maps in out.items():
