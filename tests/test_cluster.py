@@ -92,28 +92,28 @@ AGAIN = "run the same command again"
 
 
 @pytest.mark.parametrize(
-    ("fault", "nanny", "end"),
+    ("fault", "options", "end"),
     [
-        ("hang", "--nanny", NOT_ENDED + AGAIN),  # it ended itself
-        ("busy", "--nanny", NOT_ENDED + AGAIN),
-        ("stop", "--nanny", NOT_ENDED + WHEN + AGAIN),
-        ("hang", "--no-nanny", NOT_ENDED + WHEN + AGAIN),  # nobody would start it again
-        ("kill", "--nanny", LOST + WHEN + AGAIN),
+        ("hang", (), NOT_ENDED + AGAIN),  # it ended itself
+        ("busy", (), NOT_ENDED + AGAIN),
+        ("stop", (), NOT_ENDED + WHEN + AGAIN),
+        ("hang", ("--no-nanny",), NOT_ENDED + WHEN + AGAIN),  # nobody would start it again
+        ("kill", (), LOST + WHEN + AGAIN),
     ],
     ids=["hang", "busy", "stop", "no nanny", "kill"],
 )
 def test_a_worker_of_another_cluster_that_hangs_ends_itself_where_it_can(
-    tiny: TinyData, tmp_path: Path, fault: str, nanny: str, end: str
+    tiny: TinyData, tmp_path: Path, fault: str, options: tuple[str, ...], end: str
 ) -> None:
     """The only worker fails; where it has ended, its successor computes the rest."""
     nobody = "no Dask worker was there for 20 s; when its workers have ended, run the same command again"
     job = faulty(tiny, fault)
     tiny.write("d", "last", make_depth(24, 32, 9))
     lost = {f"c0/depth/{fault}.npy"}
-    with machines(tmp_path, "127.0.0.2", options=(nanny,)) as cluster:
+    with machines(tmp_path, "127.0.0.2", options=options) as cluster:
         failed, computed = run(job, execute.on_dask(scheduler=cluster.address, timeout=10, patience=20))
         assert re.fullmatch(end, failed.pop(*lost))
-        if fault == "stop" or nanny == "--no-nanny":
+        if fault == "stop" or "--no-nanny" in options:
             assert (failed, computed) == ({"d/depth/last.npy": nobody}, 8)
         else:
             assert (failed, computed) == ({}, 9)

@@ -3,20 +3,26 @@
 import os
 import re
 import signal
+import socket
 import stat
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
+from pages import ROOT, blocks
 from ten_shards import Data, contents
 
 from depthvar.precompute.validation.validate import validate
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
+EXAMPLES = ROOT / "examples"
+PAGE = (ROOT / "docs/many-machines.md").read_text()
+COMMANDS = [line for block in blocks(PAGE, "sh") for line in block.splitlines()]
 # The installed command; KILLED: it is killed where it would write its second shard.
 PRECOMPUTE = """
 import os, signal, sys
@@ -106,6 +112,49 @@ def test_outside_an_array_the_script_says_so(data: Data, tmp_path: Path) -> None
     assert job.returncode != 0
 
 
+def test_the_page_submits_scripts_that_exist() -> None:
+    lines = [line.split() for line in COMMANDS if line.startswith("sbatch ")]
+    assert len(lines) == 2
+    for _, script, option, *_ in lines:
+        assert (ROOT / script).read_text().startswith("#!/bin/bash\n")
+        assert option == "--dataset"
+
+
+@pytest.mark.slow
+def test_the_commands_of_the_page_are_a_cluster(data: Data, tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    scheduler, worker, run = (
+        line.replace("head:", "127.0.0.1:").replace("8786", str(port)) for line in COMMANDS if "8786" in line
+    )
+    here: dict[str, Any] = {"env": environment(tmp_path), "cwd": tmp_path}
+    with (tmp_path / "log").open("w") as log:
+        jobs = [
+            subprocess.Popen(line.split(), stderr=log, start_new_session=True, **here) for line in (scheduler, worker)
+        ]
+    try:
+        wait_until(lambda: socket.socket().connect_ex(("127.0.0.1", port)) == 0)
+        cache = tmp_path / "x.zarr"
+        given, ours = "--dataset hospital --root /data/tartanair/hospital", f"--dataset {data.tiny.toml} --strides 1,2"
+        assert given in run
+        words = [*run.replace(given, ours).split(), "--out", str(cache)]
+        ran = subprocess.run(words, capture_output=True, text=True, check=False, timeout=120, **here)
+        assert ran.returncode == 0, ran.stderr
+        assert contents(cache) == contents(data.whole)
+    finally:
+        for job in jobs:
+            os.killpg(job.pid, signal.SIGKILL)
+            job.wait()
+
+
+def wait_until(reached: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not reached():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
 def end(job: subprocess.Popen[str]) -> tuple[str, str]:
     """Wait for a script, and end all that it has started, as Slurm does; return stdout and stderr."""
     job.wait(timeout=120)
@@ -150,10 +199,7 @@ def test_jobqueue_submits_workers_and_ends_them(data: Data, tmp_path: Path) -> N
     assert process.stdout == f"30 frames computed, 0 unchanged, 0 failed, of 30: {cache}\n"
     assert validate(str(cache), data.tiny.source(), full=True).findings == []
     assert (tmp_path / "jobs.log").read_text().count("Start worker at") == 2
-    deadline = time.monotonic() + 20
-    while running_in(tmp_path) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert running_in(tmp_path) == []
+    wait_until(lambda: running_in(tmp_path) == [])
 
 
 def running_in(folder: Path) -> list[str]:
