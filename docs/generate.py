@@ -208,12 +208,18 @@ def loader_table() -> str:
 def cluster_table() -> str:
     """Return the table of Dask workers against threads, with the machine it was measured on."""
     measured = result("cluster")
-    lines = ["| workers | frames/s | threads, frames/s | workers relative to threads |", "|---|---|---|---|"]
+    lines = [
+        "| workers | frames/s; CPU time a frame | as many threads | frames/s relative to threads |",
+        "|---|---|---|---|",
+    ]
     for count, each in measured["workers"].items():
-        rates = [each[name] for name in ("frames_per_second", "frames_per_second_of_threads")]
-        lines.append(f"| {count} | {rates[0]:.0f} | {rates[1]:.0f} | {each['of_threads']:.2f} |")
+        cells = [
+            f"{each[f'frames_per_second{of}']:.0f}; {each[f'cpu_ms_per_frame{of}']:.0f} ms"
+            for of in ("", "_of_threads")
+        ]
+        lines.append(f"| {count} | {cells[0]} | {cells[1]} | {each['of_threads']:.2f} |")
     machine, frames = measured["machine"], measured["frames"]
-    about = f"{machine['cores']} shared cores of an {machine['cpu']}, {frames} frames, medians of {measured['rounds']}."
+    about = f"{machine['cores']} cores of an {machine['cpu']}, {frames} frames, medians of {measured['rounds']} runs."
     return "\n".join([about, "", *lines])
 
 

@@ -25,14 +25,15 @@ PAGE = (ROOT / "docs/many-machines.md").read_text()
 COMMANDS = [line for block in blocks(PAGE, "sh") for line in block.splitlines()]
 # The installed command; KILLED: it is killed where it would write its second shard.
 PRECOMPUTE = """
-import os, signal, sys
+import os, signal, sys, threading
 from depthvar.precompute.pipeline import worker
 if os.environ.get("KILLED"):
-    write, written = worker.write_shard, []
+    write, written, writing = worker.write_shard, [], threading.Lock()
     def write_one(store, shard):
-        if written:
-            os.kill(os.getpid(), signal.SIGKILL)
-        written.append(write(store, shard))
+        with writing:
+            if written:
+                os.kill(os.getpid(), signal.SIGKILL)
+            written.append(write(store, shard))
     worker.write_shard = write_one
 from depthvar.precompute.cli.__main__ import main
 main()
