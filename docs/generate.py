@@ -1,5 +1,5 @@
 """Write what is generated in the documentation: docs/cli.md from --help, the tables of README.md and
-docs/benchmarks.md from benchmarks/results/, and the README's picture (matplotlib).
+docs/*.md from benchmarks/results/, and the README's picture (matplotlib).
 
 python docs/generate.py           write everything
 python docs/generate.py --check   report whether the pages are current, write nothing
@@ -38,8 +38,8 @@ Use workers where a file or a file system may crash or hang a process. The run t
 (after `--timeout` seconds, if it hangs) and continues with the others.
 
 `--scheduler ADDRESS` runs on the workers of an existing Dask cluster. `--part I/N` needs no Dask: start N jobs, each
-with its own I, on machines that see the same files. They may start at different times. In a Slurm array: `--part
-$SLURM_ARRAY_TASK_ID/16`.
+with its own I, on machines that see the same files. They may start at different times. Scripts for Slurm, and what
+happens when a machine fails: [many machines](many-machines.md).
 
 ```sh
 precompute run --dataset hospital --root /data/tartanair/hospital --part 3/16
@@ -205,6 +205,24 @@ def loader_table() -> str:
     return "\n".join(lines)
 
 
+def cluster_table() -> str:
+    """Return the table of Dask workers against threads, with the machine it was measured on."""
+    measured = result("cluster")
+    lines = [
+        "| workers | frames/s; CPU time a frame | as many threads | frames/s relative to threads |",
+        "|---|---|---|---|",
+    ]
+    for count, each in measured["workers"].items():
+        cells = [
+            f"{each[f'frames_per_second{of}']:.0f}; {each[f'cpu_ms_per_frame{of}']:.0f} ms"
+            for of in ("", "_of_threads")
+        ]
+        lines.append(f"| {count} | {cells[0]} | {cells[1]} | {each['of_threads']:.2f} |")
+    machine, frames = measured["machine"], measured["frames"]
+    about = f"{machine['cores']} cores of an {machine['cpu']}, {frames} frames, medians of {measured['rounds']} runs."
+    return "\n".join([about, "", *lines])
+
+
 def with_block(page: str, name: str, block: str) -> str:
     """Return a page with ``block`` between its markers ``<!-- name -->`` and ``<!-- /name -->``."""
     before, rest = page.split(f"<!-- {name} -->")
@@ -259,12 +277,13 @@ def pictures() -> None:
 
 def main() -> int:
     """Write or check; return the exit code."""
-    readme, benchmarks = DOCS.parent / "README.md", DOCS / "benchmarks.md"
+    readme, benchmarks, machines = DOCS.parent / "README.md", DOCS / "benchmarks.md", DOCS / "many-machines.md"
     with_figures = with_block(benchmarks.read_text(), "figures", all_figures())
     pages = {
         DOCS / "cli.md": cli_page(),
         readme: with_block(readme.read_text(), "figures", figures()),
         benchmarks: with_block(with_figures, "loader", loader_table()),
+        machines: with_block(machines.read_text(), "cluster", cluster_table()),
     }
     stale = [path.name for path, text in pages.items() if not path.exists() or path.read_text() != text]
     if "--check" in sys.argv[1:]:

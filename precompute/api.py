@@ -116,7 +116,7 @@ def run(
         threads: of this process, each with a shard of up to 96 MiB in memory; None: the CPUs that it may use.
         workers: Dask worker processes in place of threads.
         scheduler: address of a Dask scheduler, whose workers are used.
-        timeout: seconds that a worker may use for a shard, then its frames count as failed; None: 600.
+        timeout: seconds that a worker may use for a shard, then it is ended, and its frames failed; None: 600.
         progress: called as frames are done.
 
     Raises:

@@ -1,34 +1,25 @@
 """Workers that die, that hang, and a scheduler that is lost: the run ends in a bounded time, and lists what it lost."""
 
-import json
-import os
 import re
 import signal
-import subprocess
-import sys
-import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from multiprocessing import resource_tracker
 from pathlib import Path
 
 import psutil
 import pytest
-from distributed import Client
+from dask_machines import machines
 from faulty_source import FaultySource
 from tiny_data import TinyData, make_depth
 
 from depthvar.datasets.cache.sigma_cache import SigmaCache
 from depthvar.datasets.errors import FrameNotFoundError
-from depthvar.precompute.kernel.numba_engine import warm_up
 from depthvar.precompute.pipeline import execute
 from depthvar.precompute.pipeline import run as pipeline
 from depthvar.precompute.pipeline.worker import Job, TaskResult
 from depthvar.precompute.validation.validate import validate
 
-HELPERS = Path(__file__).parent / "helpers"
 pytestmark = pytest.mark.slow  # tests/test_dispatcher.py plays the same without processes
 
 
@@ -57,43 +48,13 @@ def is_mended_by_a_second_run(tiny: TinyData, job: Job, lost: set[str], tmp_path
         with pytest.raises(FrameNotFoundError, match="not computed yet"):
             cache.read(key)
     (tiny.root / "mended").mkdir()
-    run(job, execute.serial)
+    assert run(job, execute.serial) == ({}, len(lost))
     assert validate(job.cache, tiny.source(), full=True).findings == []
     whole = tmp_path / "whole.zarr"
     run(replace(job, cache=str(whole)), execute.serial)
     for path in whole.rglob("*"):
         if path.is_file() and "source_stat" not in str(path):
             assert (Path(job.cache) / path.relative_to(whole)).read_bytes() == path.read_bytes()
-
-
-@contextmanager
-def cluster(folder: Path, workers: int = 2) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """The address and process of a scheduler, with worker processes under nannies."""
-    file = folder / "scheduler.json"
-    environment = os.environ | {"PYTHONPATH": str(HELPERS)}
-    commands = [["dask_scheduler", "--port", "0"]] + [
-        ["dask_worker", "--nthreads", "1", "--memory-limit", "0"]
-    ] * workers
-    processes = []
-    try:
-        for name, *options in commands:
-            command = [sys.executable, "-m", f"distributed.cli.{name}", *options, "--scheduler-file", str(file)]
-            command += ["--host", "127.0.0.1", "--no-dashboard"]
-            with (folder / "cluster.log").open("ab") as log:
-                processes.append(subprocess.Popen(command, stdout=log, stderr=log, env=environment, cwd=folder))
-        while not (file.exists() and file.read_text().endswith("}")):
-            time.sleep(0.05)
-        address = json.loads(file.read_text())["address"]
-        with Client(address) as client:
-            client.wait_for_workers(workers)
-            client.run(warm_up)  # so that a short timeout is one of the work
-        yield address, processes[0]
-    finally:
-        for process in processes:
-            children = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
-            for each in (process, *children):
-                each.kill()
-            process.wait()
 
 
 def test_a_killed_worker_costs_its_shard_only(tiny: TinyData, tmp_path: Path) -> None:
@@ -124,16 +85,64 @@ def worker_processes() -> set[int]:
     return {child.pid for child in psutil.Process().children(recursive=True)}
 
 
-def test_a_cluster_loses_a_worker_and_one_hangs(tiny: TinyData, tmp_path: Path) -> None:
-    job = faulty(tiny, "hang", "kill")
-    with cluster(tmp_path) as (address, _):
-        failed, computed = run(job, execute.on_dask(scheduler=address, timeout=20))
-    end = r"; when tcp://127\.0\.0\.1:\d+ has ended, run the same command again"
-    assert re.fullmatch(rf"not ended after 20 s \(--timeout\){end}", failed.pop("c0/depth/hang.npy"))
-    assert re.fullmatch(rf"its worker process was lost: .*{end}", failed.pop("c1/depth/kill.npy"))
-    assert failed == {}
-    assert computed == 8
-    is_mended_by_a_second_run(tiny, job, {"c0/depth/hang.npy", "c1/depth/kill.npy"}, tmp_path)
+NOT_ENDED = r"not ended after 10 s \(--timeout\); "
+LOST = "its worker process was lost: killed, or out of memory; "
+WHEN = r"when tcp://127\.0\.0\.[23]:\d+ has ended, "
+AGAIN = "run the same command again"
+
+
+@pytest.mark.parametrize(
+    ("fault", "options", "end"),
+    [
+        ("hang", (), NOT_ENDED + AGAIN),  # it ended itself
+        ("busy", (), NOT_ENDED + AGAIN),
+        ("stop", (), NOT_ENDED + WHEN + AGAIN),
+        ("hang", ("--no-nanny",), NOT_ENDED + WHEN + AGAIN),  # nobody would start it again
+        ("kill", (), LOST + WHEN + AGAIN),
+    ],
+    ids=["hang", "busy", "stop", "no nanny", "kill"],
+)
+def test_a_worker_of_another_cluster_that_hangs_ends_itself_where_it_can(
+    tiny: TinyData, tmp_path: Path, fault: str, options: tuple[str, ...], end: str
+) -> None:
+    """The only worker fails; where it has ended, its successor computes the rest."""
+    nobody = "no Dask worker was there for 20 s; when its workers have ended, run the same command again"
+    job = faulty(tiny, fault)
+    tiny.write("d", "last", make_depth(24, 32, 9))
+    lost = {f"c0/depth/{fault}.npy"}
+    with machines(tmp_path, "127.0.0.2", options=options) as cluster:
+        failed, computed = run(job, execute.on_dask(scheduler=cluster.address, timeout=10, patience=20))
+        assert re.fullmatch(end, failed.pop(*lost))
+        if fault == "stop" or "--no-nanny" in options:
+            assert (failed, computed) == ({"d/depth/last.npy": nobody}, 8)
+        else:
+            assert (failed, computed) == ({}, 9)
+        if end == NOT_ENDED + AGAIN:
+            assert "\nTimeout (0:00:" in cluster.log()
+            assert 'faulty_source.py", line' in cluster.log()  # where it hung
+    is_mended_by_a_second_run(tiny, job, lost | failed.keys(), tmp_path)
+
+
+def test_machines_fail_and_join_during_a_run(tiny: TinyData, tmp_path: Path) -> None:
+    """Both machines fail, one at work and one that gets its next shard then; one that joins computes the rest."""
+    job = faulty(tiny, "slow", "slow")
+    for index in range(6):
+        tiny.write(f"d{index}", "later", make_depth(24, 32, index))
+    results = []
+    with machines(tmp_path, "127.0.0.2", "127.0.0.3") as cluster:
+        for event in pipeline.run(job, execute.on_dask(scheduler=cluster.address)):
+            if isinstance(event, TaskResult):
+                results.append(event)
+                if len(results) == 2:
+                    cluster.kill("127.0.0.2")
+                    cluster.kill("127.0.0.3")
+                    cluster.join("127.0.0.4")
+    failed = {key: message for result in results for key, message in result.failed}
+    assert failed.keys() == {"c0/depth/slow.npy", "c1/depth/slow.npy"}
+    assert all(re.fullmatch(LOST + WHEN + AGAIN, message) for message in failed.values())
+    assert len(set(failed.values())) == 2  # one of each machine
+    assert sum(result.computed for result in results) == 14
+    is_mended_by_a_second_run(tiny, job, set(failed), tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -149,11 +158,11 @@ def test_a_lost_scheduler_ends_the_run_with_the_list(
 ) -> None:
     job = faulty(tiny, "slow", "hang")
     failed = {}
-    with cluster(tmp_path, workers=1) as (address, scheduler):
-        for event in pipeline.run(job, execute.on_dask(scheduler=address, patience=15)):
+    with machines(tmp_path, "127.0.0.1") as cluster:
+        for event in pipeline.run(job, execute.on_dask(scheduler=cluster.address, patience=15)):
             if isinstance(event, TaskResult):
                 failed |= dict(event.failed)
                 if event.group == "b":
-                    scheduler.send_signal(sign)
+                    cluster.scheduler.send_signal(sign)
     assert {message.split(";")[0] for message in failed.values()} == {reason}
     is_mended_by_a_second_run(tiny, job, {"c0/depth/slow.npy", "c1/depth/hang.npy"}, tmp_path)

@@ -3,7 +3,9 @@
 tests/test_cluster.py does the same to real processes, with `pytest -m slow`.
 """
 
+import math
 import sys
+import time
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -13,9 +15,9 @@ from tiny_data import TinyData
 
 from depthvar.datasets.cache.sigma_cache import SigmaCache
 from depthvar.datasets.errors import DepthVarError
-from depthvar.precompute.pipeline import cluster, execute
+from depthvar.precompute.pipeline import cluster, dispatch, execute
 from depthvar.precompute.pipeline import run as pipeline
-from depthvar.precompute.pipeline.cluster import Dispatcher
+from depthvar.precompute.pipeline.dispatch import Dispatcher
 from depthvar.precompute.pipeline.worker import TaskResult
 
 AGAIN = "run the same command again"
@@ -41,18 +43,22 @@ class Future:
 class Client:
     """A cluster of workers with a thread each, in somebody else's hands; what happens to the first task is given.
 
-    "works", "dies" (its worker leaves the cluster), "hangs", "closes" (the connection), "mutes" (the scheduler).
+    "works", "dies" (its worker leaves the cluster), "hangs", "ends itself" (hangs, and leaves after a second), "closes"
+    (the connection), "mutes" (the scheduler).
     """
 
     def __init__(self, workers: int, first: str = "works") -> None:
         self.threads = {f"tcp://{index}": 1 for index in range(workers)}
         self.status, self.cluster, self.scheduler, self.first = "running", None, self, first
         self.ncores, self.muted = None, False
+        self.leaves: dict[str, float] = {}  # when, by worker
 
     def sync(self, call: None, **_: Any) -> dict[str, int]:
         if self.muted:
             raise OSError("timed out")
-        return dict(self.threads)
+        return {
+            name: count for name, count in self.threads.items() if time.monotonic() < self.leaves.get(name, math.inf)
+        }
 
     def submit(self, call: Callable[..., Any], *arguments: Any, workers: list[str], **_: Any) -> Future:
         first, self.first = self.first, "works"
@@ -61,6 +67,8 @@ class Client:
                 return Future(call(*arguments))
             case "dies":
                 del self.threads[workers[0]]
+            case "ends itself":
+                self.leaves[workers[0]] = time.monotonic() + 1
             case "closes":
                 self.status = "closed"
             case "mutes":
@@ -87,15 +95,17 @@ def test_tasks_that_end_are_all_there_is(tiny: TinyData) -> None:
 @pytest.mark.parametrize(
     ("first", "timeout", "reason"),
     [
-        ("dies", 60, "its worker process was lost: killed, or out of memory"),
-        ("hangs", 0.1, "not ended after 0.1 s (--timeout)"),
+        ("dies", 60, "its worker process was lost: killed, or out of memory; when tcp://0 has ended, "),
+        ("hangs", 0.1, "not ended after 0.1 s (--timeout); when tcp://0 has ended, "),
+        ("ends itself", 0.1, "not ended after 0.1 s (--timeout); "),
     ],
 )
 def test_a_task_is_given_up_with_its_worker_and_the_others_go_on(
-    tiny: TinyData, first: str, timeout: float, reason: str
+    tiny: TinyData, monkeypatch: pytest.MonkeyPatch, first: str, timeout: float, reason: str
 ) -> None:
+    monkeypatch.setattr(dispatch, "GRACE_SECONDS", 2.5)
     failed, computed = run(tiny, Client(workers=2, first=first), timeout)
-    assert failed == dict.fromkeys(FIRST, f"{reason}; when tcp://0 has ended, {AGAIN}")
+    assert failed == dict.fromkeys(FIRST, reason + AGAIN)
     assert computed == 3
     list(pipeline.run(tiny.job(), execute.serial))
     assert set(SigmaCache(tiny.job().cache).keys()) == ALL

@@ -20,7 +20,7 @@ from .interrupt import clean_up
 from .options import run_arguments, write_demo
 from .progress import LogHandler, steps
 
-TIMEOUT_HELP = "Time that a worker may need for a shard; then its frames count as failed.  [default: 600]"
+TIMEOUT_HELP = "Time that a worker may need for a shard; then it is ended, and its frames failed.  [default: 600]"
 THREADS_HELP = "Threads, each with a shard of up to 96 MiB in memory.  [default: the CPUs that this process may use]"
 WORKERS_HELP = (
     "Dask worker processes instead of threads. Each needs some 2 s of CPU time to start (Dask, NumPy, Numba, Zarr); "

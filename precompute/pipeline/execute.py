@@ -50,12 +50,13 @@ def on_dask(
 ) -> Execute:
     """Run the tasks on Dask: ``workers`` local processes, or the cluster whose scheduler has that address.
 
-    ``timeout`` and ``patience`` are those of ``cluster.Dispatcher``. The frames of a task that is given up are listed
+    ``timeout`` and ``patience`` are those of ``dispatch.Dispatcher``. The frames of a task that is given up are listed
     as failed, and the run goes on.
     """
 
     def execute(job: Job, tasks: Iterable[Task]) -> Iterator[TaskResult]:
-        from .cluster import Dispatcher, connected
+        from .cluster import connected
+        from .dispatch import Dispatcher
 
         with connected(workers, scheduler, job.device) as client:
             yield from Dispatcher(client, job, timeout, patience).run(tasks)

@@ -1,6 +1,7 @@
 """A source whose frames do to the process that reads them what their names say; worker processes import it by name."""
 
 import os
+import re
 import signal
 import time
 from typing import Any
@@ -11,6 +12,8 @@ from depthvar.datasets.frame import Frame
 
 class FaultySource(DepthSource):
     """Reading ``kill.npy`` kills the process, ``stop.npy`` stops it, ``hang.npy`` does not end, ``slow.npy`` takes 3 s.
+
+    ``busy.npy`` does not end either, and no other thread of the process runs: a search that holds the GIL.
 
     Every attempt is noted in a file next to the data, ``attempts``; a folder named ``mended`` there ends all that.
     """
@@ -30,6 +33,8 @@ class FaultySource(DepthSource):
             time.sleep(1000)  # another thread may be the one that gets the signal, and a little later
         elif name == "hang.npy":
             time.sleep(1000)
+        elif name == "busy.npy":
+            re.match("(a+)+b", "a" * 100)  # some 2**100 steps
         elif name == "slow.npy":
             time.sleep(3)
         return super().read(key)
