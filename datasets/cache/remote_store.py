@@ -1,26 +1,36 @@
 """The bytes of a cache at any URL that fsspec opens."""
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from depthvar.datasets.errors import CacheError, hide_credentials
+from depthvar.datasets.errors import CacheError, hide_credentials, one_line
 
 T = TypeVar("T")
 
+EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs", "az": "azure", "abfs": "azure", "abfss": "azure"}
+CONNECTIONS = 16  # at once, of a process
+ATTEMPTS = 6  # of a request that the server refuses for now (500, 503, dropped, slow), with up to 20 s between them
+
 
 class RemoteStore:
-    """What fsspec opens: ``s3://``, ``gs://``, ``memory://`` … by its own event loop, where it has one."""
+    """What fsspec opens: ``s3://``, ``gs://``, ``memory://`` … by its own event loop, where it has one.
+
+    Credentials, endpoint and region are those of the environment or the profile, as the package for that kind of URL
+    finds them.
+    """
 
     def __init__(self, url: str) -> None:
         self.url = hide_credentials(url)
+        scheme = url.partition("://")[0]
         try:
             import fsspec
 
-            fs, root = fsspec.core.url_to_fs(url)
+            fs, root = fsspec.core.url_to_fs(url, use_listings_cache=False, **_options(scheme))  # others write, too
         except (ImportError, ValueError) as error:
+            package = f"depthvar[{EXTRAS[scheme]}]" if scheme in EXTRAS else "the package for that kind of URL"
             raise CacheError(
-                f"{self.url}: expected a folder or a URL that fsspec opens, got an error ({error}); "
-                "install the package for that kind of URL"
+                f"{self.url}: expected a folder or a URL that fsspec opens, got an error ({error}); install {package}"
             ) from error
         self._fs: Any = fs
         self._root = str(root).rstrip("/")
@@ -36,6 +46,20 @@ class RemoteStore:
     def put(self, path: str, data: bytes) -> None:
         self._call(path, "written", lambda full: self._fs.pipe_file(full, data))
 
+    def create(self, path: str, data: bytes) -> bool:
+        """Write an object if none is there (a conditional put); return whether it is ours. No two put the same data."""
+
+        def put(full: str) -> bool:
+            try:
+                self._fs.pipe_file(full, data, mode="create")
+            except Exception as error:
+                if isinstance(error, FileExistsError) or _code(error) in (409, 412):
+                    return self.get(path) == data  # the answer to our first attempt may have been lost
+                raise
+            return True
+
+        return bool(self._call(path, "created", put))
+
     def delete(self, path: str) -> None:
         self._call(path, "removed", self._fs.rm_file)
 
@@ -43,16 +67,20 @@ class RemoteStore:
         self._call(path, "removed", lambda full: self._fs.rm(full, recursive=True))
 
     def delete_all(self, but: str) -> None:
-        for path in list(self.list()):
-            if path != but:
-                self.delete(path)
+        with ThreadPoolExecutor(CONNECTIONS) as pool:
+            list(pool.map(self.delete, [path for path in self.list() if path != but]))
 
     def is_empty(self) -> bool:
-        return not self._call("", "listed", lambda full: self._fs.ls(full, detail=False))
+        found = self._call("", "listed", lambda full: self._fs.ls(full, detail=False)) or []
+        return not any(self._below(path) for path in found)
 
     def list(self) -> Iterator[str]:
         found = self._call("", "listed", self._fs.find) or []
-        yield from (str(path)[len(self._root) :].lstrip("/") for path in found)
+        yield from filter(None, map(self._below, found))
+
+    def _below(self, path: str) -> str:
+        """Return a listed path relative to the root; "": the root itself, a folder that SeaweedFS keeps when empty."""
+        return str(path)[len(self._root) :].strip("/")
 
     def _call(self, path: str, done: str, act: Callable[[str], T]) -> T | None:
         """Return what ``act`` makes of the full path; None where there is nothing. A fault becomes one line."""
@@ -60,8 +88,27 @@ class RemoteStore:
             return act(f"{self._root}/{path}".rstrip("/"))
         except FileNotFoundError:
             return None
-        except MemoryError:
+        except (MemoryError, CacheError):
             raise
         except Exception as error:  # each server's package has errors of its own; none of them is about our bytes
-            what = " ".join(str(error).split()) or type(error).__name__
+            what = one_line(" ".join(str(error).split())) or type(error).__name__
             raise CacheError(f"{self.url}/{path}: cannot be {done}: {what}; fix that and try again") from error
+
+
+def _options(scheme: str) -> dict[str, Any]:
+    """Return what a client must be told: attempts and connections; one request for an object, so that it is one state.
+
+    s3fs by itself does not try again after 500 or 503, and reads a large object by several requests.
+    """
+    if scheme not in ("s3", "s3a"):
+        return {}
+    retries = {"mode": "standard", "total_max_attempts": ATTEMPTS}
+    return {"max_concurrency": 1, "config_kwargs": {"retries": retries, "max_pool_connections": CONNECTIONS}}
+
+
+def _code(error: BaseException | None) -> int | None:
+    """Return the HTTP status that an error of botocore, or what it is the cause of, came with."""
+    while error is not None and not hasattr(error, "response"):
+        error = error.__cause__
+    response = getattr(error, "response", None)
+    return response["ResponseMetadata"].get("HTTPStatusCode") if isinstance(response, dict) else None
