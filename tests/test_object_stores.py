@@ -5,21 +5,31 @@ import re
 import signal
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import s3fs
+from children import Frames
 from lock_holder import holder
-from object_servers import Proxy, environment, moto, rclone, seaweedfs
-from tiny_data import TinyData
+from object_servers import KEY, SECRET, Proxy, environment, moto, rclone, seaweedfs
+from tiny_data import TinyData, make_depth
+from torch.utils.data import DataLoader
 
 from depthvar.datasets.cache.remote_store import RemoteStore
+from depthvar.datasets.cache.sigma_cache import SigmaCache
+from depthvar.datasets.cache.store import LocalStore
 from depthvar.datasets.errors import CacheError
+from depthvar.precompute import KernelParams, cache_info, validate
 from depthvar.precompute.pipeline import execute
 from depthvar.precompute.pipeline import run as pipeline
+from depthvar.precompute.pipeline.job import Job
 from depthvar.precompute.pipeline.lock import writer_lock
+from depthvar.precompute.pipeline.plan import Plan
 
 SERVERS = {"moto": moto, "seaweedfs": seaweedfs, "rclone": rclone}
 
@@ -104,6 +114,7 @@ def test_a_part_removes_the_locks_of_dead_parts_of_another_plan_only(url: str) -
         assert locks(url) == ["1-of-2"]
 
 
+@pytest.mark.slow
 def test_of_many_that_begin_at_once_one_writes(url: str) -> None:
     script = (
         "import sys; from depthvar.precompute.pipeline.lock import writer_lock\n"
@@ -146,3 +157,120 @@ def test_errors_name_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "adlfs", None)
     with pytest.raises(CacheError, match=re.escape("install depthvar[azure]")):
         RemoteStore("az://container/x.zarr")
+
+
+def run(job: Job, **options: Any) -> Plan:
+    events = pipeline.run(job, options.pop("execute", execute.in_threads(2)), **options)
+    plan = next(events)
+    assert isinstance(plan, Plan)
+    list(events)
+    return plan
+
+
+def same(url: str, local: str) -> None:
+    """The objects of the cache at a URL are the files of a local one, byte for byte, but for the root."""
+    remote, here = RemoteStore(url), LocalStore(local)
+    assert sorted(remote.list()) == sorted(here.list())
+    assert all(remote.get(path) == here.get(path) for path in here.list() if path != "zarr.json")
+
+
+@both
+def test_a_cache_is_written_grown_pruned_checked_and_overwritten(url: str, proxy: Proxy, tiny: TinyData) -> None:
+    tiny.shard_frames = 2
+    old = time.time() - 60
+    for path in tiny.root.rglob("*.*"):
+        os.utime(path, (old, old))
+    local = tiny.job()
+    run(local)
+    assert run(tiny.job(cache=url)).compute == 8
+    same(url, local.cache)
+    proxy.seen.clear()
+    assert run(tiny.job(cache=url)).shards == 0
+    assert {method for method, path, _ in proxy.seen if ".lock" not in path} == {"GET"}
+    tiny.write("b", "009", make_depth(24, 32, 9))
+    (tiny.root / "a/P0/depth/001.npy").unlink()
+    assert run(tiny.job(cache=url), prune=True).pruned == run(tiny.job(), prune=True).pruned == 1
+    same(url, local.cache)
+    report = validate(url, tiny.root, full=True)
+    assert (report.frames, report.findings, report.warnings) == (8, [], [])
+    assert cache_info(url)["groups"] == cache_info(local.cache)["groups"]
+    run(tiny.job(cache=url, params=KernelParams(window=3)), overwrite=True)
+    run(tiny.job(params=KernelParams(window=3)), overwrite=True)
+    same(url, local.cache)
+    assert not any("x-amz-copy-source" in path for _, path, _ in proxy.seen)  # nothing is renamed
+    assert locks(url) == []
+
+
+@pytest.mark.slow
+@both
+def test_parts_share_a_cache(url: str, tiny: TinyData) -> None:
+    tiny.shard_frames = 2
+    for index in (2, 1, 3):
+        run(tiny.job(cache=url), part=(index, 3))
+    run(tiny.job())
+    assert run(tiny.job(cache=url)).compute == 0
+    report = validate(url, tiny.root, full=True)
+    assert (report.frames, report.findings) == (8, [])
+
+
+KILLED = """
+import sys, depthvar.precompute.pipeline.write as write
+from depthvar.datasets import open_source
+from depthvar.precompute.pipeline import execute, run
+from depthvar.precompute.pipeline.job import Job
+from depthvar.datasets.cache.remote_store import RemoteStore
+
+put, puts = RemoteStore.put, []
+def stop(self, path, data):
+    if path.split("/")[-1] != "zarr.json":
+        puts.append(path)
+        if len(puts) == int(sys.argv[3]):
+            print("now", flush=True)
+            sys.stdin.read()
+    put(self, path, data)
+RemoteStore.put = stop
+list(run.run(Job(sys.argv[1], open_source(sys.argv[2]), strides=(1, 2, 3), shard_frames=2), execute.serial))
+"""
+
+
+@pytest.mark.parametrize(
+    "puts", [pytest.param(1, marks=pytest.mark.slow), 12, pytest.param(15, marks=pytest.mark.slow)]
+)
+def test_a_killed_run_goes_on_where_it_stopped(url: str, tiny: TinyData, puts: int) -> None:
+    command = [sys.executable, "-c", KILLED, url, str(tiny.toml), str(puts)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"now\n"
+        process.kill()
+    with pytest.raises(CacheError, match="another run is writing it"):
+        run(tiny.job(cache=url))
+    tiny.shard_frames = 2
+    run(tiny.job(cache=url), only_writer=True)
+    run(tiny.job())
+    report = validate(url, tiny.root, full=True)
+    assert (report.frames, report.findings) == (8, [])
+    same(url, tiny.job().cache)
+
+
+@pytest.mark.parametrize("way", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
+def test_workers_of_a_loader_read_what_the_local_disk_gives(url: str, tiny: TinyData, way: str) -> None:
+    for job in (tiny.job(), tiny.job(cache=url)):
+        run(job)
+    here, remote = SigmaCache(tiny.job().cache), SigmaCache(url)
+    keys = remote.keys() * 3  # the parent has clients before it forks
+    loader = DataLoader(Frames(remote, keys), batch_size=None, num_workers=2, multiprocessing_context=way)
+    for key, values in zip(keys, loader, strict=True):
+        np.testing.assert_array_equal(values.numpy(), here.read(key))
+
+
+def test_credentials_are_nowhere(url: str, tiny: TinyData, capfd: pytest.CaptureFixture[str], proxy: Proxy) -> None:
+    run(tiny.job(cache=url))
+    proxy.fault = lambda *_: 403
+    with pytest.raises(CacheError, match="zarr.json: cannot be read") as caught:
+        SigmaCache(url).keys()
+    said = "".join((str(caught.value), *capfd.readouterr(), repr(tiny.job(cache=url)), repr(SigmaCache(url))))
+    proxy.fault = None
+    stored = b"".join(RemoteStore(url).get(path) or b"" for path in RemoteStore(url).list())
+    for secret in (KEY, SECRET):
+        assert secret not in said
+        assert secret.encode() not in stored
