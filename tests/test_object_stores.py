@@ -1,6 +1,8 @@
 """Caches in real object stores on loopback: the lock, runs, readers in workers, faults, credentials."""
 
+import contextlib
 import os
+import random
 import re
 import signal
 import subprocess
@@ -16,14 +18,14 @@ import pytest
 import s3fs
 from children import Frames
 from lock_holder import holder
-from object_servers import KEY, SECRET, Proxy, environment, moto, rclone, seaweedfs
+from object_servers import KEY, SECRET, Fault, Proxy, environment, moto, rclone, seaweedfs
 from tiny_data import TinyData, make_depth
 from torch.utils.data import DataLoader
 
 from depthvar.datasets.cache.remote_store import RemoteStore
 from depthvar.datasets.cache.sigma_cache import SigmaCache
 from depthvar.datasets.cache.store import LocalStore
-from depthvar.datasets.errors import CacheError
+from depthvar.datasets.errors import CacheError, FrameNotFoundError
 from depthvar.precompute import KernelParams, cache_info, validate
 from depthvar.precompute.pipeline import execute
 from depthvar.precompute.pipeline import run as pipeline
@@ -49,6 +51,15 @@ def proxy(port: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
             monkeypatch.setenv(name, value)
         s3fs.S3FileSystem.clear_instance_cache()  # a process keeps its clients, and they their endpoint
         yield proxy
+
+
+@pytest.fixture
+def tiny(tiny: TinyData) -> TinyData:
+    """Files that are old enough for their times to be trusted."""
+    old = time.time() - 60
+    for path in tiny.root.rglob("*.*"):
+        os.utime(path, (old, old))
+    return tiny
 
 
 @pytest.fixture
@@ -177,9 +188,6 @@ def same(url: str, local: str) -> None:
 @both
 def test_a_cache_is_written_grown_pruned_checked_and_overwritten(url: str, proxy: Proxy, tiny: TinyData) -> None:
     tiny.shard_frames = 2
-    old = time.time() - 60
-    for path in tiny.root.rglob("*.*"):
-        os.utime(path, (old, old))
     local = tiny.job()
     run(local)
     assert run(tiny.job(cache=url)).compute == 8
@@ -233,9 +241,8 @@ list(run.run(Job(sys.argv[1], open_source(sys.argv[2]), strides=(1, 2, 3), shard
 """
 
 
-@pytest.mark.parametrize(
-    "puts", [pytest.param(1, marks=pytest.mark.slow), 12, pytest.param(15, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("puts", [1, 12, 15])
 def test_a_killed_run_goes_on_where_it_stopped(url: str, tiny: TinyData, puts: int) -> None:
     command = [sys.executable, "-c", KILLED, url, str(tiny.toml), str(puts)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
@@ -266,7 +273,7 @@ def test_workers_of_a_loader_read_what_the_local_disk_gives(url: str, tiny: Tiny
 def test_credentials_are_nowhere(url: str, tiny: TinyData, capfd: pytest.CaptureFixture[str], proxy: Proxy) -> None:
     run(tiny.job(cache=url))
     proxy.fault = lambda *_: 403
-    with pytest.raises(CacheError, match="zarr.json: cannot be read") as caught:
+    with pytest.raises(CacheError, match=r"zarr\.json: cannot be read") as caught:
         SigmaCache(url).keys()
     said = "".join((str(caught.value), *capfd.readouterr(), repr(tiny.job(cache=url)), repr(SigmaCache(url))))
     proxy.fault = None
@@ -274,3 +281,128 @@ def test_credentials_are_nowhere(url: str, tiny: TinyData, capfd: pytest.Capture
     for secret in (KEY, SECRET):
         assert secret not in said
         assert secret.encode() not in stored
+
+
+def view(stride: float) -> tuple[list[float], tuple[int, int]]:
+    """Intrinsics and size of a view of a whole frame of 24×32, at so many native pixels a pixel."""
+    height, width = int(24 / stride), int(32 / stride)
+    return [40 / stride, 40 / stride, width / 2 - 0.5, height / 2 - 0.5], (height, width)
+
+
+def test_a_sample_is_one_request_or_two_and_the_rest_is_read_once(url: str, proxy: Proxy, tiny: TinyData) -> None:
+    run(tiny.job(cache=url))
+    cache, here = SigmaCache(url), SigmaCache(tiny.job().cache)
+    run(tiny.job())
+    keys = cache.keys()
+    for stride, requests in ((1, 1), (2, 1), (1.45, 2)):
+        for key in keys:
+            cache.sample(key, *view(stride))
+        proxy.seen.clear()
+        for key in keys:
+            np.testing.assert_array_equal(cache.sample(key, *view(stride)), here.sample(key, *view(stride)))
+        assert len(proxy.seen) == requests * len(keys)
+        assert all(method == "GET" and span for method, _, span in proxy.seen)
+    proxy.seen.clear()
+    SigmaCache(url).read(keys[0])
+    assert len(proxy.seen) == 11  # the root twice, its group, the digests thrice, three columns, an index, a map
+
+
+def looked_at(reader: SigmaCache, key: str) -> list[Any]:
+    """What a reader gives of a frame: two maps, and a view, which needs the intrinsics, too."""
+    return [reader.read(key), reader.read(key, 2), reader.sample(key, *view(1))]
+
+
+def test_a_reader_sees_one_state_of_a_frame_after_every_put_of_a_run(
+    url: str, tiny: TinyData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(tiny.job(cache=url))
+    changed, kept = (f"a/P0/depth/{frame}.npy" for frame in ("001", "003"))
+    reader = SigmaCache(url)
+    before = {key: looked_at(reader, key) for key in (changed, kept)}
+    pinned = {key: SigmaCache(url) for key in before}  # one that has read the frame, for each: none opens for another
+    for key, each in pinned.items():
+        looked_at(each, key)
+    opened = [SigmaCache(url) for _ in range(40)]  # others that know only where the frames are
+    for each in opened:
+        each.keys()
+    tiny.write("a/P0", "001", np.full((24, 32), 3, np.float32), fx=50.0)  # packs smaller: what follows it moves
+    tiny.write("a/P0", "005", make_depth(24, 32, 9))
+    (tiny.root / kept).unlink()  # its row is kept
+    seen: list[tuple[str, list[Any]]] = []
+    put = RemoteStore.put
+
+    def watched(store: RemoteStore, path: str, data: bytes) -> None:
+        put(store, path, data)
+        if ".lock" not in store.url:
+            for key, each in (*pinned.items(), *((key, opened.pop()) for key in before)):
+                with contextlib.suppress(FrameNotFoundError):  # computed just now
+                    seen.append((key, looked_at(each, key)))
+
+    monkeypatch.setattr(RemoteStore, "put", watched)
+    run(tiny.job(cache=url), execute=execute.serial)
+    monkeypatch.undo()
+    after = {key: looked_at(SigmaCache(url), key) for key in before}
+    for key, values in seen:
+        for now, old, new in zip(values, before[key], after[key], strict=True):
+            assert np.array_equal(now, old) or np.array_equal(now, new)
+    last = dict(seen)
+    for key in before:
+        assert all(map(np.array_equal, last[key], after[key]))
+    assert not any(map(np.array_equal, before[changed], after[changed]))
+    assert all(map(np.array_equal, before[kept], after[kept]))
+
+
+def faults(kinds: list[int | str]) -> Fault:
+    """Each kind once, at the next request that is about an object."""
+    left = list(kinds)
+
+    def fault(method: str, path: str, span: str) -> int | str | None:
+        if not left or "list-type" in path or (left[0] == "cut" and method != "GET"):
+            return None
+        return left.pop(0)
+
+    return fault
+
+
+def test_requests_that_fail_are_made_again(url: str, proxy: Proxy, tiny: TinyData) -> None:
+    run(tiny.job())
+    proxy.fault = faults([500, "drop", 503, "lost"])
+    run(tiny.job(cache=url))
+    proxy.fault = faults(["cut", 503, "drop", "cut"])
+    same(url, tiny.job().cache)
+    assert proxy.fault("GET", "x", "") is None  # all of them were met
+    assert locks(url) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(3))
+@both
+def test_a_server_that_fails_often_costs_only_time(url: str, proxy: Proxy, tiny: TinyData, seed: int) -> None:
+    tiny.shard_frames = 2
+    run(tiny.job())
+    luck = random.Random(seed)
+    proxy.fault = lambda method, *_: (
+        luck.choice([500, 503, "drop", "lost", "cut" if method == "GET" else 500]) if (luck.random() < 0.1) else None
+    )
+    run(tiny.job(cache=url))
+    same(url, tiny.job().cache)
+    assert validate(url, tiny.root, full=True).findings == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", [503, "drop"])
+def test_a_server_that_stays_away_is_one_clear_error(url: str, proxy: Proxy, tiny: TinyData, fault: int | str) -> None:
+    tiny.shard_frames = 2
+    puts = 0
+
+    def fail(method: str, path: str, _: str) -> int | str | None:
+        nonlocal puts
+        puts += method == "PUT" and "/c." in path
+        return fault if puts > 12 else None
+
+    proxy.fault = fail
+    with pytest.raises(CacheError, match=rf"^{url}/\S+: cannot be \w+: .*; fix that and try again$"):
+        run(tiny.job(cache=url), execute=execute.serial)
+    proxy.fault = None
+    run(tiny.job(cache=url), only_writer=True)
+    assert validate(url, tiny.root, full=True).findings == []

@@ -1,6 +1,7 @@
 """The bytes of a cache at any URL that fsspec opens."""
 
-from collections.abc import Callable, Iterator
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -18,6 +19,9 @@ class RemoteStore:
 
     Credentials, endpoint and region are those of the environment or the profile, as the package for that kind of URL
     finds them.
+
+    Attributes:
+        has_tags: whether ``get_tagged`` gives the ETags of objects.
     """
 
     def __init__(self, url: str) -> None:
@@ -33,15 +37,31 @@ class RemoteStore:
                 f"{self.url}: expected a folder or a URL that fsspec opens, got an error ({error}); install {package}"
             ) from error
         self._fs: Any = fs
+        self.has_tags = scheme in ("s3", "s3a")
         self._root = str(root).rstrip("/")
 
     def get(self, path: str, start: int = 0, stop: int | None = None) -> bytes | None:
-        whole = start == 0 and stop is None
-        return self._call(
-            path,
-            "read",
-            lambda full: bytes(self._fs.cat_file(full, **({} if whole else {"start": start, "end": stop}))),
-        )
+        return self.get_tagged(path, start, stop)[0]
+
+    def get_all(self, paths: Sequence[str]) -> "list[bytes | None]":
+        if len(paths) < 2:
+            return [self.get(path) for path in paths]
+        with ThreadPoolExecutor(CONNECTIONS) as pool:
+            return [*pool.map(self.get, paths)]
+
+    def get_tagged(self, path: str, start: int = 0, stop: int | None = None) -> tuple[bytes | None, str | None]:
+        """Return the same as ``get``, and the ETag: two answers with one ETag are of the same object. None: no tag."""
+
+        def read(full: str) -> tuple[bytes, str | None]:
+            if self.has_tags:
+                from fsspec.asyn import sync
+
+                answer: tuple[bytes, str | None] = sync(self._fs.loop, _get_object, self._fs, full, start, stop)
+                return answer
+            part = {} if start == 0 and stop is None else {"start": start, "end": stop}
+            return bytes(self._fs.cat_file(full, **part)), None
+
+        return self._call(path, "read", read) or (None, None)
 
     def put(self, path: str, data: bytes) -> None:
         self._call(path, "written", lambda full: self._fs.pipe_file(full, data))
@@ -71,8 +91,10 @@ class RemoteStore:
             list(pool.map(self.delete, [path for path in self.list() if path != but]))
 
     def is_empty(self) -> bool:
-        found = self._call("", "listed", lambda full: self._fs.ls(full, detail=False)) or []
-        return not any(self._below(path) for path in found)
+        def has_object(full: str) -> bool:  # SeaweedFS keeps folders for a while whose objects are gone
+            return any(any(filter(None, names)) for _, _, names in self._fs.walk(full))
+
+        return not self._call("", "listed", has_object)
 
     def list(self) -> Iterator[str]:
         found = self._call("", "listed", self._fs.find) or []
@@ -93,6 +115,32 @@ class RemoteStore:
         except Exception as error:  # each server's package has errors of its own; none of them is about our bytes
             what = one_line(" ".join(str(error).split())) or type(error).__name__
             raise CacheError(f"{self.url}/{path}: cannot be {done}: {what}; fix that and try again") from error
+
+
+async def _get_object(fs: Any, full: str, start: int, stop: int | None) -> tuple[bytes, str | None]:
+    """Return a part of an object of S3 and its ETag, by one request; one that breaks off is made again.
+
+    s3fs has no public way to the ETag of an answer.
+    """
+    from s3fs.core import S3_RETRYABLE_ERRORS
+
+    bucket, key, _ = fs.split_path(full)
+    span = f"bytes={start}" if start < 0 else f"bytes={start}-{'' if stop is None else stop - 1}"
+    part = {} if start == 0 and stop is None else {"Range": span}
+    for attempt in range(ATTEMPTS):
+        try:
+            answer = await fs._call_s3("get_object", Bucket=bucket, Key=key, **part)
+            async with answer["Body"] as body:
+                return await body.read(), answer["ETag"]
+        except S3_RETRYABLE_ERRORS:
+            if attempt == ATTEMPTS - 1:
+                raise
+            await asyncio.sleep(0.1 * 2**attempt)
+        except OSError as error:
+            if _code(error) == 416:  # the object ends before
+                return b"", None
+            raise
+    raise AssertionError
 
 
 def _options(scheme: str) -> dict[str, Any]:
