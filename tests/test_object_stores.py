@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import s3fs
 from children import Frames
+from click.testing import CliRunner
 from lock_holder import holder
 from object_servers import KEY, SECRET, Fault, Proxy, environment, moto, rclone, seaweedfs
 from tiny_data import TinyData, make_depth
@@ -27,6 +28,7 @@ from depthvar.datasets.cache.sigma_cache import SigmaCache
 from depthvar.datasets.cache.store import LocalStore
 from depthvar.datasets.errors import CacheError, FrameNotFoundError
 from depthvar.precompute import KernelParams, cache_info, validate
+from depthvar.precompute.cli.main import main
 from depthvar.precompute.pipeline import execute
 from depthvar.precompute.pipeline import run as pipeline
 from depthvar.precompute.pipeline.job import Job
@@ -271,11 +273,16 @@ def test_workers_of_a_loader_read_what_the_local_disk_gives(url: str, tiny: Tiny
 
 
 def test_credentials_are_nowhere(url: str, tiny: TinyData, capfd: pytest.CaptureFixture[str], proxy: Proxy) -> None:
-    run(tiny.job(cache=url))
+    arguments = ["run", "--dataset", str(tiny.toml), "--out", url, "--only-writer", "--json"]
+    answers = [CliRunner().invoke(main, args) for args in (arguments, ["info", url], ["validate", url])]
+    assert [answer.exit_code for answer in answers] == [0, 0, 0]
     proxy.fault = lambda *_: 403
     with pytest.raises(CacheError, match=r"zarr\.json: cannot be read") as caught:
         SigmaCache(url).keys()
-    said = "".join((str(caught.value), *capfd.readouterr(), repr(tiny.job(cache=url)), repr(SigmaCache(url))))
+    answers.append(CliRunner().invoke(main, arguments))
+    assert answers[-1].exit_code == 1
+    said = "".join(answer.output for answer in answers)
+    said += "".join((str(caught.value), *capfd.readouterr(), repr(tiny.job(cache=url)), repr(SigmaCache(url))))
     proxy.fault = None
     stored = b"".join(RemoteStore(url).get(path) or b"" for path in RemoteStore(url).list())
     for secret in (KEY, SECRET):
