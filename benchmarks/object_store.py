@@ -47,7 +47,11 @@ def rates(path: str, workers: int, scale: float) -> list[float]:
     """Return the samples a second of each epoch, the first one with what a worker reads once."""
     cache = SigmaCache(path)
     loader = DataLoader(
-        Views(cache, cache.keys(), scale), batch_size=8, num_workers=workers, persistent_workers=workers > 0, shuffle=True
+        Views(cache, cache.keys(), scale),
+        batch_size=8,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        shuffle=True,
     )
     found = []
     for _ in range(EPOCHS):

@@ -19,39 +19,11 @@ from .attributes import check_root, differences
 from .bookkeeping import Bookkeeping, RowState, read_column, read_digest, read_group
 from .format import level_name, map_path, sequence_group, without_size
 from .maps import Get, read_rows
+from .pinned import ChangedError, PinnedShard
 from .remote_store import RemoteStore
 from .store import Store, open_store
 
 PINNED = 8192  # indexes of shards that a reader keeps, each of some 16 bytes a chunk: 6 KB for 64 frames of 640×480
-
-
-class ChangedError(CacheError):
-    """What is stored is not what it was when the group was opened; never seen outside of the reader."""
-
-
-class PinnedShard:
-    """One state of a shard of maps behind a URL: its index is read once, and every part must have the same ETag.
-
-    While the ETag is that of the index, index and parts are of one object, whatever runs write meanwhile.
-
-    Args:
-        store: of the cache.
-        path: of the shard.
-        index_bytes: of its index.
-    """
-
-    def __init__(self, store: RemoteStore, path: str, index_bytes: int) -> None:
-        self._store, self._path, self._index_bytes = store, path, index_bytes
-        self._index, self._tag = store.get_tagged(path, -index_bytes)
-
-    def get(self, start: int, stop: int | None) -> bytes | None:
-        """Return the index or another part, as ``Store.get`` does; ChangedError where that is of another object."""
-        if start == -self._index_bytes and stop is None:
-            return self._index
-        part, tag = self._store.get_tagged(self._path, start, stop)
-        if tag != self._tag:
-            raise ChangedError(f"{self._store.url}/{self._path}: written again")
-        return part
 
 
 class OpenGroup:

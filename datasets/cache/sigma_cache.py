@@ -21,7 +21,8 @@ from depthvar.datasets.frame import as_numbers
 from depthvar.datasets.paths import cache_path, key_text
 from depthvar.datasets.scalars import whole
 
-from .index import ChangedError, OpenCache, OpenGroup
+from .index import OpenCache, OpenGroup
+from .pinned import ChangedError
 
 READ_ATTEMPTS = 10  # of a frame that runs compute again and again meanwhile
 
