@@ -92,6 +92,7 @@ def run(
     limit: int | None = None,
     overwrite: bool = False,
     prune: bool = False,
+    only_writer: bool = False,
     threads: int | None = None,
     workers: int | None = None,
     scheduler: str | None = None,
@@ -113,6 +114,8 @@ def run(
         limit: stop after this many frames, rounded up to whole shards.
         overwrite: remove an existing cache first, whatever its parameters.
         prune: remove frames of the cache that the source does not have (else they are kept, and counted).
+        only_writer: of a cache behind a URL: you say that nobody else writes it, so the lock of a dead run is removed,
+            and a server that cannot keep a lock is used without one.
         threads: of this process, each with a shard of up to 96 MiB in memory; None: the CPUs that it may use.
         workers: Dask worker processes in place of threads.
         scheduler: address of a Dask scheduler, whose workers are used.
@@ -136,7 +139,9 @@ def run(
     execute, _ = executor(threads, workers, scheduler, timeout)
     what: dict[str, Any] = {"strides": strides, "with_depth": with_depth, "device": device, "on_error": on_error}
     job = _job(source, out, params, part, limit, scheduler, **what)
-    events = pipeline.run(job, execute, overwrite=overwrite, prune=prune, part=part, limit=limit)
+    events = pipeline.run(
+        job, execute, overwrite=overwrite, prune=prune, part=part, limit=limit, only_writer=only_writer
+    )
     computed, checked, depth, sigma, spent = 0, 0, DepthSummary(), SigmaSummary(), Counter[str]()
     with closing(events):  # so that Ctrl-C releases the lock before anything else happens
         planned = cast(Plan, next(events))

@@ -13,7 +13,7 @@ import pytest
 from lock_holder import PART, holder
 
 from depthvar.datasets.errors import CacheError
-from depthvar.precompute.pipeline.lock import creating, writer_lock
+from depthvar.precompute.pipeline.lock import writer_lock
 
 
 def take(cache: Path, part: PART = None, plan: str = "p") -> None:
@@ -122,15 +122,6 @@ def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(fcntl, "flock", unsupported)
     with pytest.raises(CacheError, match=r"this file system has no locks .*; put the cache on another one"):
         take(tmp_path / "x.zarr")
-
-
-def test_a_url_has_no_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    with writer_lock("memory://x.zarr") as outer, writer_lock("memory://x.zarr", (1, 2)) as inner:
-        outer("p")
-        inner("q")
-    with creating("memory://x.zarr", (1, 2)):
-        assert files(tmp_path) == []
 
 
 CREATE = """

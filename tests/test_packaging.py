@@ -22,9 +22,9 @@ def test_every_package_folder_is_listed() -> None:
 
 
 def test_the_package_imports_what_it_declares_and_nothing_else() -> None:
-    """Aside are pytest, which loads our plugin, triton, which torch brings for a GPU, and dask-cuda, of an extra."""
+    """Aside are pytest, which loads our plugin; triton, which torch brings for a GPU; dask-cuda and s3fs, of extras."""
     declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
-    distributions, aside = packages_distributions(), {"depthvar", "pytest", "triton", "dask_cuda"}
+    distributions, aside = packages_distributions(), {"depthvar", "pytest", "triton", "dask_cuda", "s3fs"}
     imported = {
         distributions[name][0]
         for folder in FOLDERS

@@ -203,11 +203,12 @@ def read_column(
     step, dtype = layout.shard_frames, COLUMNS[column]
     values: NDArray[Any] = np.zeros((len(rows), column_width(column, layout)), dtype)
     damaged = []
-    for first in range(0, len(rows), step):
-        path = column_path(group, column, rows[first], layout)
+    firsts = range(0, len(rows), step)
+    paths = [column_path(group, column, rows[first], layout) for first in firsts]
+    for first, path, data in zip(firsts, paths, store.get_all(paths), strict=True):
+        if data is None:
+            continue
         try:
-            if (data := store.get(path)) is None:
-                continue
             chunk = decode_rows(data, (step, values.shape[1]), dtype, f"{store.url}/{path}")
         except DamagedError:
             if not tolerant:

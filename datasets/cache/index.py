@@ -16,10 +16,14 @@ from depthvar.datasets.source.templates import path_pattern
 
 from . import metadata
 from .attributes import check_root, differences
-from .bookkeeping import Bookkeeping, RowState, read_digest, read_group
+from .bookkeeping import Bookkeeping, RowState, read_column, read_digest, read_group
 from .format import level_name, map_path, sequence_group, without_size
-from .maps import read_rows
+from .maps import Get, read_rows
+from .pinned import ChangedError, PinnedShard
+from .remote_store import RemoteStore
 from .store import Store, open_store
+
+PINNED = 8192  # indexes of shards that a reader keeps, each of some 16 bytes a chunk: 6 KB for 64 frames of 640×480
 
 
 class OpenGroup:
@@ -43,16 +47,43 @@ class OpenGroup:
         tried = np.flatnonzero(book.states >= RowState.FAILED).tolist()
         self.rows = {book.keys[row]: row for row in tried}
         self.failed = frozenset(np.flatnonzero(book.states == RowState.FAILED).tolist())
+        self.pins = isinstance(store, RemoteStore) and store.has_tags
+        self._pinned: dict[str, tuple[PinnedShard, NDArray[np.bool_]]] = {}
 
     def read(self, row: int, stride: int, where: str, rows: slice = slice(None)) -> NDArray[np.float32]:
         """Return some rows of a map, not none: (rows, ceil(W / stride)) float32; DamagedError where it is damaged."""
         where = f"{where}, stride {stride}"
         path = map_path(self.book.name, level_name(stride), row, self.layout)
-        get = partial(self._store.get, path)
-        values = read_rows(get, self.layout.maps(stride), row % self.layout.shard_frames, rows, where)
-        if not values.min() >= 0:  # a NaN is the smallest
-            raise DamagedError(where, "stored values are missing, or negative")
+        cut, place = self.layout.maps(stride), row % self.layout.shard_frames
+        get = self._pin(path, row, cut.index_bytes) if self.pins else partial(self._store.get, path)
+        try:
+            values = read_rows(get, cut, place, rows, where)
+            if not values.min() >= 0:  # a NaN is the smallest
+                raise DamagedError(where, "stored values are missing, or negative")
+        except CacheError:
+            self._pinned.pop(path, None)  # it may be repaired
+            raise
         return values
+
+    def _pin(self, path: str, row: int, index_bytes: int) -> Get:
+        """Return what reads parts of a shard, all of the state in which the group was opened; else ChangedError.
+
+        A run clears the digests of what it changes before it writes maps: a digest that stands after the index was read
+        says that the index, and all that has its ETag, are of that state.
+        """
+        if path not in self._pinned:
+            assert isinstance(self._store, RemoteStore)
+            shard = PinnedShard(self._store, path, index_bytes)
+            first = self.book.first_row(row)
+            then = self.book.digest[first : first + self.layout.shard_frames]
+            now, _ = read_column(self._store, self.book.name, "digest", range(first, first + len(then)), self.layout)
+            while len(self._pinned) >= PINNED:
+                self._pinned.pop(next(iter(self._pinned)))
+            self._pinned[path] = shard, (now == then).all(1)
+        shard, stands = self._pinned[path]
+        if not stands[row % self.layout.shard_frames]:
+            raise ChangedError(f"{self._store.url}/{path}: written again")
+        return shard.get
 
     def is_current(self, row: int) -> bool:
         """Return whether the digest of a row still is what it was when the group was opened.

@@ -22,6 +22,7 @@ from depthvar.datasets.paths import cache_path, key_text
 from depthvar.datasets.scalars import whole
 
 from .index import OpenCache, OpenGroup
+from .pinned import ChangedError
 
 READ_ATTEMPTS = 10  # of a frame that runs compute again and again meanwhile
 
@@ -75,8 +76,12 @@ class SigmaCache:
             self._opened, self._parameters = opened, opened.parameters
         return opened
 
-    def _take(self, key: str | os.PathLike[str], take: Callable[[str, OpenGroup, int], Value]) -> Value:
+    def _take(
+        self, key: str | os.PathLike[str], take: Callable[[str, OpenGroup, int], Value], of_maps: bool = False
+    ) -> Value:
         """Return what ``take`` reads of a frame, given its relative key, group and row: all of one state of the cache.
+
+        Maps of a group that pins its shards are of one state without a further look.
 
         Raises:
             FrameNotFoundError: the cache has no σ² of the frame.
@@ -88,11 +93,13 @@ class SigmaCache:
             name, group, row = self._open().find(asked)
             try:
                 value = take(name, group, row)
+            except ChangedError:
+                pass
             except DepthVarError:
                 if group.is_current(row):
                     raise
             else:
-                if group.is_current(row):
+                if (of_maps and group.pins) or group.is_current(row):
                     return value
             self._opened = None  # its root, too: the whole cache may have been computed again
         raise CacheError(f"{self.path}: {key}: changes while it is read; wait until the run that writes it has ended")
@@ -142,7 +149,7 @@ class SigmaCache:
         """
         strides = self.strides
         stride = whole("stride", stride, f"one of {strides}", lambda number: number in strides)
-        return self._take(key, lambda name, group, row: group.read(row, stride, f"{self.path}: {name}"))
+        return self._take(key, lambda name, group, row: group.read(row, stride, f"{self.path}: {name}"), of_maps=True)
 
     def sample(
         self,
@@ -190,7 +197,7 @@ class SigmaCache:
                 valid,
             )
 
-        return self._take(key, look_up)
+        return self._take(key, look_up, of_maps=True)
 
     def annotate(
         self,

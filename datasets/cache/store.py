@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import BinaryIO, Protocol
 
@@ -35,6 +35,9 @@ class Store(Protocol):
 
         A ``start`` below 0 counts from the end. None: there is no such object.
         """
+
+    def get_all(self, paths: Sequence[str]) -> "list[bytes | None]":
+        """Return several objects, in parallel where they are far away."""
 
     def put(self, path: str, data: bytes) -> None:
         """Write an object whole: a reader sees the old bytes or the new ones, never a mixture."""
@@ -94,6 +97,9 @@ class LocalStore:
             raise DamagedError(where, "expected a file, got a folder") from None
         except OSError as error:
             raise _unreadable(error, where) from error
+
+    def get_all(self, paths: Sequence[str]) -> "list[bytes | None]":
+        return [self.get(path) for path in paths]
 
     def put(self, path: str, data: bytes) -> None:
         where = self._writable(path)

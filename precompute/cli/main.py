@@ -84,6 +84,11 @@ def main() -> None:
 @click.option("--overwrite", is_flag=True, help="Remove an existing cache first, whatever its parameters.")
 @click.option("--prune", is_flag=True, help="Remove frames of the cache that the source no longer has.")
 @click.option(
+    "--only-writer",
+    is_flag=True,
+    help="Nobody else writes this cache at a URL: remove a dead run's lock; do without where the server has none.",
+)
+@click.option(
     "--on-error",
     type=click.Choice(["fail", "skip"]),
     default="fail",
@@ -116,7 +121,7 @@ def run(ctx: click.Context, /, dry_run: bool, as_json: bool, **options: Any) -> 
         return
     clean_up()
     with steps() as report:
-        result = api.run(**arguments, **ways, progress=report)
+        result = api.run(**arguments, **ways, only_writer=options["only_writer"], progress=report)
     _print(as_json, facts | result.to_json(), text.run_text)
     if result.failed:
         ctx.exit(4)

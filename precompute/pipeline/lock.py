@@ -1,4 +1,4 @@
-"""One writer per cache: locks of the operating system, which a dead run does not keep.
+"""One writer per cache: locks of the operating system, which a dead run does not keep. Behind a URL: ``remote_lock``.
 
 A whole run holds ``<cache>.lock`` alone. The parts of a run (``--part I/N``) share it, and each holds
 ``<cache>.lock.I-of-N`` alone, in which it writes what it plans: only parts of one plan may share a cache. The lock lies
@@ -12,22 +12,37 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from depthvar.datasets.errors import CacheError
+from depthvar.datasets.errors import CacheError, ParameterError
+
+if TYPE_CHECKING:
+    from .remote_lock import RemoteLock
 
 
 @contextmanager
-def writer_lock(cache: str, part: tuple[int, int] | None = None) -> Iterator[Callable[[str], None]]:
+def writer_lock(
+    cache: str, part: tuple[int, int] | None = None, only_writer: bool = False
+) -> Iterator[Callable[[str], None]]:
     """Hold the lock of a cache, and yield a function that a part calls with the identity of its plan.
 
-    A cache behind a URL has no lock: docs/format.md says what its users must see to.
+    Args:
+        cache: folder or URL.
+        part: (i, n) of ``--part``; None: a whole run.
+        only_writer: as for ``remote_lock.RemoteLock``.
 
     Raises:
-        CacheError: another run holds it, or another part has a different plan.
+        CacheError: another run holds it, or another part has a different plan; or the server can hold no lock.
+        ParameterError: ``only_writer`` with a folder.
     """
     if "://" in cache:
-        yield lambda _: None
+        with _remote(cache, only_writer).held(part) as claim:
+            yield claim
         return
+    if only_writer:
+        raise ParameterError(
+            f"only_writer: expected a cache behind a URL, got {cache}: a folder's lock ends with its run"
+        )
     path = _path(cache)
     message = f"{cache}: another run is writing it"
     if part is None:
@@ -59,8 +74,12 @@ def writer_lock(cache: str, part: tuple[int, int] | None = None) -> Iterator[Cal
 @contextmanager
 def creating(cache: str, part: tuple[int, int] | None = None) -> Iterator[None]:
     """Let the parts of a run create what is absent one after the other; a whole run holds the cache anyway."""
-    if part is None or "://" in cache:
+    if part is None:
         yield
+        return
+    if "://" in cache:
+        with _remote(cache).creating():
+            yield
         return
     path = _path(cache)
     with _held(path.with_name(f"{path.name}.create"), fcntl.LOCK_EX):
@@ -68,10 +87,18 @@ def creating(cache: str, part: tuple[int, int] | None = None) -> Iterator[None]:
 
 
 def is_written(cache: str) -> bool:
-    """Return whether a run holds the lock of a local cache now."""
+    """Return whether a run holds the lock of a cache now; behind a URL, perhaps a dead one."""
+    if "://" in cache:
+        return _remote(cache).is_held()
     with suppress(OSError):  # nobody has made the file; or its file system has no locks
-        return "://" not in cache and _text_if_held(_path(cache), fcntl.LOCK_EX) is not None
+        return _text_if_held(_path(cache), fcntl.LOCK_EX) is not None
     return False
+
+
+def _remote(cache: str, only_writer: bool = False) -> "RemoteLock":
+    from .remote_lock import RemoteLock
+
+    return RemoteLock(cache, only_writer)
 
 
 def _path(cache: str) -> Path:

@@ -51,6 +51,7 @@ def run(
     prune: bool = False,
     part: tuple[int, int] | None = None,
     limit: int | None = None,
+    only_writer: bool = False,
 ) -> Generator[Plan | TaskResult]:
     """Bring a cache up to date: yields a Plan, then a TaskResult per shard as they finish.
 
@@ -62,7 +63,7 @@ def run(
             "or run once with --overwrite --limit 1"
         )
     store = open_store(job.cache)
-    with writer_lock(job.cache, part) as claim:
+    with writer_lock(job.cache, part, only_writer) as claim:
         with creating(job.cache, part):
             root = write.existing_root(store)
         if root is not None and (overwrite or (part is None and _is_unused(job, store, root))):

@@ -1,0 +1,116 @@
+"""A cache in an object store on loopback against the local disk: requests of a run and of a sample, samples a second.
+
+python benchmarks/object_store.py                writes JSON to stdout; the server is moto's, or --server seaweedfs
+"""
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch.utils.data import DataLoader, Dataset
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "helpers"))
+import object_servers
+from tiny_data import TinyData, make_depth
+
+from depthvar.datasets import SigmaCache
+from depthvar.precompute.pipeline import execute
+from depthvar.precompute.pipeline import run as pipeline
+
+FRAMES, SHARD, SIZE, VIEW = 128, 16, (480, 640), 224
+EPOCHS = 3
+
+
+class Views(Dataset[Any]):
+    """Views of 224×224 at 1.45 native pixels a pixel (two strides), or at 2 (one)."""
+
+    def __init__(self, cache: SigmaCache, keys: list[str], scale: float) -> None:
+        self.cache, self.keys, self.scale = cache, keys, scale
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def __getitem__(self, index: int) -> Any:
+        focal, centre = 500 / self.scale, (VIEW - 1) / 2
+        return self.cache.sample(self.keys[index], [focal, focal, centre, centre], (VIEW, VIEW))
+
+
+def rates(path: str, workers: int, scale: float) -> list[float]:
+    """Return the samples a second of each epoch, the first one with what a worker reads once."""
+    cache = SigmaCache(path)
+    loader = DataLoader(
+        Views(cache, cache.keys(), scale),
+        batch_size=8,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        shuffle=True,
+    )
+    found = []
+    for _ in range(EPOCHS):
+        began = time.perf_counter()
+        count = sum(len(batch) for batch in loader)
+        found.append(round(count / (time.perf_counter() - began), 1))
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--server", choices=["moto", "seaweedfs"], default="moto")
+    server = parser.parse_args().server
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        (folder / "server").mkdir()
+        data = TinyData(folder / "data", SHARD)
+        for index in range(FRAMES):
+            data.write("room", f"{index:04}", make_depth(*SIZE, index), fx=500)
+        for path in data.root.rglob("*.*"):
+            os.utime(path, (time.time() - 60,) * 2)
+        port = stack.enter_context(getattr(object_servers, server)(folder / "server"))
+        proxy = stack.enter_context(object_servers.Proxy(port))
+        result: dict[str, Any] = {"server": server, "frames": FRAMES, "shard_frames": SHARD, "size": SIZE}
+        seconds: dict[str, list[float]] = {"disk": [], "store": []}
+        for repeat in range(3):
+            for name, cache in (("disk", data.job().cache), ("store", f"s3://bucket/{repeat}/x.zarr")):
+                os.environ |= object_servers.environment(port)
+                began = time.perf_counter()
+                list(pipeline.run(data.job(cache=cache), execute.in_threads(2), overwrite=name == "disk"))
+                seconds[name].append(time.perf_counter() - began)
+        result["frames_per_second"] = {name: round(FRAMES / statistics.median(s), 1) for name, s in seconds.items()}
+        result["loader"] = {
+            f"scale {scale}, {workers} workers": {"disk": rates(data.job().cache, workers, scale)}
+            | {"store": rates("s3://bucket/0/x.zarr", workers, scale)}
+            for scale in (1.45, 2)
+            for workers in (0, 2)
+        }
+        import s3fs
+
+        s3fs.S3FileSystem.clear_instance_cache()
+        os.environ |= object_servers.environment(proxy.port)
+        list(pipeline.run(data.job(cache="s3://bucket/counted/x.zarr"), execute.serial))
+        written = [path for method, path, _ in proxy.seen if method == "PUT" and "/c." in path]
+        result["requests"] = {"run": len(proxy.seen), "shards": FRAMES // SHARD, "puts_of_shards": len(written)}
+        proxy.seen.clear()
+        list(pipeline.run(data.job(cache="s3://bucket/counted/x.zarr"), execute.serial))
+        result["requests"]["run_with_nothing_to_do"] = len(proxy.seen)
+        for scale in (1.45, 2):
+            cache = SigmaCache("s3://bucket/counted/x.zarr")
+            views = Views(cache, cache.keys(), scale)
+            proxy.seen.clear()
+            for epoch in ("first", "later"):
+                for index in range(FRAMES):
+                    np.asarray(views[index])
+                result["requests"][f"per_sample_scale_{scale}_{epoch}"] = round(len(proxy.seen) / FRAMES, 2)
+                proxy.seen.clear()
+    print(json.dumps(result, indent=1))
+
+
+if __name__ == "__main__":
+    main()
