@@ -1,5 +1,6 @@
 """What the Makefile calls exists, and is of the environment that it is given, activated or not."""
 
+import importlib
 import re
 import shutil
 import subprocess
@@ -58,3 +59,9 @@ def test_the_documents_name_targets_that_exist() -> None:
     for page in PAGES:
         named = re.findall(r"(?:`|^)make ([a-z-]+)", page.read_text(), re.MULTILINE)
         assert set(named) <= set(TARGETS), page.name
+
+
+@pytest.mark.parametrize("script", sorted(path.stem for path in (ROOT / "benchmarks").glob("*.py")))
+def test_a_benchmark_finds_what_it_imports(script: str) -> None:
+    """They use internals, and run rarely."""
+    importlib.import_module(script)
