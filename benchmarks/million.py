@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from depthvar.datasets import Frame, SigmaCache, Source
 from depthvar.datasets.cache.codec import encode_map, pack_shard
-from depthvar.datasets.cache.format import encode_keys, map_path
+from depthvar.datasets.cache.format import encode_keys, level_name, map_path
 from depthvar.datasets.cache.store import open_store
 from depthvar.datasets.errors import SourceError
 from depthvar.datasets.source.source import SourceStat, frame_facts
@@ -74,7 +74,7 @@ def write_shards(job: Job, tasks: Iterable[Task]) -> Iterator[TaskResult]:
     for task in tasks:
         count = len(task.keys)
         for stride in job.strides:
-            path = Path(job.cache, map_path(task.group, _level(stride), task.start, task.layout))
+            path = Path(job.cache, map_path(task.group, level_name(stride), task.start, task.layout))
             if (stride, count) not in templates:
                 cut = task.layout.maps(stride)
                 chunks = encode_map(np.full((cut.height, cut.width), 1e-4, np.float32), cut)
@@ -90,10 +90,6 @@ def write_shards(job: Job, tasks: Iterable[Task]) -> Iterator[TaskResult]:
         put_column(store, task, "source_stat", np.array(stats, np.int64))
         put_column(store, task, "digest", np.frombuffer(digests, np.uint8).reshape(count, -1))
         yield TaskResult(task.group, task.start, computed=task.frames)
-
-
-def _level(stride: int) -> str:
-    return "sigma_Z2" if stride == 1 else f"sigma_Z2_s{stride}"
 
 
 def write(job: Job) -> int:
@@ -207,21 +203,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.folder or Path(temporary)
         results: dict[str, dict[str, Any]] = {who: {} for who in pythons}
-        for step, rounds in (
-            ("plan", 1),
-            ("write", 1),
-            ("resume", 1),
-            ("info", 1),
-            ("keys", 1),
-            ("forked", 7),
-            ("spawned", 7),
-        ):
+        for step in (*STEPS, *WORKERS):
             for who, python in pythons.items():
-                where = folder / "new" if step == "plan" else folder
                 if step != "write" or who == "depthvar":
-                    results[who][step] = measured(
-                        python, step, where, options, rounds if rounds > 1 else options.rounds
-                    )
+                    rounds = 1 if step == "write" else options.rounds
+                    where = folder / "new" if step == "plan" else folder
+                    results[who][step] = measured(python, step, where, options, rounds)
     print(json.dumps(result | results, indent=1, ensure_ascii=False))
 
 
