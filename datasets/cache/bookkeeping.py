@@ -13,7 +13,7 @@ from depthvar.datasets.errors import DamagedError
 
 from . import metadata
 from .codec import decode_rows
-from .format import COLUMNS, FAILED, GroupLayout, column_path, column_width, decode_keys
+from .format import COLUMNS, GroupLayout, column_path, column_width, decode_keys
 from .store import Store
 
 
@@ -65,7 +65,8 @@ class Bookkeeping:
     def states(self) -> NDArray[np.uint8]:
         """(N,) ``RowState`` of every row."""
         has_key = np.fromiter(map(bool, self.keys), np.bool_, len(self.keys))
-        set_, failed = self.digest.any(1), (self.digest == FAILED[0]).all(1)
+        words = self.digest.view(np.uint64)  # four numbers a row, not 32: FAILED has all bits set
+        set_, failed = words.any(1), (words == np.iinfo(np.uint64).max).all(1)
         states = np.select(
             [failed, set_, has_key & self.intrinsics.any(1), has_key],
             [RowState.FAILED, RowState.DONE, RowState.NOT_DONE, RowState.REMOVED],
@@ -83,7 +84,8 @@ class Bookkeeping:
 
     def unreached(self) -> list[range]:
         """Return the rows of the shards that no run has reached: it writes the keys of all of their frames."""
-        return [rows for rows in self.shards() if (self.states[rows.start : rows.stop] == RowState.UNUSED).all()]
+        used = self.states != RowState.UNUSED
+        return [rows for rows in self.shards() if not used[rows.start : rows.stop].any()]
 
     def is_done(self, row: int) -> bool:
         """Return whether a row holds a computed frame."""
