@@ -35,6 +35,12 @@ def test_a_shard_is_bounded_in_frames_and_bytes(height: int, width: int) -> None
     assert frames == 64 or (frames + 1) * per_frame > 96 << 20
 
 
+@given(st.lists(st.text("ab./\\\n", max_size=4), min_size=1, max_size=4))
+def test_names_stay_below_the_root_where_the_one_name_made_of_them_does(names: list[str]) -> None:
+    """So a thousand keys are checked at once."""
+    assert stays_below("/".join(names)) == all(map(stays_below, names))
+
+
 def test_seal_and_unseal_are_inverse() -> None:
     attributes = {"a": 0.5, "b": ["x", None], "c": {"ü": 1}}
     assert attrs.unseal(attrs.seal(attributes), "here") == attributes

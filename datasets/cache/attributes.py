@@ -101,6 +101,11 @@ def _are_strides(value: Any) -> bool:
     return whole and value[:1] == [1] and value == sorted(set(value)) and len(value) <= MAX_STRIDES
 
 
+def _stay_below(names: list[Any]) -> bool:
+    """Return whether all are names that stay below the root, which one name made of them shows."""
+    return all(isinstance(name, str) for name in names) and (not names or stays_below("/".join(names)))
+
+
 _PARAMETERS: dict[str, Callable[[Any], bool]] = {
     "strides": _are_strides,
     "keepbits": lambda value: type(value) is int and 1 <= value <= 23,
@@ -112,7 +117,7 @@ _ATTRIBUTES: dict[str, Callable[[Any], bool]] = {
     **dict.fromkeys(("dataset", "camera_model", "fingerprint", "engine"), _is_line),
     "source": lambda value: isinstance(value, dict) and isinstance(value.get("files", {}), dict),
     "software": lambda value: isinstance(value, dict) and all(map(_is_line, value.values())),
-    "groups": lambda value: isinstance(value, list) and all(isinstance(g, str) and stays_below(g) for g in value),
+    "groups": lambda value: isinstance(value, list) and _stay_below(value),
     "parameters": lambda value: isinstance(value, dict),
 }
 

@@ -1,6 +1,6 @@
 """What a cache knows of the frames of one group: which row each has, and whether it is done."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cached_property
@@ -13,7 +13,7 @@ from depthvar.datasets.errors import DamagedError
 
 from . import metadata
 from .codec import decode_rows
-from .format import COLUMNS, FAILED, GroupLayout, column_path, column_width, decode_keys
+from .format import COLUMNS, GroupLayout, column_path, column_width, decode_keys
 from .store import Store
 
 
@@ -64,8 +64,9 @@ class Bookkeeping:
     @cached_property
     def states(self) -> NDArray[np.uint8]:
         """(N,) ``RowState`` of every row."""
-        has_key = np.array([bool(key) for key in self.keys], np.bool_)
-        set_, failed = self.digest.any(1), (self.digest == FAILED[0]).all(1)
+        has_key = np.fromiter(map(bool, self.keys), np.bool_, len(self.keys))
+        words = self.digest.view(np.uint64)  # four numbers a row, not 32: FAILED has all bits set
+        set_, failed = words.any(1), (words == np.iinfo(np.uint64).max).all(1)
         states = np.select(
             [failed, set_, has_key & self.intrinsics.any(1), has_key],
             [RowState.FAILED, RowState.DONE, RowState.NOT_DONE, RowState.REMOVED],
@@ -83,7 +84,8 @@ class Bookkeeping:
 
     def unreached(self) -> list[range]:
         """Return the rows of the shards that no run has reached: it writes the keys of all of their frames."""
-        return [rows for rows in self.shards() if (self.states[rows.start : rows.stop] == RowState.UNUSED).all()]
+        used = self.states != RowState.UNUSED
+        return [rows for rows in self.shards() if not used[rows.start : rows.stop].any()]
 
     def is_done(self, row: int) -> bool:
         """Return whether a row holds a computed frame."""
@@ -100,7 +102,12 @@ class Bookkeeping:
 
 
 def read_group(
-    store: Store, name: str, parameters: Mapping[str, Any] | None = None, *, tolerant: bool = False
+    store: Store,
+    name: str,
+    parameters: Mapping[str, Any] | None = None,
+    *,
+    tolerant: bool = False,
+    states_only: bool = False,
 ) -> Bookkeeping | None:
     """Read the bookkeeping of a group. None where it is not there in full: the digests are created last.
 
@@ -109,32 +116,32 @@ def read_group(
         name: of the group.
         parameters: of the cache, for a look at the metadata of all arrays; None: at those alone that are read.
         tolerant: return zeros for damaged chunks of bookkeeping, and list those.
+        states_only: of shards in which every row has a digest, leave out what ``states`` does not need: zeros.
 
     Raises:
         DamagedError: the metadata are not those of such a group, or bookkeeping is damaged and ``tolerant`` is False.
         CacheError: the machine cannot read it.
     """
     where = f"{store.url}/{name}"
-    group, digests = metadata.read(store, name), metadata.read(store, f"{name}/digest")
+    group, digests = metadata.read(store, name), store.get(metadata.metadata_path(f"{name}/digest"))
     if group is None or digests is None:
         return None
     sequence, layout = GroupLayout.from_attributes(group.get("attributes"), where)
     metadata.check_same(group, metadata.group_metadata(layout.attributes(sequence)), where)
-    rows = _rows_of(digests, layout, f"{where}/digest")
-    strides = tuple(parameters["strides"]) if parameters else ()
-    expected = metadata.array_metadata(layout, rows, strides, bool(parameters and parameters["with_depth"]))
-    metadata.check_same(digests, expected.pop("digest"), f"{where}/digest")
-    uneven = False
-    for array, content in expected.items() if parameters else ():
-        if (stored := metadata.read(store, f"{name}/{array}")) is None:
-            return None
-        more = max(rows, _rows_of(stored, layout, f"{where}/{array}"))
-        metadata.check_same(stored, content | {"shape": [more, *content["shape"][1:]]}, f"{where}/{array}")
-        uneven |= more > rows
+    rows, uneven = metadata.rows_of(digests, f"{where}/digest", layout), False
+    if parameters:
+        strides, with_depth = tuple(parameters["strides"]), parameters["with_depth"]
+        for array in metadata.array_names(strides, with_depth)[:-1]:  # all but the digests
+            if (stored := store.get(metadata.metadata_path(f"{name}/{array}"))) is None:
+                return None
+            uneven |= metadata.rows_of(stored, f"{where}/{array}", layout, strides, with_depth, rows) > rows
     columns, damaged = {}, []
+    left_out: frozenset[int] = frozenset()
     for column in ("digest", "key", "intrinsics", "source_stat"):  # what a run changes, it clears the digest of first
-        columns[column], starts = read_column(store, name, column, range(rows), layout, tolerant=tolerant)
+        columns[column], starts = read_column(store, name, column, range(rows), layout, left_out, tolerant=tolerant)
         damaged += [(column, start) for start in starts]
+        if states_only and column == "key":
+            left_out = _full_shards(columns["digest"], layout)
     keys: list[str] = []
     for start in range(0, rows, layout.shard_frames):
         part = columns["key"][start : start + layout.shard_frames]
@@ -158,6 +165,12 @@ def read_group(
     )
 
 
+def _full_shards(digest: NDArray[np.uint8], layout: GroupLayout) -> frozenset[int]:
+    """Return the first rows of the shards in which every row has a digest."""
+    step = layout.shard_frames
+    return frozenset(start for start in range(0, len(digest), step) if digest[start : start + step].any(1).all())
+
+
 def missing_nodes(store: Store, name: str, parameters: Mapping[str, Any]) -> list[str]:
     """Return what of a group is not there: its own name, and its arrays' without it."""
     arrays = metadata.array_names(parameters["strides"], parameters["with_depth"])
@@ -172,17 +185,15 @@ def read_digest(store: Store, group: str, row: int, layout: GroupLayout) -> byte
     return store.get(column_path(group, "digest", row, layout), start, start + width) or bytes(width)
 
 
-def _rows_of(array: Mapping[str, Any], layout: GroupLayout, where: str) -> int:
-    shape = array.get("shape")
-    if not (isinstance(shape, list) and shape and type(shape[0]) is int and shape[0] >= 0):
-        raise DamagedError(where, f"expected a shape, got {str(shape)[:200]}")
-    rows: int = shape[0]
-    layout.check(rows, where)
-    return rows
-
-
 def read_column(
-    store: Store, group: str, column: str, rows: range, layout: GroupLayout, *, tolerant: bool = False
+    store: Store,
+    group: str,
+    column: str,
+    rows: range,
+    layout: GroupLayout,
+    left_out: Container[int] = (),
+    *,
+    tolerant: bool = False,
 ) -> tuple[NDArray[Any], list[int]]:
     """Read one column of some whole shards.
 
@@ -192,6 +203,7 @@ def read_column(
         column: one of ``COLUMNS``.
         rows: from the first row of a shard on.
         layout: of the group.
+        left_out: first rows of shards that are not read: zeros.
         tolerant: return zeros for a damaged chunk.
 
     Returns:
@@ -203,7 +215,7 @@ def read_column(
     step, dtype = layout.shard_frames, COLUMNS[column]
     values: NDArray[Any] = np.zeros((len(rows), column_width(column, layout)), dtype)
     damaged = []
-    firsts = range(0, len(rows), step)
+    firsts = [first for first in range(0, len(rows), step) if rows[first] not in left_out]
     paths = [column_path(group, column, rows[first], layout) for first in firsts]
     for first, path, data in zip(firsts, paths, store.get_all(paths), strict=True):
         if data is None:

@@ -5,6 +5,7 @@ the other, then its index: (offset, length) of every chunk as little-endian uint
 bookkeeping is its values as little-endian numbers, and their CRC32C.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -49,8 +50,9 @@ def decode_rows(data: bytes, shape: tuple[int, ...], dtype: np.dtype[Any], where
     """Return the values of a chunk of bookkeeping, of that shape; DamagedError where it is something else."""
     check_crc(data, where)
     values = np.frombuffer(data, dtype.newbyteorder("<"), (len(data) - CRC_BYTES) // dtype.itemsize)
-    if values.nbytes + CRC_BYTES != len(data) or values.size != np.prod(shape):
-        raise DamagedError(where, f"expected {np.prod(shape) * dtype.itemsize + CRC_BYTES} bytes, got {len(data)}")
+    expected = math.prod(shape) * dtype.itemsize + CRC_BYTES  # np.prod needs as long as all the rest
+    if len(data) != expected:
+        raise DamagedError(where, f"expected {expected} bytes, got {len(data)}")
     return values.reshape(shape)
 
 

@@ -87,7 +87,7 @@ def group_name(sequence: str, shape: tuple[int, int], first: tuple[int, int]) ->
 
 def without_size(group: str) -> str:
     """Return the group of a sequence's first size of frames: what is before an ``@``."""
-    return re.sub(r"@\d+x\d+$", "", group)
+    return re.sub(r"@\d+x\d+$", "", group) if "@" in group else group
 
 
 def folders_of(name: str) -> list[str]:
@@ -109,13 +109,15 @@ def decode_keys(rows: NDArray[np.uint8], where: str) -> list[str]:
     """
     if not rows.size:
         return []
+    raw = np.ascontiguousarray(rows).view(f"S{rows.shape[1]}").ravel().tolist()
     try:
-        keys = [key.decode() for key in np.ascontiguousarray(rows).view(f"S{rows.shape[1]}").ravel().tolist()]
+        used = b"/".join(filter(None, raw)).decode()
     except UnicodeDecodeError as error:
         raise DamagedError(where, f"a key is not UTF-8: {error}") from error
-    if bad := next((key for key in keys if key and not stays_below(key)), None):
+    if used and not stays_below(used):  # as it is for each alone, which needs far longer
+        bad = next(key for key in map(bytes.decode, raw) if key and not stays_below(key))
         raise DamagedError(where, f"expected keys below the root of the data set, got {bad!r}: do not trust this cache")
-    return keys
+    return b"\0".join(raw).decode().split("\0")  # no key holds a zero: it is a control character
 
 
 def key_bytes(keys: Iterable[str]) -> int:

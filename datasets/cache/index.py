@@ -17,7 +17,7 @@ from depthvar.datasets.source.templates import path_pattern
 from . import metadata
 from .attributes import check_root, differences
 from .bookkeeping import Bookkeeping, RowState, read_column, read_digest, read_group
-from .format import level_name, map_path, sequence_group, without_size
+from .format import folders_of, level_name, map_path, sequence_group, without_size
 from .maps import Get, read_rows
 from .pinned import ChangedError, PinnedShard
 from .remote_store import RemoteStore
@@ -173,10 +173,14 @@ class OpenCache:
         return None
 
     def _candidates(self, key: str) -> Iterator[str]:
-        """Yield all groups; first those of the key's sequence, so that a worker opens few of them."""
-        near = list(self.groups_near(key))
-        yield from near
-        yield from (name for name in self.attributes["groups"] if name not in near)
+        """Yield all groups; first those of the key's sequence, so that a worker opens few of them.
+
+        A source that describes no layout mostly has its sequences in the folders of its keys, as Source.sequence does.
+        """
+        near = self.groups_near(key)
+        for folder in reversed(["", *folders_of(key)]):
+            near = near + self._by_sequence.get(sequence_group(folder), [])
+        yield from dict.fromkeys([*near, *self.attributes["groups"]])
 
     def groups_near(self, key: str) -> list[str]:
         """Return the groups that hold frames of the sequence that a key names by the layout of the data set."""

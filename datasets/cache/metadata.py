@@ -70,6 +70,39 @@ def check_same(stored: Mapping[str, Any], expected: Mapping[str, Any], where: st
         raise DamagedError(where, f"{field}: expected {want}, got {got}")
 
 
+def rows_of(
+    data: bytes,
+    where: str,
+    layout: GroupLayout,
+    strides: tuple[int, ...] = (),
+    with_depth: bool = False,
+    least: int = 0,
+) -> int:
+    """Return how many rows an array of a group has, from its ``zarr.json``.
+
+    Raises:
+        DamagedError: it is not that of such an array, of at least so many rows.
+    """
+    try:
+        return _rows_of(data, where.rpartition("/")[2], layout, strides, with_depth, least)
+    except DamagedError as error:
+        raise DamagedError(where, error.reason) from error
+
+
+@lru_cache(maxsize=64)  # the arrays of thousands of groups mostly have the same few texts
+def _rows_of(
+    data: bytes, array: str, layout: GroupLayout, strides: tuple[int, ...], with_depth: bool, least: int
+) -> int:
+    stored = from_bytes(data, array)
+    shape = stored.get("shape")
+    if not (isinstance(shape, list) and shape and type(shape[0]) is int and shape[0] >= 0):
+        raise DamagedError(array, f"expected a shape, got {str(shape)[:200]}")
+    layout.check(shape[0], array)
+    rows = max(shape[0], least)
+    check_same(stored, array_metadata(layout, rows, strides, with_depth)[array], array)
+    return rows
+
+
 def array_names(strides: Iterable[int], with_depth: bool) -> list[str]:
     """Return the arrays of every group, in the order in which they are written: without digests none is complete."""
     return [*map_names(strides, with_depth), "intrinsics", "key", "source_stat", "digest"]

@@ -1,11 +1,13 @@
 """What a cache holds, for ``precompute info``."""
 
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from depthvar.datasets.cache.bookkeeping import Bookkeeping, RowState, read_group
 from depthvar.datasets.cache.format import level_name
@@ -31,31 +33,42 @@ def cache_info(cache: str) -> dict[str, Any]:
     """
     store = open_store(cache)  # no SigmaCache: that loads what only `sample` needs
     attributes = read_root(store, None)
-    found = [read_group(store, name, attributes["parameters"]) for name in attributes["groups"]]
-    books = [book for book in found if book is not None]
-    groups = [
-        {
-            "group": book.name,
-            "height": book.layout.height,
-            "width": book.layout.width,
-            "frames": book.frames(),
-            "done": book.count(RowState.DONE),
-            "failed": book.count(RowState.FAILED),
-            "shard_frames": book.layout.shard_frames,
-        }
-        for book in books
-    ]
+    groups, done = [], {}
+    for name in attributes["groups"]:
+        if (book := read_group(store, name, attributes["parameters"], states_only=True)) is not None:
+            groups.append(_facts(book))
+            done[name] = np.flatnonzero(book.states == RowState.DONE)
     sizes = _sizes(cache, groups, attributes["parameters"]["strides"])
-    return {"cache": cache} | attributes | {"groups": groups} | sizes | _values(store, books)
+    return {"cache": cache} | attributes | {"groups": groups} | sizes | _values(store, done)
 
 
-def _values(store: Store, books: Sequence[Bookkeeping]) -> dict[str, Any]:
-    """Return the range of σ in a few frames, evenly spread, and how many of those cannot be read."""
+def _facts(book: Bookkeeping) -> dict[str, Any]:
+    """Return the size of a group's frames, and how many there are."""
+    return {
+        "group": book.name,
+        "height": book.layout.height,
+        "width": book.layout.width,
+        "frames": book.frames(),
+        "done": book.count(RowState.DONE),
+        "failed": book.count(RowState.FAILED),
+        "shard_frames": book.layout.shard_frames,
+    }
+
+
+def _values(store: Store, done: Mapping[str, NDArray[np.intp]]) -> dict[str, Any]:
+    """Return the range of σ in a few frames of all that are done, evenly spread; and how many cannot be read.
+
+    ``done`` has the rows of each group.
+    """
     sigma, unreadable = SigmaSummary(), 0
-    done = [(book, row) for book in books for row in np.flatnonzero(book.states == RowState.DONE).tolist()]
-    for index in np.linspace(0, len(done) - 1, min(LOOKED_AT, len(done)), dtype=np.intp):
-        book, row = done[index]
+    names, ends = list(done), np.cumsum([len(rows) for rows in done.values()], dtype=np.intp)
+    frames = int(ends[-1]) if names else 0
+    for index in np.linspace(0, frames - 1, min(LOOKED_AT, frames), dtype=np.intp).tolist():
+        name = names[place := int(np.searchsorted(ends, index, "right"))]
+        row = int(done[name][index - ends[place]])  # counted from the end
         try:
+            if (book := read_group(store, name)) is None:
+                raise CacheError(f"{store.url}/{name}: not there any more")
             sigma += SigmaSummary.of(OpenGroup(store, book).read(row, 1, book.keys[row]))
         except CacheError:
             unreadable += 1
@@ -66,21 +79,33 @@ def _sizes(cache: str, groups: Sequence[Mapping[str, Any]], strides: Sequence[in
     """Return stored bytes: of the whole cache, and per native pixel, of stride 1 and of all strides together."""
     if "://" in cache:
         return {"bytes": None}
-    sizes, pixels = {"bytes": _disk_bytes(cache)}, sum(each["done"] * each["height"] * each["width"] for each in groups)
+    folders = _folder_bytes(cache)
+    sizes, pixels = {"bytes": folders.total()}, sum(each["done"] * each["height"] * each["width"] for each in groups)
     if not pixels:
         return sizes
-    folders = [os.path.join(cache, each["group"]) for each in groups]
-    levels = {s: sum(_disk_bytes(os.path.join(folder, level_name(s))) for folder in folders) / pixels for s in strides}
+    levels = {stride: folders[level_name(stride)] / pixels for stride in strides}
     return sizes | {
         "bytes_per_pixel_stride_1": round(levels[1], 3),
         "bytes_per_pixel": round(sum(levels.values()), 3),
     }
 
 
-def _disk_bytes(folder: str) -> int:
-    size = 0
-    for inner, _, names in os.walk(folder):
-        for name in names:
-            with suppress(FileNotFoundError):  # a run that goes on renames its files
-                size += os.lstat(os.path.join(inner, name)).st_size
-    return size
+def _folder_bytes(root: str) -> Counter[str]:
+    """Return the bytes of all files below a folder, by the name of the folder that each lies in.
+
+    No sequence has the name of a level (``format.sequence_group``).
+    """
+    sizes, folders = Counter[str](), [root]
+    while folders:
+        folder, size = folders.pop(), 0
+        with suppress(FileNotFoundError), os.scandir(folder) as entries:  # a run that goes on renames its files
+            for entry in entries:
+                try:
+                    if entry.is_dir(follow_symlinks=False):
+                        folders.append(entry.path)
+                    else:
+                        size += entry.stat(follow_symlinks=False).st_size
+                except FileNotFoundError:  # suppress() would need a third of the time
+                    continue
+        sizes[os.path.basename(folder)] += size
+    return sizes

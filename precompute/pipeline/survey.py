@@ -35,23 +35,28 @@ def survey(source: Source, stored: Iterable[Bookkeeping], on_error: str = "fail"
 
     SourceError where a file cannot be read and ``on_error`` is "fail".
     """
-    known = {
-        key: ((group.layout.height, group.layout.width), (size, hash63))
-        for group in stored
-        for key, (size, hash63) in zip(group.keys, group.stat.tolist(), strict=True)
-        if key
-    }
+    known: dict[str, tuple[tuple[int, int], tuple[int, int]]] = {}
+    for group in stored:
+        shape = group.layout.height, group.layout.width
+        stats = ((size, hash63) for size, hash63 in group.stat.tolist())
+        known.update((key, (shape, stat)) for key, stat in zip(group.keys, stats, strict=True) if key)
     keys = _keys(source)
     if len(keys) >= MANY_FRAMES:
         log.info("looking at the files of %d frames (some 15,000 to 40,000 a second)", len(keys))
-    warned = False
+    warned, last_camera = False, (0.0, 0.0, 0.0, 0.0)
     for key in keys:
         if not isinstance(sequence := source.sequence(key), str):
             raise SourceError(f"{source}/{key}: sequence: expected a str, got {sequence!r}")
         try:
-            stat, camera = frame_facts(source, key)
-            shape, old_stat = known.get(key, (None, None))
-            if shape is None or old_stat != (stat.total_size, stat.hash63):
+            facts, camera = frame_facts(source, key)
+            stat = facts.total_size, facts.hash63
+            if camera == last_camera:  # equal values are kept once: a million frames are many
+                camera = last_camera
+            last_camera = camera
+            old = known.pop(key, None)
+            if old is not None and old[1] == stat:
+                shape, stat = old
+            else:
                 shape = frame_shape(source, key)
             if error := _camera_fault(camera, shape):
                 raise SourceError(f"{key}: {error}")
@@ -63,7 +68,7 @@ def survey(source: Source, stored: Iterable[Bookkeeping], on_error: str = "fail"
                 raise
             yield SourceFrame(key, sequence, None, (0.0, 0.0, 0.0, 0.0), (0, 0), str(error))
             continue
-        yield SourceFrame(key, sequence, shape, camera, (stat.total_size, stat.hash63))
+        yield SourceFrame(key, sequence, shape, camera, stat)
 
 
 def _keys(source: Source) -> list[str]:
