@@ -38,6 +38,8 @@ class RemoteStore:
             ) from error
         self._fs: Any = fs
         self.has_tags = scheme in ("s3", "s3a")
+        if self.has_tags:
+            fs.retries = 1  # botocore's, by _options, are enough: together they would try for minutes
         self._root = str(root).rstrip("/")
 
     def get(self, path: str, start: int = 0, stop: int | None = None) -> bytes | None:
@@ -130,16 +132,17 @@ async def _get_object(fs: Any, full: str, start: int, stop: int | None) -> tuple
     for attempt in range(ATTEMPTS):
         try:
             answer = await fs._call_s3("get_object", Bucket=bucket, Key=key, **part)
+        except OSError as error:
+            if _code(error) == 416:  # the object ends before
+                return b"", None
+            raise
+        try:
             async with answer["Body"] as body:
                 return await body.read(), answer["ETag"]
         except S3_RETRYABLE_ERRORS:
             if attempt == ATTEMPTS - 1:
                 raise
             await asyncio.sleep(0.1 * 2**attempt)
-        except OSError as error:
-            if _code(error) == 416:  # the object ends before
-                return b"", None
-            raise
     raise AssertionError
 
 
