@@ -72,10 +72,11 @@ def environment(folder: Path, **variables: str) -> dict[str, str]:
         "dask": DASK.format(python=sys.executable),
         "srun": SRUN, "sbatch": SBATCH, "scancel": SCANCEL,
     }  # fmt: skip
+    (folder / "bin").mkdir(exist_ok=True)
     for name, script in commands.items():
-        (folder / "bin").mkdir(exist_ok=True)
-        (folder / "bin" / name).write_text(script)
-        (folder / "bin" / name).chmod(stat.S_IRWXU)
+        if not (path := folder / "bin" / name).exists():  # another job may be running it
+            path.write_text(script)
+            path.chmod(stat.S_IRWXU)
     return os.environ | {"PATH": f"{folder / 'bin'}:{os.environ['PATH']}"} | variables
 
 

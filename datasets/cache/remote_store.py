@@ -10,6 +10,7 @@ from depthvar.datasets.errors import CacheError, hide_credentials, one_line
 T = TypeVar("T")
 
 EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs", "az": "azure", "abfs": "azure", "abfss": "azure"}
+BUCKETS = ("s3", "s3a", "gs", "gcs")
 CONNECTIONS = 16  # at once, of a process
 ATTEMPTS = 6  # of a request that the server refuses for now (500, 503, dropped, slow), with up to 20 s between them
 
@@ -27,6 +28,11 @@ class RemoteStore:
     def __init__(self, url: str) -> None:
         self.url = hide_credentials(url)
         scheme = url.partition("://")[0]
+        if scheme in BUCKETS and "://***@" in self.url:  # s3fs would repeat them in its errors
+            raise CacheError(
+                f"{self.url}: expected a bucket, got credentials before it; give them by the environment or the profile "
+                "(docs/object-stores.md)"
+            )
         try:
             import fsspec
 
