@@ -30,8 +30,8 @@ class RemoteStore:
         scheme = url.partition("://")[0]
         if scheme in BUCKETS and "://***@" in self.url:  # s3fs would repeat them in its errors
             raise CacheError(
-                f"{self.url}: expected a bucket, got credentials before it; give them by the environment or the profile "
-                "(docs/object-stores.md)"
+                f"{self.url}: expected a bucket, got credentials before it; give them by the environment or the "
+                "profile (docs/object-stores.md)"
             )
         try:
             import fsspec
