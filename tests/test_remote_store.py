@@ -10,6 +10,7 @@ from fsspec.asyn import AsyncFileSystem
 from tiny_data import TinyData, make_depth
 
 from depthvar.datasets.cache.sigma_cache import SigmaCache
+from depthvar.datasets.cache.store import open_store
 from depthvar.datasets.errors import CacheError
 from depthvar.precompute import KernelParams
 from depthvar.precompute.pipeline import execute
@@ -129,3 +130,12 @@ def test_a_fault_of_the_server_is_one_line_with_the_object_and_no_damage(
 def test_a_url_that_nothing_opens_is_one_line() -> None:
     with pytest.raises(CacheError, match=r"nosuch://\*\*\*@bucket/x: expected a folder or a URL that fsspec opens"):
         SigmaCache("nosuch://user:secret@bucket/x").keys()
+
+
+@pytest.mark.parametrize("scheme", ["s3", "gs"])
+def test_credentials_in_the_url_of_a_bucket_are_refused(scheme: str) -> None:
+    message = (
+        rf"^{scheme}://\*\*\*@bucket/c: expected a bucket, got credentials before it; give them by the environment"
+    )
+    with pytest.raises(CacheError, match=message):
+        open_store(f"{scheme}://AKIAEXAMPLE:se/cret@bucket/c")
