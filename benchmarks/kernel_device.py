@@ -1,7 +1,8 @@
 """Speed and memory of what computes σ² on a device, for a batch of frames (``kernel.py --device`` calls it).
 
-Pixels are those of the full frames, also where all strides are computed. ``of_a_copy`` is the time of a copy of the
-depth on this device in this run as a part of the time of the call. Memory is in maps of the batch, the result included.
+Pixels are those of the full frames, also where all strides are computed. ``ms`` is the time of a call from Python,
+``graph_ms`` that of the same call in a CUDA graph: what the device needs. ``of_a_copy`` is the time of a copy of the
+depth on this device in this run as a part of that. Memory is in maps of the batch, the result included.
 """
 
 import importlib
@@ -28,7 +29,7 @@ def report(frames: list[Any], camera: tuple[float, ...], device: str, batch: int
     z = torch.from_numpy(np.stack([frames[i % len(frames)] for i in range(batch)])).to(device)
     k = torch.tensor(camera, device=device)
     copy = torch.empty_like(z)
-    copied = median_seconds(lambda: copy.copy_(z), z.device, repeats)
+    copied = median_seconds(in_graph(lambda: copy.copy_(z), z), z.device, repeats)
     found: dict[str, Any] = {
         "benchmark": "kernel on a device",
         "machine": machine(device),
@@ -67,7 +68,11 @@ def ways(z: Tensor, k: Tensor, camera: tuple[float, ...], params: Any) -> dict[s
 
 
 def other_libraries(z: Tensor, window: int) -> dict[str, Callable[[], Any]]:
-    """Return the range of depth, without rays and masks, by CuPy and cuCIM, which need not be installed."""
+    """Return the range of depth, without rays and masks, by CuPy and cuCIM, which need not be installed.
+
+    cuCIM has it for integers only, so it gets millimetres.
+    """
+    millimetres = (z * 1000).to(torch.uint16)
 
     def cupyx() -> None:
         ndimage, images = importlib.import_module("cupyx.scipy.ndimage"), importlib.import_module("cupy").from_dlpack(z)
@@ -76,7 +81,7 @@ def other_libraries(z: Tensor, window: int) -> dict[str, Callable[[], Any]]:
 
     def cucim() -> None:
         cupy, rank = importlib.import_module("cupy"), importlib.import_module("cucim.skimage.filters.rank")
-        for image in cupy.from_dlpack(z):
+        for image in cupy.from_dlpack(millimetres):
             rank.gradient_percentile(image, cupy.ones((window, window), bool), p0=0.05, p1=0.95)
 
     return {"cupyx percentile_filter, twice": cupyx, "cucim rank.gradient_percentile": cucim}
@@ -90,13 +95,34 @@ def row(call: Callable[[], Any], z: Tensor, want: Tensor, copied: float, repeats
         return {"not_measured": f"{type(error).__name__}: {error}".partition("\n")[0]}
     if isinstance(got, Tensor):
         torch.testing.assert_close(got, want, rtol=1e-3, atol=0)
-    seconds = median_seconds(call, z.device, repeats)
+    called = seconds = median_seconds(call, z.device, repeats)
+    graph = {}
+    if isinstance(got, (Tensor, list)) and z.is_cuda:
+        seconds = median_seconds(in_graph(call, z), z.device, repeats)
+        graph = {"graph_ms": seconds * 1e3}
     return {
-        "ms": seconds * 1e3,
+        "ms": called * 1e3,
+        **graph,
         "megapixels_per_s": z.numel() / seconds / 1e6,
         "of_a_copy": copied / seconds,
         "peak_extra_maps": peak_bytes(call, z) / z.nbytes,
     }
+
+
+def in_graph(call: Callable[[], Any], z: Tensor) -> Callable[[], Any]:
+    """Return what replays a call as a CUDA graph; the call itself where z is on no GPU."""
+    if not z.is_cuda:
+        return call
+    call()
+    torch.cuda.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        kept = call()
+
+    def replay(kept: Any = kept) -> None:
+        graph.replay()
+
+    return replay
 
 
 def median_seconds(call: Callable[[], Any], device: torch.device, repeats: int) -> float:

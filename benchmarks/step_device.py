@@ -61,7 +61,11 @@ def captured(step: Step, device: str) -> Step:
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         step()
-    return graph.replay
+
+    def replay(kept: Step = step) -> None:  # with the step, whose tensors the graph reads
+        graph.replay()
+
+    return replay
 
 
 def measured(

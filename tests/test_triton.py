@@ -50,9 +50,8 @@ few = settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck
 @pytest.fixture(autouse=True)
 def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     """Several programs in a small frame."""
-    monkeypatch.setattr(triton_engine, "_ROWS", 4)
-    monkeypatch.setattr(triton_engine, "_ROWS_OF_DIFFERENCE", 4)
-    monkeypatch.setattr(triton_engine, "_COLUMNS", 32)
+    monkeypatch.setattr(triton_engine, "_ROWS", 12)
+    monkeypatch.setattr(triton_engine, "_COLUMNS", 64)
 
 
 def frame(height: int, width: int, seed: int = 0, share_unknown: float = 0.2) -> Any:
@@ -338,9 +337,8 @@ def test_every_program_compiles_for_a_gpu_and_stays_in_its_registers() -> None:
     ran = subprocess.run([sys.executable, script], env=environment, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
     programs = json.loads(ran.stdout)
-    assert [program["program"] for program in programs] == ["difference"] * 2 + ["rays"] + ["spread"] * 7
-    assert [program["spilled"] for program in programs] == [0] * 10
-    assert max(program["registers"] for program in programs) <= 128  # 4 warps, 4 programs at once
+    assert [program["program"] for program in programs] == ["difference"] * 2 + ["spread"] * 7
+    assert [program["spilled"] for program in programs] == [0] * 9
 
 
 # ---- a run ----

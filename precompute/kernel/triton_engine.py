@@ -23,9 +23,7 @@ if tuple(int(part) for part in triton.__version__.split(".")[:2]) < (3, 4):  # t
     raise ImportError(f"the kernel needs triton 3.4 or newer, as torch 2.8 brings it; got {triton.__version__}")
 
 INTERPRETED = not isinstance(kernels.spread, triton.JITFunction)  # on the CPU: TRITON_INTERPRET=1
-_ROWS, _COLUMNS = 32, 128  # of a program of the range
-_ROWS_OF_DIFFERENCE = 8
-_ENTRIES = 256  # of a program of the rays
+_ROWS, _COLUMNS = 36, 128  # of a program: rows of a multiple of 2, 4 and 6
 _FUSED = {"enable_fp_fusion": True}  # a * b + c rounds once; said, since releases of Triton differ in the default
 
 
@@ -77,8 +75,7 @@ def _empty_levels(depth: Tensor, strides: Sequence[int], components: bool) -> li
     return [depth.new_empty((4 if components else 1, *batch, *size), dtype=torch.float32) for size in sizes]
 
 
-@torch.library.custom_op("depthvar::sigma_z2", mutates_args=())
-def _sigma_z2(
+def _computed(
     depth: Tensor, cameras: Tensor, valid: Tensor | None, strides: Sequence[int], window: int, lambda_prior: float,
     alpha_clamp: float, min_valid: int, max_depth: float, components: bool,
 ) -> list[Tensor]:  # fmt: skip
@@ -90,34 +87,42 @@ def _sigma_z2(
         return levels
     z = depth.reshape(frames, height, width)
     mask = z if valid is None else valid.expand(depth.shape).reshape(z.shape).view(torch.uint8)
-    rays = z.new_empty((frames, height + width + 1), dtype=torch.float32)
+    camera = cameras.expand(*batch, 4).contiguous()
+    step = max(2, 2 * (window // 2))  # a tile has a multiple of so many rows
     with torch.cuda.device_of(depth):  # type: ignore[no-untyped-call]
-        if window:
-            camera = cameras.expand(*batch, 4).contiguous()
-            grid = (frames * triton.cdiv(rays.shape[1], _ENTRIES),)
-            kernels.rays[grid](camera, lambda_prior**2, rays, height, width, BLOCK=_ENTRIES, **_FUSED)
         for stride, out in zip(strides, levels, strict=True):
             h, w = out.shape[-2:]
-            steps = [step for x in (z, mask) for step in (x.stride(0), stride * x.stride(1), stride * x.stride(2))]
-            rows = min(_ROWS if window else _ROWS_OF_DIFFERENCE, max(2, triton.next_power_of_2(h)))
-            columns = min(_COLUMNS, max(32, triton.next_power_of_2(w)))
-            grid = (frames * triton.cdiv(h, rows) * triton.cdiv(w, columns),)
-            tile = {"MASKED": valid is not None, "ROWS": rows, "COLUMNS": columns, "num_warps": columns // 32} | _FUSED
+            steps = [n for x in (z, mask) for n in (x.stride(0), stride * x.stride(1), stride * x.stride(2))]
+            rows = min(_ROWS, -(-h // step) * step)
+            columns = min(_COLUMNS, max(64, 1 << (w - 1).bit_length()))
+            grid = (frames * -(-h // rows) * -(-w // columns),)
+            tile = {"MASKED": valid is not None, "COLUMNS": columns, "num_warps": columns // 64} | _FUSED
             if window:
                 kernels.spread[grid](
-                    z, mask, rays, out, h, w, height, width, stride, *steps, frames, alpha_clamp**2, max_depth,
-                    min_valid, WINDOW=window, COMPONENTS=components, **tile,
+                    z, mask, camera, out, h, w, stride, *steps, frames, lambda_prior**2, alpha_clamp**2, max_depth,
+                    min_valid, rows, WINDOW=window, COMPONENTS=components, **tile,
                 )  # fmt: skip
             else:
-                kernels.difference[grid](z, mask, out, h, w, *steps, max_depth, **tile)
+                kernels.difference[grid](z, mask, out, h, w, *steps, max_depth, rows, **tile)
     return levels
 
 
-@_sigma_z2.register_fake
-def _shapes_alone(  # type: ignore[no-untyped-def]
-    depth, cameras, valid, strides, window, lambda_prior, alpha_clamp, min_valid, max_depth, components
-):
-    return _empty_levels(depth, strides, components)
+def _shapes_alone(depth: Tensor, *given: Any) -> list[Tensor]:
+    """What a graph knows of the maps before they are computed."""
+    return _empty_levels(depth, given[2], given[-1])
+
+
+# Not torch.library.custom_op, whose wrappers cost 0.1 ms a call on the CPU.
+_LIBRARY = torch.library.Library("depthvar", "DEF")
+_LIBRARY.define(
+    "sigma_z2(Tensor depth, Tensor cameras, Tensor? valid, int[] strides, int window, float lambda_prior, "
+    "float alpha_clamp, int min_valid, float max_depth, bool components) -> Tensor[]",
+    tags=(torch.Tag.pt2_compliant_tag,),
+)
+_LIBRARY.impl("sigma_z2", _computed, "CUDA")
+_LIBRARY.impl("sigma_z2", _computed, "CPU")  # interpreted
+torch.library.register_fake("depthvar::sigma_z2", _shapes_alone, lib=_LIBRARY)
+_sigma_z2 = torch.ops.depthvar.sigma_z2.default
 
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]

@@ -1,10 +1,11 @@
 """The kernel in the language Triton: what one program does on a GPU (``triton_engine`` launches it).
 
-A program goes down a block of columns of one frame, two rows per step, with one column per thread. As in the other
-engines, only the k smallest distances of a window and the k smallest of their negatives are kept, first along a row,
-then over the rows. The list of a row is a flat tuple: k smallest, k smallest negatives, number of known pixels. Rows
-that several windows share are merged once, in pairs. All lists stay in registers; a depth comes once from memory, and
-then from the cache.
+A program goes down a block of columns of one frame, two rows per step; a thread has two columns that are next to each
+other, the second axis of its tensors. As in the other engines, only the k smallest distances of a window and the k
+smallest of their negatives are kept, first along a row, then over the rows. What two windows share is merged once: the
+pixels between the outer ones of two columns, and the rows of two windows, in pairs. The list of a row is a flat tuple:
+k smallest, k smallest negatives, number of known pixels. All lists stay in registers; a depth comes once from memory,
+and then from the cache.
 """
 
 import triton
@@ -19,65 +20,69 @@ _THIRD = tl.constexpr(1 / 3)
 _FOUR_15TH = tl.constexpr(4 / 15)
 
 # Arguments whose values need no compilation of their own. (Of the others, a step of 1 between columns does.)
-_SIZES = ["height", "width", "full_height", "full_width", "stride", "frame_step", "row_step", "mask_frame_step"]
-_SIZES += ["mask_row_step", "mask_column_step", "frames", "min_valid"]
-
-
-@triton.jit(do_not_specialize=_SIZES)
-def rays(cameras, lambda_prior2, out, height, width, BLOCK: tl.constexpr):
-    """Fill ``out`` (N, W + H + 1): a² of the columns, b² + 1 of the rows, prior² / t² (steps 1 and 4), in float64."""
-    entries = width + height + 1
-    blocks = tl.cdiv(entries, BLOCK)
-    frame = (tl.program_id(0) // blocks).to(tl.int64)
-    i = (tl.program_id(0) % blocks) * BLOCK + tl.arange(0, BLOCK)
-    camera = cameras + 4 * frame
-    fx, fy, cx, cy = tl.load(camera), tl.load(camera + 1), tl.load(camera + 2), tl.load(camera + 3)
-    a = (i.to(tl.float64) - cx) / fx
-    b = ((i - width).to(tl.float64) - cy) / fy
-    prior2 = lambda_prior2 * (0.25 / (fx * fx) + 0.25 / (fy * fy))
-    value = tl.where(i < width, a * a, tl.where(i < width + height, b * b + 1, prior2))
-    tl.store(out + frame * entries + i, value.to(tl.float32), mask=i < entries)
+_SIZES = ["height", "stride", "frame_step", "row_step", "mask_frame_step", "mask_row_step"]
+_SIZES += ["mask_column_step", "frames", "min_valid", "rows"]
 
 
 @triton.jit
-def _insert(a, x, LENGTH: tl.constexpr, K: tl.constexpr):
-    """Return the K smallest of a sorted list and x, sorted; all of them, if they are fewer."""
-    out = (tl.minimum(a[0], x),)
-    for i in tl.static_range(1, LENGTH):
-        out = out + (tl.minimum(a[i], tl.maximum(a[i - 1], x)),)
-    if LENGTH < K:
-        out = out + (tl.maximum(a[LENGTH - 1], x),)
+def _pair(a, b, K: tl.constexpr):
+    """Return the smallest K of two numbers, sorted; two at most."""
+    out = (tl.minimum(a, b),)
+    if K > 1:
+        out = out + (tl.maximum(a, b),)
     return out
 
 
 @triton.jit
-def _smallest(a, b, FIRST: tl.constexpr, K: tl.constexpr):
-    """Return the K smallest of two lists, of which each is sorted from FIRST on.
+def _insert(a, x, K: tl.constexpr):
+    """Return the K smallest of a sorted list of K and x, sorted."""
+    out = (tl.minimum(a[0], x),)
+    for i in tl.static_range(1, K):
+        out = out + (tl.minimum(a[i], tl.maximum(a[i - 1], x)),)
+    return out
 
-    Rank r of the union is the smallest of a[r], b[r] and max(a[i], b[j]) over i + j = r - 1.
-    """
-    out = (tl.minimum(a[FIRST], b[FIRST]),)
-    for r in tl.static_range(1, K):
-        ranked = tl.minimum(a[FIRST + r], b[FIRST + r])
-        for i in tl.static_range(r):
-            ranked = tl.minimum(ranked, tl.maximum(a[FIRST + i], b[FIRST + r - 1 - i]))
-        out = out + (ranked,)
+
+@triton.jit
+def _smallest(a, b, K: tl.constexpr):
+    """Return the K smallest of two sorted lists of K, sorted: Batcher's odd-even merge, cut off; K is 3 at most."""
+    out = (tl.minimum(a[0], b[0]),)
+    if K == 2:
+        out = out + (tl.minimum(tl.maximum(a[0], b[0]), tl.minimum(a[1], b[1])),)
+    if K == 3:
+        even = tl.minimum(tl.maximum(a[0], b[0]), tl.minimum(a[2], b[2]))
+        odd = tl.minimum(a[1], b[1])
+        out = out + (tl.minimum(even, odd), tl.maximum(even, odd))
+    return out
+
+
+@triton.jit
+def _smallest_of(x, K: tl.constexpr):
+    """Return the K smallest of 2 K numbers, sorted."""
+    out = _pair(x[0], x[1], K)
+    if K == 2:
+        out = _smallest(out, _pair(x[2], x[3], K), K)
+    if K == 3:
+        b, c = _pair(x[2], x[3], K), _pair(x[4], x[5], K)
+        high, odd = tl.maximum(out[0], b[0]), tl.minimum(out[1], b[1])
+        four = (tl.minimum(out[0], b[0]), tl.minimum(high, odd), tl.maximum(high, odd))  # the 3 smallest of 4
+        even, odd = tl.minimum(tl.maximum(four[0], c[0]), four[2]), tl.minimum(four[1], c[1])
+        out = (tl.minimum(four[0], c[0]), tl.minimum(even, odd), tl.maximum(even, odd))
     return out
 
 
 @triton.jit
 def _merge(a, b, K: tl.constexpr):
     """Return the list of the pixels of two lists."""
-    return _smallest(a, b, 0, K) + _smallest(a, b, K, K) + (a[2 * K] + b[2 * K],)
+    return _smallest(a[:K], b[:K], K) + _smallest(a[K : 2 * K], b[K : 2 * K], K) + (a[2 * K] + b[2 * K],)
 
 
 @triton.jit
-def _tile(height, width, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
-    """Return the frame, the first row and the columns of a program; programs are numbered along the rows first."""
-    across, down = tl.cdiv(width, COLUMNS), tl.cdiv(height, ROWS)
+def _tile(height, width, rows, COLUMNS: tl.constexpr):
+    """Return the frame, the first row and every second column of a program; programs go along the rows first."""
+    across, down = tl.cdiv(width, COLUMNS), tl.cdiv(height, rows)
     program = tl.program_id(0)
-    u = program % across * COLUMNS + tl.arange(0, COLUMNS)
-    return (program // (across * down)).to(tl.int64), program // across % down * ROWS, u
+    u = program % across * COLUMNS + 2 * tl.arange(0, COLUMNS // 2)
+    return (program // (across * down)).to(tl.int64), program // across % down * rows, u
 
 
 @triton.jit
@@ -85,7 +90,7 @@ def _depth(image, v, u, ACROSS: tl.constexpr, MASKED: tl.constexpr):
     """Return the depth of the pixels ACROSS columns from u, and whether it is known; beyond the image it is not."""
     depth, valid, height, width, row_step, column_step, mask_row_step, mask_column_step = image
     end = tl.where((v >= 0) & (v < height), width, 0)
-    inside = (u + ACROSS >= 0) & (u + ACROSS < end)
+    inside = (u + ACROSS).to(tl.uint32) < end.to(tl.uint32)  # and not below 0
     # A pointer to u, and from there a constant: one address serves all shifts.
     v, u = v.to(tl.int64), u.to(tl.int64)
     z = tl.load(depth + v * row_step + u * column_step + ACROSS * column_step, mask=inside, other=0.0).to(tl.float32)
@@ -97,49 +102,71 @@ def _depth(image, v, u, ACROSS: tl.constexpr, MASKED: tl.constexpr):
 
 
 @triton.jit
-def _list(image, v, u, a2, b2, WINDOW: tl.constexpr, MASKED: tl.constexpr):
-    """Steps 1 to 3 along row v: the lists of the runs of WINDOW pixels around the columns u."""
-    K: tl.constexpr = WINDOW // 2
-    z, known = _depth(image, v, u, -K, MASKED)
-    t = z * tl.sqrt(a2[0] + b2)
-    small, negative, n = (tl.where(known, t, _INF),), (tl.where(known, -t, _INF),), known.to(tl.int32)
-    for i in tl.static_range(1, WINDOW):
-        z, known = _depth(image, v, u, i - K, MASKED)
-        t = z * tl.sqrt(a2[i] + b2)
-        small = _insert(small, tl.where(known, t, _INF), i if i < K else K, K)
-        negative = _insert(negative, tl.where(known, -t, _INF), i if i < K else K, K)
-        n += known.to(tl.int32)
-    return small + negative + (n,)
+def _two(image, v, u, MASKED: tl.constexpr):
+    """Return the depth of two columns, and whether it is known."""
+    z, known = _depth(image, v, u, 0, MASKED)
+    z_next, known_next = _depth(image, v, u, 1, MASKED)
+    return tl.join(z, z_next), tl.join(known, known_next)
 
 
 @triton.jit
-def _at_rank(a, n, FIRST: tl.constexpr, K: tl.constexpr):
+def _list(image, v, u, a2, b2, WINDOW: tl.constexpr, MASKED: tl.constexpr):
+    """Steps 1 to 3 along row v: the lists of the runs of WINDOW pixels around two columns."""
+    K: tl.constexpr = WINDOW // 2
+    depth, small, negative, counts = (), (), (), ()
+    for i in tl.static_range(WINDOW + 1):
+        z, known = _depth(image, v, u, i - K, MASKED)
+        z = tl.where(known, z, _INF)
+        t = z * tl.sqrt(a2[i] + b2)
+        depth, small = depth + (z,), small + (t,)
+        negative = negative + (tl.where(known, -t, _INF),)
+        counts = counts + (known.to(tl.int32),)
+    n = counts[1]
+    for i in tl.static_range(2, WINDOW):
+        n += counts[i]
+    found = _outer(_smallest_of(small[1:WINDOW], K), small, WINDOW)
+    found = found + _outer(_smallest_of(negative[1:WINDOW], K), negative, WINDOW)
+    return found + (n[:, None] + tl.join(counts[0], counts[WINDOW]),), tl.join(depth[K], depth[K + 1])
+
+
+@triton.jit
+def _outer(inner, x, WINDOW: tl.constexpr):
+    """Insert the first of the WINDOW + 1 numbers into the list of the left column, the last into that of the right."""
+    K: tl.constexpr = WINDOW // 2
+    both = ()
+    for i in tl.static_range(K):
+        both = both + (inner[i][:, None],)
+    return _insert(both, tl.join(x[0], x[WINDOW]), K)
+
+
+@triton.jit
+def _at_rank(a, n, K: tl.constexpr):
     """Return rank (n + 9) // 20 of a list."""
-    ranked = a[FIRST]
+    ranked = a[0]
     for r in tl.static_range(1, K):
-        ranked = tl.where(n > 20 * r - 10, a[FIRST + r], ranked)
+        ranked = tl.where(n > 20 * r - 10, a[r], ranked)
     return ranked
 
 
 @triton.jit
-def _finish(image, window, v, u, slant2, maps, limits, K: tl.constexpr, MASKED: tl.constexpr, COMPONENTS: tl.constexpr):
-    """Steps 3 to 7 of the pixels of row v, from the lists of their windows."""
-    height, width = image[2], image[3]
-    out, map_step = maps
+def _finish(z, window, v, columns, slant2, maps, limits, K: tl.constexpr, COMPONENTS: tl.constexpr):
+    """Steps 3 to 7 of the pixels of row v, from their depth, +inf where it is unknown, and their windows' lists."""
+    out, height, width, map_step = maps
     prior2, cap2, max_depth, min_valid = limits
-    z, known = _depth(image, v, u, 0, MASKED)
-    t = tl.where(known, z * tl.sqrt(slant2), _INF)
+    t = z * tl.sqrt(slant2)
     n = window[2 * K]
-    low, high = _at_rank(window, n, 0, K), -_at_rank(window, n, K, K)
+    low, high = _at_rank(window[:K], n, K), -_at_rank(window[K : 2 * K], n, K)
     edge = tl.where(high == _INF, _INF, 0.5 * (high - low))
     edge = tl.where((n < min_valid) & (window[K] > -_INF), 0.0, edge)
-    r = tl.div_rn(edge, t)  # inf / inf only where t is inf, which the last step overwrites
+    r = edge * tl.rsqrt(t * t)  # inf * 0 only where t is inf, which the last step overwrites
     x = tl.minimum(tl.maximum(r * r + prior2, _FLOOR), cap2)  # step 5: x = δ² / t², the cap last
     # Step 6: σ_t² / t² of a conical frustum of relative half-length √x (mip-NeRF, arXiv:2103.13415, eq. 7).
-    g = x * _THIRD - _FOUR_15TH * x * x * (12 - x) / ((3 + x) * (3 + x))
-    finite = (t < _INF) & (z <= max_depth)
-    inside = u < tl.where(v < height, width, 0)
-    at = out + v.to(tl.int64) * width + u
+    root = tl.rsqrt(3 + x)
+    q = x * (root * root)
+    g = x * _THIRD - (12 * _FOUR_15TH - _FOUR_15TH * x) * (q * q)
+    finite = z <= max_depth
+    inside = columns < tl.where(v < height, width, 0)
+    at = out + v.to(tl.int64) * width + columns
     tl.store(at, tl.where(finite, z * z * g, _INF), mask=inside)
     if COMPONENTS:
         tl.store(at + map_step, tl.where(finite, t * t * g, _INF), mask=inside)
@@ -149,80 +176,112 @@ def _finish(image, window, v, u, slant2, maps, limits, K: tl.constexpr, MASKED: 
 
 @triton.jit(do_not_specialize=_SIZES)
 def spread(
-    depth, valid, rays, out, height, width, full_height, full_width, stride, frame_step, row_step, column_step,
-    mask_frame_step, mask_row_step, mask_column_step, frames, cap2, max_depth, min_valid,
-    WINDOW: tl.constexpr, MASKED: tl.constexpr, COMPONENTS: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
+    depth, valid, cameras, out, height, width, stride, frame_step, row_step, column_step, mask_frame_step,
+    mask_row_step, mask_column_step, frames, lambda_prior2, cap2, max_depth, min_valid, rows,
+    WINDOW: tl.constexpr, MASKED: tl.constexpr, COMPONENTS: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
-    """Fill ROWS × COLUMNS pixels of ``out`` by the estimator of the range; ROWS is even.
+    """Fill rows × COLUMNS pixels of ``out`` by the estimator of the range; ``rows`` is a multiple of 2 (WINDOW // 2).
 
     Before the rows v and v + 1 there are these lists, with r = WINDOW // 2: ``second`` of the rows v - r, v - r + 2,
-    ..., v + r - 2; ``pairs`` of the rows behind v - r up to v + r - 2, two by two; ``first`` of row v + r - 1. The
-    first r steps only fill them.
+    ..., v + r - 2; ``pairs`` of the rows behind v - r up to v + r - 2, two by two; ``first`` of row v + r - 1. r steps
+    fill them, and after r more they are all new: so many are written out in the loop, and no list moves.
     """
     K: tl.constexpr = WINDOW // 2
-    frame, top, u = _tile(height, width, ROWS, COLUMNS)
+    frame, top, u = _tile(height, width, rows, COLUMNS)
     image = (
         depth + frame * frame_step, valid + frame * mask_frame_step, height, width, row_step, column_step,
         mask_row_step, mask_column_step,
     )  # fmt: skip
-    maps = (out + frame * height * width, frames.to(tl.int64) * height * width)
-    rays += frame * (full_width + full_height + 1)
-    # The footprint of a pixel of a strided frame is ``stride`` times as wide.
-    prior2 = tl.load(rays + full_width + full_height) * (stride * stride)
+    maps = (out + frame * height * width, height, width, frames.to(tl.int64) * height * width)
+    # In pixels of this level: focal lengths and centre are the full frame's, divided by the stride.
+    per_pixel = stride.to(tl.float32)
+    camera = cameras + 4 * frame
+    fx, fy = per_pixel / tl.load(camera).to(tl.float32), per_pixel / tl.load(camera + 1).to(tl.float32)
+    cx, cy = tl.load(camera + 2).to(tl.float32) / per_pixel, tl.load(camera + 3).to(tl.float32) / per_pixel
+    prior2 = lambda_prior2 * 0.25 * (fx * fx + fy * fy)
     limits = (prior2, cap2, max_depth, min_valid)
-    a2, rows = (), rays + full_width
-    for j in tl.static_range(WINDOW):
-        at = u + (j - K)
-        a2 = a2 + (tl.load(rays + at * stride, mask=(at >= 0) & (at < width), other=0.0),)
-    first = (tl.full(u.shape, _INF, tl.float32),) * (2 * K) + (tl.zeros(u.shape, tl.int32),)
-    second, pairs = (first,) * K, (first,) * (K - 1)
-    for i in range(-2 * K, tl.minimum(ROWS, height - top), 2):
-        v = top + i
-        below = _list(image, v + K, u, a2, _b2(rows, v + K, height, stride), WINDOW, MASKED)
-        after = _list(image, v + K + 1, u, a2, _b2(rows, v + K + 1, height, stride), WINDOW, MASKED)
-        pairs = pairs + (_merge(first, below, K),)
-        if i >= 0:
+    a2 = ()
+    for i in tl.static_range(WINDOW + 1):
+        a = ((u + (i - K)).to(tl.float32) - cx) * fx
+        a2 = a2 + (a * a + 1,)
+    own_a2, columns = tl.join(a2[K], a2[K + 1]), u[:, None] + tl.arange(0, 2)[None, :]
+    second, pairs, depths = (), (), ()
+    for i in tl.static_range(K):
+        v = top - K + 2 * i
+        below, z_below = _list(image, v, u, a2, _b2(v, cy, fy), WINDOW, MASKED)
+        if i > 0:
+            pairs = pairs + (_merge(first, below, K),)
+        first, z_after = _list(image, v + 1, u, a2, _b2(v + 1, cy, fy), WINDOW, MASKED)
+        second, depths = second + (below,), depths + (z_below, z_after)
+    depths = depths[K:]
+    STEPS: tl.constexpr = K if K < 3 else 1  # three take the compiler minutes
+    for i in range(0, tl.minimum(rows, height - top), 2 * STEPS):
+        for j in tl.static_range(STEPS):
+            v = top + i + 2 * j
+            below, z_below = _list(image, v + K, u, a2, _b2(v + K, cy, fy), WINDOW, MASKED)
+            after, z_after = _list(image, v + K + 1, u, a2, _b2(v + K + 1, cy, fy), WINDOW, MASKED)
+            pairs = pairs + (_merge(first, below, K),)
             both = pairs[0]
-            for j in tl.static_range(1, K):
-                both = _merge(both, pairs[j], K)
+            for k in tl.static_range(1, K):
+                both = _merge(both, pairs[k], K)
             upper, lower = _merge(second[0], both, K), _merge(both, after, K)
-            slant2 = a2[K] + _b2(rows, v, height, stride)
-            _finish(image, upper, v, u, slant2, maps, limits, K, MASKED, COMPONENTS)
-            slant2 = a2[K] + _b2(rows, v + 1, height, stride)
-            _finish(image, lower, v + 1, u, slant2, maps, limits, K, MASKED, COMPONENTS)
-        pairs, second, first = pairs[1:], second[1:] + (below,), after
+            depths = depths + (z_below, z_after)
+            _finish(depths[0], upper, v, columns, own_a2 + _b2(v, cy, fy), maps, limits, K, COMPONENTS)
+            _finish(depths[1], lower, v + 1, columns, own_a2 + _b2(v + 1, cy, fy), maps, limits, K, COMPONENTS)
+            pairs, second, first, depths = pairs[1:], second[1:] + (below,), after, depths[2:]
 
 
 @triton.jit
-def _b2(rows, v, height, stride):
-    """Return b² + 1 of row v."""
-    return tl.load(rows + v * stride, mask=(v >= 0) & (v < height), other=1.0)
+def _b2(v, cy, fy):
+    """Return b² of row v."""
+    b = (v.to(tl.float32) - cy) * fy
+    return b * b
 
 
 @triton.jit
-def _rise(image, z, known, v, u, ACROSS: tl.constexpr, MASKED: tl.constexpr):
-    """Return the difference of depth to the pixels ACROSS columns from u in row v; -1 where one is unknown."""
-    other, other_known = _depth(image, v, u, ACROSS, MASKED)
-    return tl.where(known & other_known, tl.abs(other - z), -1.0)
+def _rise(a, a_known, b, b_known):
+    """Return the difference of two depths; -1 where one is unknown."""
+    return tl.where(a_known & b_known, tl.abs(b - a), -1.0)
+
+
+@triton.jit
+def _row(image, v, u, MASKED: tl.constexpr):
+    """Return depth, what is known, and the larger difference along the row, of two columns."""
+    before, before_known = _depth(image, v, u, -1, MASKED)
+    left, left_known = _depth(image, v, u, 0, MASKED)
+    right, right_known = _depth(image, v, u, 1, MASKED)
+    after, after_known = _depth(image, v, u, 2, MASKED)
+    inner = _rise(left, left_known, right, right_known)
+    outer = tl.join(_rise(before, before_known, left, left_known), _rise(right, right_known, after, after_known))
+    return tl.join(left, right), tl.join(left_known, right_known), tl.maximum(outer, inner[:, None])
 
 
 @triton.jit(do_not_specialize=_SIZES)
 def difference(
     depth, valid, out, height, width, frame_step, row_step, column_step, mask_frame_step, mask_row_step,
-    mask_column_step, max_depth, MASKED: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
+    mask_column_step, max_depth, rows, MASKED: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
-    """Fill ROWS × COLUMNS pixels of ``out`` by the estimator of the difference."""
-    frame, top, u = _tile(height, width, ROWS, COLUMNS)
-    v, u = (top + tl.arange(0, ROWS))[:, None], u[None, :]
+    """Fill rows × COLUMNS pixels of ``out`` by the estimator of the difference; ``rows`` is even."""
+    frame, top, u = _tile(height, width, rows, COLUMNS)
     image = (
         depth + frame * frame_step, valid + frame * mask_frame_step, height, width, row_step, column_step,
         mask_row_step, mask_column_step,
     )  # fmt: skip
-    z, known = _depth(image, v, u, 0, MASKED)
-    across = tl.maximum(_rise(image, z, known, v, u, -1, MASKED), _rise(image, z, known, v, u, 1, MASKED))
-    down = tl.maximum(_rise(image, z, known, v - 1, u, 0, MASKED), _rise(image, z, known, v + 1, u, 0, MASKED))
-    usable = known & (z < _INF) & (z <= max_depth) & (tl.maximum(across, down) >= 0)
-    across, down = tl.div_rn(tl.maximum(across, 0.0), z), tl.div_rn(tl.maximum(down, 0.0), z)
-    x = tl.minimum(tl.maximum(0.25 * (across * across + down * down), _FLOOR), 1.0)
-    at = out + frame * height * width + v.to(tl.int64) * width + u
-    tl.store(at, tl.where(usable, z * z * x * _THIRD, _INF), mask=(v < height) & (u < width))
+    out += frame * height * width
+    columns = u[:, None] + tl.arange(0, 2)[None, :]
+    z, known, across = _row(image, top, u, MASKED)
+    above, above_known = _two(image, top - 1, u, MASKED)
+    up = _rise(above, above_known, z, known)
+    for i in range(0, tl.minimum(rows, height - top), 2):
+        for j in tl.static_range(2):  # so many are written out, and no row moves
+            v = top + i + j
+            below, below_known, below_across = _row(image, v + 1, u, MASKED)
+            down = _rise(z, known, below, below_known)
+            along, rise = tl.maximum(across, 0.0), tl.maximum(tl.maximum(up, down), 0.0)
+            usable = known & (z < _INF) & (z <= max_depth) & (tl.maximum(across, tl.maximum(up, down)) >= 0)
+            per_depth = tl.rsqrt(z * z)
+            along, rise = along * per_depth, rise * per_depth
+            x = tl.minimum(tl.maximum(0.25 * (along * along + rise * rise), _FLOOR), 1.0)
+            inside = columns < tl.where(v < height, width, 0)
+            tl.store(out + v.to(tl.int64) * width + columns, tl.where(usable, z * z * x * _THIRD, _INF), mask=inside)
+            z, known, across, up = below, below_known, below_across, down
