@@ -23,7 +23,7 @@ if tuple(int(part) for part in triton.__version__.split(".")[:2]) < (3, 4):  # t
     raise ImportError(f"the kernel needs triton 3.4 or newer, as torch 2.8 brings it; got {triton.__version__}")
 
 INTERPRETED = not isinstance(kernels.spread, triton.JITFunction)  # on the CPU: TRITON_INTERPRET=1
-_ROWS, _COLUMNS = 36, 128  # of a program: rows of a multiple of 2, 4 and 6
+_ROWS, _COLUMNS = 24, 128  # of a program; rows are a multiple of 2, 4 and 6
 _FUSED = {"enable_fp_fusion": True}  # a * b + c rounds once; said, since releases of Triton differ in the default
 
 

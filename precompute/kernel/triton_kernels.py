@@ -86,36 +86,39 @@ def _tile(height, width, rows, COLUMNS: tl.constexpr):
 
 
 @triton.jit
-def _depth(image, v, u, ACROSS: tl.constexpr, MASKED: tl.constexpr):
-    """Return the depth of the pixels ACROSS columns from u, and whether it is known; beyond the image it is not."""
+def _load(image, v, u, FIRST: tl.constexpr, COUNT: tl.constexpr, MASKED: tl.constexpr):
+    """Return the depth of COUNT columns of row v from FIRST columns behind u, and the masks; beyond the image 0."""
     depth, valid, height, width, row_step, column_step, mask_row_step, mask_column_step = image
-    end = tl.where((v >= 0) & (v < height), width, 0)
-    inside = (u + ACROSS).to(tl.uint32) < end.to(tl.uint32)  # and not below 0
-    # A pointer to u, and from there a constant: one address serves all shifts.
-    v, u = v.to(tl.int64), u.to(tl.int64)
-    z = tl.load(depth + v * row_step + u * column_step + ACROSS * column_step, mask=inside, other=0.0).to(tl.float32)
+    end = tl.where((v >= 0) & (v < height), width, 0).to(tl.uint32)
+    v, at = v.to(tl.int64), u.to(tl.int64)
+    z, masks = (), ()
+    for i in tl.static_range(FIRST, FIRST + COUNT):
+        inside = (u + i).to(tl.uint32) < end  # and not below 0
+        # A pointer to u, and from there a constant: one address serves all columns.
+        z = z + (tl.load(depth + v * row_step + at * column_step + i * column_step, mask=inside, other=0.0),)
+        if MASKED:
+            mask = valid + v * mask_row_step + at * mask_column_step + i * mask_column_step
+            masks = masks + (tl.load(mask, mask=inside, other=0),)
+    return z, masks
+
+
+@triton.jit
+def _depth(loaded, i: tl.constexpr, MASKED: tl.constexpr):
+    """Return the depth of column i of those loaded, and whether it is known."""
+    z = loaded[0][i].to(tl.float32)
     known = z >= _SMALLEST
     if MASKED:
-        at = valid + v * mask_row_step + u * mask_column_step + ACROSS * mask_column_step
-        known = known & (tl.load(at, mask=inside, other=0) != 0)
+        known = known & (loaded[1][i] != 0)
     return z, known
 
 
 @triton.jit
-def _two(image, v, u, MASKED: tl.constexpr):
-    """Return the depth of two columns, and whether it is known."""
-    z, known = _depth(image, v, u, 0, MASKED)
-    z_next, known_next = _depth(image, v, u, 1, MASKED)
-    return tl.join(z, z_next), tl.join(known, known_next)
-
-
-@triton.jit
-def _list(image, v, u, a2, b2, WINDOW: tl.constexpr, MASKED: tl.constexpr):
-    """Steps 1 to 3 along row v: the lists of the runs of WINDOW pixels around two columns."""
+def _list(loaded, a2, b2, WINDOW: tl.constexpr, MASKED: tl.constexpr):
+    """Steps 1 to 3 along a row: the lists of the runs of WINDOW pixels around two columns, and these columns' depth."""
     K: tl.constexpr = WINDOW // 2
     depth, small, negative, counts = (), (), (), ()
     for i in tl.static_range(WINDOW + 1):
-        z, known = _depth(image, v, u, i - K, MASKED)
+        z, known = _depth(loaded, i, MASKED)
         z = tl.where(known, z, _INF)
         t = z * tl.sqrt(a2[i] + b2)
         depth, small = depth + (z,), small + (t,)
@@ -208,18 +211,25 @@ def spread(
     second, pairs, depths = (), (), ()
     for i in tl.static_range(K):
         v = top - K + 2 * i
-        below, z_below = _list(image, v, u, a2, _b2(v, cy, fy), WINDOW, MASKED)
+        loaded = _load(image, v, u, -K, WINDOW + 1, MASKED), _load(image, v + 1, u, -K, WINDOW + 1, MASKED)
+        below, z_below = _list(loaded[0], a2, _b2(v, cy, fy), WINDOW, MASKED)
         if i > 0:
             pairs = pairs + (_merge(first, below, K),)
-        first, z_after = _list(image, v + 1, u, a2, _b2(v + 1, cy, fy), WINDOW, MASKED)
+        first, z_after = _list(loaded[1], a2, _b2(v + 1, cy, fy), WINDOW, MASKED)
         second, depths = second + (below,), depths + (z_below, z_after)
     depths = depths[K:]
+    v = top + K
+    loaded = _load(image, v, u, -K, WINDOW + 1, MASKED), _load(image, v + 1, u, -K, WINDOW + 1, MASKED)
     STEPS: tl.constexpr = K if K < 3 else 1  # three take the compiler minutes
     for i in range(0, tl.minimum(rows, height - top), 2 * STEPS):
         for j in tl.static_range(STEPS):
             v = top + i + 2 * j
-            below, z_below = _list(image, v + K, u, a2, _b2(v + K, cy, fy), WINDOW, MASKED)
-            after, z_after = _list(image, v + K + 1, u, a2, _b2(v + K + 1, cy, fy), WINDOW, MASKED)
+            ahead = v + K + 2  # loaded now, for the next step
+            next_loaded = (
+                _load(image, ahead, u, -K, WINDOW + 1, MASKED), _load(image, ahead + 1, u, -K, WINDOW + 1, MASKED)
+            )  # fmt: skip
+            below, z_below = _list(loaded[0], a2, _b2(v + K, cy, fy), WINDOW, MASKED)
+            after, z_after = _list(loaded[1], a2, _b2(v + K + 1, cy, fy), WINDOW, MASKED)
             pairs = pairs + (_merge(first, below, K),)
             both = pairs[0]
             for k in tl.static_range(1, K):
@@ -229,6 +239,7 @@ def spread(
             _finish(depths[0], upper, v, columns, own_a2 + _b2(v, cy, fy), maps, limits, K, COMPONENTS)
             _finish(depths[1], lower, v + 1, columns, own_a2 + _b2(v + 1, cy, fy), maps, limits, K, COMPONENTS)
             pairs, second, first, depths = pairs[1:], second[1:] + (below,), after, depths[2:]
+            loaded = next_loaded
 
 
 @triton.jit
@@ -245,12 +256,12 @@ def _rise(a, a_known, b, b_known):
 
 
 @triton.jit
-def _row(image, v, u, MASKED: tl.constexpr):
+def _row(loaded, MASKED: tl.constexpr):
     """Return depth, what is known, and the larger difference along the row, of two columns."""
-    before, before_known = _depth(image, v, u, -1, MASKED)
-    left, left_known = _depth(image, v, u, 0, MASKED)
-    right, right_known = _depth(image, v, u, 1, MASKED)
-    after, after_known = _depth(image, v, u, 2, MASKED)
+    before, before_known = _depth(loaded, 0, MASKED)
+    left, left_known = _depth(loaded, 1, MASKED)
+    right, right_known = _depth(loaded, 2, MASKED)
+    after, after_known = _depth(loaded, 3, MASKED)
     inner = _rise(left, left_known, right, right_known)
     outer = tl.join(_rise(before, before_known, left, left_known), _rise(right, right_known, after, after_known))
     return tl.join(left, right), tl.join(left_known, right_known), tl.maximum(outer, inner[:, None])
@@ -269,13 +280,15 @@ def difference(
     )  # fmt: skip
     out += frame * height * width
     columns = u[:, None] + tl.arange(0, 2)[None, :]
-    z, known, across = _row(image, top, u, MASKED)
-    above, above_known = _two(image, top - 1, u, MASKED)
+    z, known, across = _row(_load(image, top, u, -1, 4, MASKED), MASKED)
+    above, above_known, _ = _row(_load(image, top - 1, u, -1, 4, MASKED), MASKED)
     up = _rise(above, above_known, z, known)
+    loaded = _load(image, top + 1, u, -1, 4, MASKED)
     for i in range(0, tl.minimum(rows, height - top), 2):
         for j in tl.static_range(2):  # so many are written out, and no row moves
             v = top + i + j
-            below, below_known, below_across = _row(image, v + 1, u, MASKED)
+            next_loaded = _load(image, v + 2, u, -1, 4, MASKED)  # now, for the next row
+            below, below_known, below_across = _row(loaded, MASKED)
             down = _rise(z, known, below, below_known)
             along, rise = tl.maximum(across, 0.0), tl.maximum(tl.maximum(up, down), 0.0)
             usable = known & (z < _INF) & (z <= max_depth) & (tl.maximum(across, tl.maximum(up, down)) >= 0)
@@ -284,4 +297,4 @@ def difference(
             x = tl.minimum(tl.maximum(0.25 * (along * along + rise * rise), _FLOOR), 1.0)
             inside = columns < tl.where(v < height, width, 0)
             tl.store(out + v.to(tl.int64) * width + columns, tl.where(usable, z * z * x * _THIRD, _INF), mask=inside)
-            z, known, across, up = below, below_known, below_across, down
+            z, known, across, up, loaded = below, below_known, below_across, down, next_loaded
