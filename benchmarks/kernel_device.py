@@ -21,6 +21,7 @@ from torch_memory import PeakBytes
 from depthvar.precompute import Difference, KernelParams, sigma_z2
 
 STRIDES = (1, 2, 3, 4, 6, 8)
+LONG = 2.0  # seconds that one figure may take
 AT_ONCE = 8  # frames that unfold+sort has memory for
 
 
@@ -126,9 +127,12 @@ def in_graph(call: Callable[[], Any], z: Tensor) -> Callable[[], Any]:
 
 
 def median_seconds(call: Callable[[], Any], device: torch.device, repeats: int) -> float:
-    """Return the median time of a call, on a GPU between events of its stream, after two that are not timed."""
-    seconds = []
-    for _ in range(repeats + 2):
+    """Return the median time of a call, on a GPU between events of its stream, after two that are not timed.
+
+    Slow calls are repeated less often.
+    """
+    seconds: list[float] = []
+    while len(seconds) < 3 or (len(seconds) < repeats + 2 and sum(seconds) < LONG):
         if device.type == "cuda":
             start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
             start.record()

@@ -1,6 +1,8 @@
 """The suite on several CPUs; fixtures: small data sets on disk, and the three ways to run a plan."""
 
+import contextlib
 import os
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -62,6 +64,23 @@ def gpu() -> None:
         pytest.skip("no CUDA device")
     if os.environ.get("TRITON_INTERPRET") == "1":
         pytest.skip("TRITON_INTERPRET=1")
+
+
+@pytest.fixture
+def never_waits(gpu: None) -> Callable[[], contextlib.AbstractContextManager[None]]:
+    """Return a context in which an operation that waits for the GPU is an error."""
+    import torch
+
+    @contextlib.contextmanager
+    def context() -> Iterator[None]:
+        try:
+            with warnings.catch_warnings(action="ignore", category=UserWarning):  # that this mode is a prototype
+                torch.cuda.set_sync_debug_mode("error")
+            yield
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+
+    return context
 
 
 @pytest.fixture

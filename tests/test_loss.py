@@ -5,7 +5,7 @@ import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -487,17 +487,12 @@ def test_reads_no_value_of_a_tensor(loss: Loss) -> None:
 
 
 @pytest.mark.gpu
-@pytest.mark.usefixtures("gpu")
 @pytest.mark.parametrize("loss", LOSSES)
-def test_never_waits_for_a_gpu(loss: Loss) -> None:
+def test_never_waits_for_a_gpu(loss: Loss, never_waits: Any) -> None:
     pred, target, sigma_z2, valid = (m.cuda() for m in maps())
     pred.requires_grad_()
-    torch.cuda.synchronize()
-    torch.cuda.set_sync_debug_mode("error")
-    try:
+    with never_waits():
         loss(pred, target, sigma_z2, valid).backward()
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
 
 
 def test_inputs_are_left_alone() -> None:

@@ -260,17 +260,15 @@ def test_compiled_for_the_gpu_without_a_graph_break(p: Any) -> None:
 
 
 @pytest.mark.gpu
-@pytest.mark.usefixtures("gpu")
 @BOTH
-def test_it_is_what_a_gpu_gets_and_never_waits_for_it(p: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_is_what_a_gpu_gets_and_never_waits_for_it(
+    p: Any, never_waits: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     z, camera = torch.rand(2, 480, 640, device="cuda") + 1, torch.tensor(K, device="cuda")
     monkeypatch.undo()  # its own tiles
     sigma_z2(z, camera, p)  # compiled
-    torch.cuda.set_sync_debug_mode("error")
-    try:
+    with never_waits():
         got = sigma_z2(z, camera, p)
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
     torch.testing.assert_close(got, sigma_z2(z, camera, p, engine="triton"), rtol=0, atol=0)
     torch.testing.assert_close(got, sigma_z2(z, camera, p, engine="torch"), rtol=TWO_ENGINES, atol=0)
 

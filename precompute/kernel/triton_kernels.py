@@ -15,6 +15,7 @@ from depthvar.datasets.frame import SMALLEST_DEPTH
 
 _INF = tl.constexpr(float("inf"))
 _SMALLEST = tl.constexpr(SMALLEST_DEPTH)
+_LARGEST = tl.constexpr(3.4028234663852886e38)  # of float32
 _FLOOR = tl.constexpr(1e-8)  # (1e-4)²: method, step 5
 _THIRD = tl.constexpr(1 / 3)
 _FOUR_15TH = tl.constexpr(4 / 15)
@@ -103,6 +104,13 @@ def _load(image, v, u, FIRST: tl.constexpr, COUNT: tl.constexpr, MASKED: tl.cons
 
 
 @triton.jit
+def _load_two(image, v, u, WINDOW: tl.constexpr, MASKED: tl.constexpr):
+    """Return what the lists of the rows v and v + 1 need."""
+    FIRST: tl.constexpr = -(WINDOW // 2)
+    return _load(image, v, u, FIRST, WINDOW + 1, MASKED), _load(image, v + 1, u, FIRST, WINDOW + 1, MASKED)
+
+
+@triton.jit
 def _depth(loaded, i: tl.constexpr, MASKED: tl.constexpr):
     """Return the depth of column i of those loaded, and whether it is known."""
     z = loaded[0][i].to(tl.float32)
@@ -159,7 +167,7 @@ def _finish(z, window, v, columns, slant2, maps, limits, K: tl.constexpr, COMPON
     t = z * tl.sqrt(slant2)
     n = window[2 * K]
     low, high = _at_rank(window[:K], n, K), -_at_rank(window[K : 2 * K], n, K)
-    edge = tl.where(high == _INF, _INF, 0.5 * (high - low))
+    edge = 0.5 * (high - tl.minimum(low, _LARGEST))  # inf if high is, also where low is
     edge = tl.where((n < min_valid) & (window[K] > -_INF), 0.0, edge)
     r = edge * tl.rsqrt(t * t)  # inf * 0 only where t is inf, which the last step overwrites
     x = tl.minimum(tl.maximum(r * r + prior2, _FLOOR), cap2)  # step 5: x = δ² / t², the cap last
@@ -187,7 +195,7 @@ def spread(
 
     Before the rows v and v + 1 there are these lists, with r = WINDOW // 2: ``second`` of the rows v - r, v - r + 2,
     ..., v + r - 2; ``pairs`` of the rows behind v - r up to v + r - 2, two by two; ``first`` of row v + r - 1. r steps
-    fill them, and after r more they are all new: so many are written out in the loop, and no list moves.
+    fill them, and after r more they are all new: so many are written out in the loop, and no register is copied.
     """
     K: tl.constexpr = WINDOW // 2
     frame, top, u = _tile(height, width, rows, COLUMNS)
@@ -208,26 +216,27 @@ def spread(
         a = ((u + (i - K)).to(tl.float32) - cx) * fx
         a2 = a2 + (a * a + 1,)
     own_a2, columns = tl.join(a2[K], a2[K + 1]), u[:, None] + tl.arange(0, 2)[None, :]
-    second, pairs, depths = (), (), ()
-    for i in tl.static_range(K):
+    loaded = _load_two(image, top - K, u, WINDOW, MASKED)
+    below, z_below = _list(loaded[0], a2, _b2(top - K, cy, fy), WINDOW, MASKED)
+    first, z_after = _list(loaded[1], a2, _b2(top - K + 1, cy, fy), WINDOW, MASKED)
+    second, pairs, depths = (below,), (), (z_below, z_after)
+    for i in tl.static_range(1, K):
         v = top - K + 2 * i
-        loaded = _load(image, v, u, -K, WINDOW + 1, MASKED), _load(image, v + 1, u, -K, WINDOW + 1, MASKED)
+        loaded = _load_two(image, v, u, WINDOW, MASKED)
         below, z_below = _list(loaded[0], a2, _b2(v, cy, fy), WINDOW, MASKED)
-        if i > 0:
-            pairs = pairs + (_merge(first, below, K),)
+        pairs, second = pairs + (_merge(first, below, K),), second + (below,)
         first, z_after = _list(loaded[1], a2, _b2(v + 1, cy, fy), WINDOW, MASKED)
-        second, depths = second + (below,), depths + (z_below, z_after)
+        depths = depths + (z_below, z_after)
     depths = depths[K:]
-    v = top + K
-    loaded = _load(image, v, u, -K, WINDOW + 1, MASKED), _load(image, v + 1, u, -K, WINDOW + 1, MASKED)
+    loaded = _load_two(image, top + K, u, WINDOW, MASKED)
     STEPS: tl.constexpr = K if K < 3 else 1  # three take the compiler minutes
+    EARLY: tl.constexpr = 2 if K < 3 else 0  # rows are loaded a step ahead, where the lists leave registers for it
     for i in range(0, tl.minimum(rows, height - top), 2 * STEPS):
         for j in tl.static_range(STEPS):
             v = top + i + 2 * j
-            ahead = v + K + 2  # loaded now, for the next step
-            next_loaded = (
-                _load(image, ahead, u, -K, WINDOW + 1, MASKED), _load(image, ahead + 1, u, -K, WINDOW + 1, MASKED)
-            )  # fmt: skip
+            coming = _load_two(image, v + K + EARLY, u, WINDOW, MASKED)
+            if EARLY == 0:
+                loaded = coming
             below, z_below = _list(loaded[0], a2, _b2(v + K, cy, fy), WINDOW, MASKED)
             after, z_after = _list(loaded[1], a2, _b2(v + K + 1, cy, fy), WINDOW, MASKED)
             pairs = pairs + (_merge(first, below, K),)
@@ -239,7 +248,7 @@ def spread(
             _finish(depths[0], upper, v, columns, own_a2 + _b2(v, cy, fy), maps, limits, K, COMPONENTS)
             _finish(depths[1], lower, v + 1, columns, own_a2 + _b2(v + 1, cy, fy), maps, limits, K, COMPONENTS)
             pairs, second, first, depths = pairs[1:], second[1:] + (below,), after, depths[2:]
-            loaded = next_loaded
+            loaded = coming
 
 
 @triton.jit
