@@ -176,3 +176,5 @@ def test_the_python_page_runs(sample_run: Path, tmp_path: Path, monkeypatch: pyt
         exec(compile(code, "python.md", "exec"), names)
     assert names["sigma_z2"].shape == (480, 640)  # type: ignore[attr-defined]
     assert (names["prediction"].grad > 0).all()  # type: ignore[attr-defined]
+    assert names["loss"].isfinite()  # type: ignore[attr-defined]
+    assert names["loss"] > 0  # type: ignore[operator]
