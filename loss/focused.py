@@ -13,6 +13,7 @@ import math
 
 import torch
 from torch import Tensor
+from torch.nn.functional import max_pool2d
 
 from .functional import Reduction, check_options, checked, mean_one, reduced, sigma_of
 
@@ -102,6 +103,30 @@ def focus_weight(
     sigma_z2, target, valid = checked(valid, sigma_z2=sigma_z2, target=target)
     valid = valid & (target > 0)
     return _focus_weight(sigma_of(sigma_z2, valid, scale, 0.0), target, valid, focus, relative_sigma)
+
+
+def depth_range3(target: Tensor, valid: Tensor | None = None) -> Tensor:
+    """Return σ² by the range of depth in 3×3 pixels, half of it squared: a stand-in for ``sigma_z2`` with scale 1.
+
+    σ is at least 1e-4 of the target, as in the kernel, so that a flat surface is not invalid. Invalid neighbours are
+    left out; so is a neighbour of unknown or far depth, in contrast to the kernel, where far depth counts.
+
+    Args:
+        target: (..., H, W) true depth, in any unit.
+        valid: (..., H, W) bool. None: all.
+
+    Returns:
+        (..., H, W) in the unit of the target squared, +inf where invalid.
+
+    Raises:
+        ValueError: as :func:`weighted_l1`.
+    """
+    target, valid = checked(valid, target=target)
+    valid = valid & (target > 0)
+    images = (torch.where(valid, sign * target, -math.inf).reshape(-1, 1, *target.shape[-2:]) for sign in (1, -1))
+    farthest, nearest = (max_pool2d(each, 3, stride=1, padding=1).reshape(target.shape) for each in images)
+    sigma = torch.where(valid, farthest + nearest, 0.0) / 2
+    return torch.where(valid, sigma.maximum(1e-4 * target).square(), math.inf)
 
 
 def gradient_matching(

@@ -22,7 +22,7 @@ from depthvar.loss import (
     inverse_depth_l1,
     laplace_nll,
 )
-from depthvar.loss.focused import FOCUS, GRADIENT, LEAST_RATIO, RELATIVE_SIGMA, SCALES
+from depthvar.loss.focused import FOCUS, GRADIENT, LEAST_RATIO, RELATIVE_SIGMA, SCALES, depth_range3
 from depthvar.loss.pi3 import Pi3LossMipNeRFVariance
 
 NAN, INF = math.nan, math.inf
@@ -149,6 +149,25 @@ def test_weight_has_the_mean_1_in_every_image_and_is_the_mask() -> None:
     expected = torch.ones_like(means)
     expected[1, 2] = 0
     torch.testing.assert_close(means, expected)
+
+
+@given(seed=st.integers(0, 2**31), leading=st.sampled_from([(), (2,), (2, 3)]), height=sides, width=sides)
+@settings(max_examples=25, deadline=None)
+def test_the_range_of_3_pixels_is_that_of_the_definition(
+    seed: int, leading: tuple[int, ...], height: int, width: int
+) -> None:
+    _, target, _, valid = maps(seed, (*leading, height, width))
+    target[..., 0, 0] = 1e-3 * target[..., 0, 0]
+    got = depth_range3(target, valid)
+    z, known = target.numpy(), valid.numpy()
+    for *image, y, x in np.ndindex(*z.shape):
+        around = (*image, slice(max(y - 1, 0), y + 2), slice(max(x - 1, 0), x + 2))
+        near = z[around][known[around]]
+        at = (*image, y, x)
+        expected = max((near.max() - near.min()) / 2, 1e-4 * z[at]) ** 2 if known[at] else INF
+        assert got[at].item() == pytest.approx(expected, rel=1e-12)
+    torch.testing.assert_close(depth_range3(4 * target, valid), 16 * got, rtol=0, atol=0)
+    assert torch.equal(focus_weight(got, target, valid) > 0, valid)
 
 
 # ---- the gradients ----
@@ -291,7 +310,7 @@ def test_a_prediction_that_is_not_finite_is_not_hidden(bad: float) -> None:
 
 def test_parts_compile_as_one_graph_and_read_no_value() -> None:
     def together(pred: Tensor, target: Tensor, sigma_z2: Tensor, valid: Tensor) -> Tensor:
-        weight = focus_weight(sigma_z2, target, valid)
+        weight = focus_weight(depth_range3(target, valid), target, valid)
         return laplace_nll(pred, target, sigma_z2, valid) + gradient_matching(pred, target, valid, weight=weight)
 
     given_maps = maps()
