@@ -12,6 +12,7 @@ if TYPE_CHECKING:  # type checkers read it as True; "as" makes a name public for
     from .frame import Frame as Frame
     from .loaders.attach import attach as attach
     from .loaders.dataset import CachedDepthDataset as CachedDepthDataset
+    from .lookup.resize import resize_depth as resize_depth
     from .source.depth_source import DepthSource as DepthSource
     from .source.open_source import open_source as open_source
     from .source.source import Source as Source
@@ -30,6 +31,7 @@ else:
         "SourceError": ".errors",
         "attach": ".loaders.attach",
         "open_source": ".source.open_source",
+        "resize_depth": ".lookup.resize",
     }
     __all__ = list(_LAZY)
 

@@ -60,24 +60,35 @@ class Frame:
     max_depth: float | None = None
 
     def __post_init__(self) -> None:
-        depth = as_array("depth", self.depth)
-        if depth.ndim != 2 or 0 in depth.shape or depth.dtype.kind != "f":
-            raise ParameterError(
-                f"depth: expected floats in metres of shape (H, W), got {depth.dtype} of shape {depth.shape}"
-            )
+        depth = as_depth(self.depth)
         camera = as_intrinsics(self.intrinsics)
         if camera.shape != (4,):
             raise ParameterError(f"intrinsics: expected one camera, got those of shape {camera.shape[:-1]}")
         check_native(camera, (depth.shape[0], depth.shape[1]))
-        with np.errstate(over="ignore"):  # what no float32 holds is far, as +inf is
-            object.__setattr__(self, "depth", depth.astype(np.float32, copy=False))
+        object.__setattr__(self, "depth", depth)
         object.__setattr__(self, "intrinsics", camera)
 
     @property
     def valid(self) -> NDArray[np.bool_]:
         """(H, W) bool: pixels with a depth that can be trained on (neither unknown nor far)."""
-        limit = np.float32(LARGEST_DEPTH if self.max_depth is None else self.max_depth)
-        return (self.depth >= np.float32(SMALLEST_DEPTH)) & (self.depth <= limit)
+        return is_valid(self.depth, self.max_depth)
+
+
+def is_valid(depth: NDArray[np.float32], max_depth: float | None) -> NDArray[np.bool_]:
+    """Return where depth in metres is neither unknown nor far."""
+    limit = np.float32(LARGEST_DEPTH if max_depth is None else max_depth)
+    return (depth >= np.float32(SMALLEST_DEPTH)) & (depth <= limit)
+
+
+def as_depth(value: Any) -> NDArray[np.float32]:
+    """Return (H, W) depth that a caller passes, as float32; ParameterError where it is none."""
+    depth = as_array("depth", value)
+    if depth.ndim != 2 or 0 in depth.shape or depth.dtype.kind != "f":
+        raise ParameterError(
+            f"depth: expected floats in metres of shape (H, W), got {depth.dtype} of shape {depth.shape}"
+        )
+    with np.errstate(over="ignore"):  # what no float32 holds is far, as +inf is
+        return depth.astype(np.float32, copy=False)
 
 
 def view_key(view: Mapping[str, Any]) -> Any:

@@ -26,7 +26,8 @@ class DepthModule(LightningModule):
 
     Args:
         network: the model.
-        loss: called with prediction, depth, σ² and mask: ``WeightedL1`` or ``LaplaceNLL``, with your options.
+        loss: called with prediction, depth, σ² and mask: ``WeightedL1``, ``LaplaceNLL`` or ``FocusedLogL1``, with your
+            options.
         lr: learning rate of AdamW.
     """
 

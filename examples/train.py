@@ -1,7 +1,7 @@
 """Train a small depth network on the sample scene, with one flag for the loss and one for where σ² comes from.
 
     precompute run --dataset hospital
-    python examples/train.py --loss weighted_l1 --sigma cache
+    python examples/train.py --loss focused_log_l1 --sigma cache
     python examples/train.py --loss l1 --sigma online
     tensorboard --logdir runs
 
@@ -26,7 +26,7 @@ from torch.utils.data import DataLoader, RandomSampler, Subset
 from torch.utils.tensorboard import SummaryWriter
 
 from depthvar.datasets import CachedDepthDataset, DepthVarError, SigmaCache, open_source
-from depthvar.loss import inverse_depth_l1, laplace_nll, weighted_l1
+from depthvar.loss import focused_log_l1, inverse_depth_l1, laplace_nll, weighted_l1
 from depthvar.precompute import sigma_z2
 
 HELD_OUT = 8  # every eighth frame is not trained on
@@ -79,6 +79,7 @@ def masked_l1(pred: Tensor, target: Tensor, valid: Tensor) -> Tensor:
 LOSSES: dict[str, Loss] = {
     "l1": lambda pred, target, sigma2, valid: masked_l1(pred, target, valid),
     "inverse_depth_l1": lambda pred, target, sigma2, valid: inverse_depth_l1(pred, target, valid),
+    "focused_log_l1": focused_log_l1,
     "weighted_l1": weighted_l1,
     "laplace_nll": laplace_nll,
 }

@@ -73,14 +73,14 @@ def weighted_l1(
         tensor(0.5000)
     """
     check_options(weighting, relative_sigma, normalize, eps, sigma_min, reduction)
-    pred, target, sigma_z2, valid = _checked(valid, pred=pred, target=target, sigma_z2=sigma_z2)
+    pred, target, sigma_z2, valid = checked(valid, pred=pred, target=target, sigma_z2=sigma_z2)
     if weighting in ("relative", "inverse_sigma_and_depth"):
         valid = valid & (target > 0)
-    sigma = _sigma(sigma_z2, valid, scale, sigma_min) + eps
+    sigma = sigma_of(sigma_z2, valid, scale, sigma_min) + eps
     weight = sigma_weight(sigma, target, valid, weighting, relative_sigma)
     if normalize == "mean":
         weight = mean_one(weight, valid)
-    return _reduce(_abs_error(pred, target, valid) * weight, valid, reduction)
+    return reduced(_abs_error(pred, target, valid) * weight, valid, reduction)
 
 
 def laplace_nll(
@@ -108,9 +108,9 @@ def laplace_nll(
         tensor(4.4219)
     """
     check_options(reduction=reduction, sigma_min=sigma_min)
-    pred, target, sigma_z2, valid = _checked(valid, pred=pred, target=target, sigma_z2=sigma_z2)
-    b = _sigma(sigma_z2, valid, scale, sigma_min) / math.sqrt(2)
-    return _reduce(_abs_error(pred, target, valid) / b + b.log(), valid, reduction)
+    pred, target, sigma_z2, valid = checked(valid, pred=pred, target=target, sigma_z2=sigma_z2)
+    b = sigma_of(sigma_z2, valid, scale, sigma_min) / math.sqrt(2)
+    return reduced(_abs_error(pred, target, valid) / b + b.log(), valid, reduction)
 
 
 def inverse_depth_l1(
@@ -130,9 +130,9 @@ def inverse_depth_l1(
         tensor(0.2500)
     """
     check_options(reduction=reduction)
-    pred, target, valid = _checked(valid, pred=pred, target=target)
+    pred, target, valid = checked(valid, pred=pred, target=target)
     valid = valid & (target > 0)
-    return _reduce(_abs_error(pred, target, valid) * inverse_depth_weight(target, valid), valid, reduction)
+    return reduced(_abs_error(pred, target, valid) * inverse_depth_weight(target, valid), valid, reduction)
 
 
 def sigma_weight(
@@ -176,17 +176,22 @@ def check_options(
     eps: float = 0.0,
     sigma_min: float = 0.0,
     reduction: str = "mean",
+    focus: float = 0.0,
+    gradient: float = 0.0,
+    scales: int = 1,
 ) -> None:
-    """Raise ValueError for an option that is unknown or out of its range; see :func:`weighted_l1`."""
+    """Raise ValueError for an option of a loss that is unknown or out of its range."""
     if weighting not in get_args(Weighting):
         raise ValueError(f"weighting: expected one of {', '.join(get_args(Weighting))}; got {weighting!r}")
     if not (_is_number(relative_sigma) and 0 < relative_sigma < math.inf):
         raise ValueError(f"relative_sigma: expected a finite number > 0, got {relative_sigma!r}")
     if normalize not in get_args(Normalize):
         raise ValueError(f"normalize: expected 'mean' or 'none', got {normalize!r}")
-    for name, value in (("eps", eps), ("sigma_min", sigma_min)):
+    for name, value in (("eps", eps), ("sigma_min", sigma_min), ("focus", focus), ("gradient", gradient)):
         if not (_is_number(value) and 0 <= value < math.inf):
             raise ValueError(f"{name}: expected a finite number >= 0, got {value!r}")
+    if not (isinstance(scales, int) and not isinstance(scales, bool) and scales >= 1):
+        raise ValueError(f"scales: expected a whole number >= 1, got {scales!r}")
     if reduction not in get_args(Reduction):
         raise ValueError(f"reduction: expected 'mean', 'sum' or 'none', got {reduction!r}")
 
@@ -195,8 +200,11 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool)
 
 
-def _checked(valid: Tensor | None, **maps: Tensor) -> list[Tensor]:
-    """Return the maps, pred first, in float32, or float64 where one of them is, and the mask of pixels that count."""
+def checked(valid: Tensor | None, **maps: Tensor) -> list[Tensor]:
+    """Return the maps in float32, or float64 where one of them is, and the mask of pixels that count.
+
+    The maps are ``target``, and any of ``pred``, ``sigma_z2`` and ``weight``; all have the shape of the first one.
+    """
     dtype = torch.float32
     for name, m in maps.items():
         if not isinstance(m, Tensor) or m.is_complex():
@@ -204,15 +212,17 @@ def _checked(valid: Tensor | None, **maps: Tensor) -> list[Tensor]:
         dtype = torch.promote_types(dtype, m.dtype)
     if valid is not None and _kind(valid) != torch.bool:
         raise ValueError(f"valid: expected a tensor of torch.bool, got {_kind(valid)}; pass torch.as_tensor(valid) > 0")
-    shape = maps["pred"].shape
+    first = next(iter(maps))
+    shape = maps[first].shape
     if len(shape) < 2:
-        raise ValueError(f"pred: expected shape (..., H, W), got {tuple(shape)}")
+        raise ValueError(f"{first}: expected shape (..., H, W), got {tuple(shape)}")
     for name, m in (maps if valid is None else maps | {"valid": valid}).items():
         if m.shape != shape:
-            raise ValueError(f"{name}: expected the shape of pred {tuple(shape)}, got {tuple(m.shape)}")
+            raise ValueError(f"{name}: expected the shape of {first} {tuple(shape)}, got {tuple(m.shape)}")
     usable = maps["target"].isfinite()
-    if "sigma_z2" in maps:
-        usable = usable & maps["sigma_z2"].isfinite() & (maps["sigma_z2"] > 0)
+    for name in ("sigma_z2", "weight"):
+        if name in maps:
+            usable = usable & maps[name].isfinite() & (maps[name] > 0)
     return [*(m.to(dtype) for m in maps.values()), usable if valid is None else usable & valid]
 
 
@@ -220,14 +230,14 @@ def _kind(value: Any) -> Any:
     return value.dtype if isinstance(value, Tensor) else type(value).__name__
 
 
-def _sigma(sigma_z2: Tensor, valid: Tensor, scale: float | Tensor, sigma_min: float) -> Tensor:
+def sigma_of(sigma_z2: Tensor, valid: Tensor, scale: float | Tensor, sigma_min: float) -> Tensor:
     """Return σ in the units of the target, 1 / scale where invalid."""
     if isinstance(scale, Tensor):
         # A (B,) would broadcast over the columns of (B, H, W), so all dimensions are required.
         shape, of_maps = tuple(scale.shape), tuple(sigma_z2.shape)
         if shape and not (len(shape) == len(of_maps) and all(n in (1, m) for n, m in zip(shape, of_maps, strict=True))):
             raise ValueError(
-                f"scale: expected a number, or a tensor with the dimensions of pred {of_maps} or 1 in their place, "
+                f"scale: expected a number, or a tensor with the dimensions of the maps {of_maps} or 1 in their place, "
                 f"got shape {shape}"
             )
         scale = scale.to(sigma_z2.dtype)
@@ -242,7 +252,7 @@ def _abs_error(pred: Tensor, target: Tensor, valid: Tensor) -> Tensor:
     return torch.where(valid, pred - target, 0.0).abs()
 
 
-def _reduce(loss: Tensor, valid: Tensor, reduction: Reduction) -> Tensor:
+def reduced(loss: Tensor, valid: Tensor, reduction: Reduction) -> Tensor:
     """Return the loss of valid pixels as ``reduction`` says."""
     loss = torch.where(valid, loss, 0.0)
     if reduction == "mean":

@@ -5,6 +5,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from .focused import FOCUS, GRADIENT, RELATIVE_SIGMA, SCALES, focused_log_l1, gradient_matching
 from .functional import Normalize, Reduction, Weighting, check_options, inverse_depth_l1, laplace_nll, weighted_l1
 
 
@@ -70,6 +71,37 @@ class LaplaceNLL(_SigmaLoss):
 
     def __init__(self, *, sigma_min: float = 0.0, reduction: Reduction = "mean") -> None:
         super().__init__(sigma_min=sigma_min, reduction=reduction)
+
+
+class FocusedLogL1(_SigmaLoss):
+    """:func:`~depthvar.loss.focused_log_l1` as a module; options are checked when it is built."""
+
+    function = staticmethod(focused_log_l1)
+
+    def __init__(
+        self,
+        *,
+        focus: float = FOCUS,
+        relative_sigma: float = RELATIVE_SIGMA,
+        gradient: float = GRADIENT,
+        scales: int = SCALES,
+        reduction: Reduction = "mean",
+    ) -> None:
+        options = {"focus": focus, "relative_sigma": relative_sigma, "gradient": gradient, "scales": scales}
+        super().__init__(**options, reduction=reduction)
+
+
+class GradientMatching(_Loss):
+    """:func:`~depthvar.loss.gradient_matching` as a module; options are checked when it is built."""
+
+    def __init__(self, *, scales: int = SCALES, reduction: Reduction = "mean") -> None:
+        super().__init__(scales=scales, reduction=reduction)
+
+    def forward(
+        self, pred: Tensor, target: Tensor, valid: Tensor | None = None, *, weight: Tensor | None = None
+    ) -> Tensor:
+        """Return the loss; arguments, result and errors are those of the function."""
+        return gradient_matching(pred, target, valid, weight=weight, **self._options())
 
 
 class InverseDepthL1(_Loss):

@@ -1,4 +1,4 @@
-"""Drop-ins for two training losses of Pi3: the original one, and one weighted by σ² from the data loader.
+"""Drop-ins for two training losses of Pi3: the original one, and those that use σ² from the data loader.
 
 Pi3's trainer calls them as ``loss(pred, gt_raw)``. They return ``(loss, details)``.
 
@@ -17,18 +17,19 @@ ignored. Arithmetic is float32, also under autocast; float64 for a float64 predi
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 from . import geometry
+from .focused import FOCUS, GRADIENT, RELATIVE_SIGMA, focus_weight, focused_log_l1
 from .functional import Normalize, check_options, inverse_depth_weight, weighted_l1
 from .scene import Scene, Truth, View, lookup, read_scenes
 
 CAMERA_WEIGHT, TRANSLATION_WEIGHT = 0.1, 100.0
 
-LossType = Literal["weighted_l1", "laplace_nll"]
+LossType = Literal["weighted_l1", "laplace_nll", "focused_log_l1"]
 
 
 class _Pi3Loss(nn.Module):
@@ -56,9 +57,9 @@ class _Pi3Loss(nn.Module):
         """Return the weights of |pred − target| in z, 0 where it does not count, and in x and y; both (B, N, H, W)."""
         raise NotImplementedError
 
-    def depth_loss(self, error: Tensor, weight: Tensor) -> Tensor:
-        """Return the mean of the depth's weighted errors, where their weights are above 0."""
-        return geometry.masked_mean(error * weight, weight > 0)
+    def depth_loss(self, depth: Tensor, truth: Truth, weight: Tensor) -> Tensor:
+        """Return the mean of the weighted errors of a predicted depth (B, N, H, W), where the weight is above 0."""
+        return geometry.masked_mean((depth - truth.depth).abs() * weight, weight > 0)
 
     def forward(self, pred: Mapping[str, Tensor], gt_raw: Sequence[View]) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss and its parts, of what the top of this module describes.
@@ -82,9 +83,9 @@ class _Pi3Loss(nn.Module):
                 components = torch.stack((x_weight, x_weight, z_weight), dim=-1)
                 scale = geometry.best_scale(guess.points, truth.scene.points, components)
                 guess = guess.scaled(scale[:, None, None, None])
-            error = (guess.points - truth.scene.points).abs()
-            depth_loss = self.depth_loss(error[..., 2], weight)
-            xy_loss = geometry.masked_mean(error[..., :2].mean(-1) * xy_weight, truth.valid)
+            depth_loss = self.depth_loss(guess.points[..., 2], truth, weight)
+            xy_error = (guess.points - truth.scene.points)[..., :2].abs().mean(-1)
+            xy_loss = geometry.masked_mean(xy_error * xy_weight, truth.valid)
             points_loss = depth_part * depth_loss + xy_part * xy_loss
             normal_loss = self._normal_loss(guess, truth, gt_raw)
             trans_loss, rot_loss = geometry.camera_losses(guess.poses, truth.scene.poses)
@@ -137,17 +138,18 @@ class Pi3LossGTOnlyNorm(_Pi3Loss):
 
 
 class Pi3LossMipNeRFVariance(_Pi3Loss):
-    """The loss weighted by σ: depth by its variance, x and y unweighted; reads ``view["sigma_Z2"]``.
+    """The losses that use σ: for depth, by its variance; x and y are unweighted. Reads ``view["sigma_Z2"]``.
 
-    ``local_pts_loss = depth_loss + xy_loss``; see :func:`~depthvar.loss.weighted_l1` and
-    :func:`~depthvar.loss.laplace_nll`, and for the parameters ``docs/migrating-from-online.md``. With
-    ``torch.compile(fullgraph=True)``, run one step before compiling: the first reads ``sigma_Z2_params`` on the host.
+    ``local_pts_loss = depth_loss + xy_loss``; see :func:`~depthvar.loss.weighted_l1`,
+    :func:`~depthvar.loss.laplace_nll` and :func:`~depthvar.loss.focused_log_l1`, and for the parameters
+    ``docs/migrating-from-online.md``. With ``torch.compile(fullgraph=True)``, run one step before compiling: the first
+    reads ``sigma_Z2_params`` on the host.
 
     Args:
         normalize_pred: as for :class:`Pi3LossGTOnlyNorm`.
         normalize_gt: as there; σ² is divided by the square of that distance.
-        use_scale_align: as there.
-        loss_type: ``"weighted_l1"`` or ``"laplace_nll"``.
+        use_scale_align: as there; for ``"focused_log_l1"`` nearly that scale: |pred − gt| / Z stands for the logarithm.
+        loss_type: ``"weighted_l1"``, ``"laplace_nll"`` or ``"focused_log_l1"``.
         window: the window that σ² must have been computed with. Compared once with ``view["sigma_Z2_params"]``, if
             the view has it; the loss does not use it otherwise.
         lambda_prior: see ``window``.
@@ -155,7 +157,8 @@ class Pi3LossMipNeRFVariance(_Pi3Loss):
         normal_datasets: as for :class:`Pi3LossGTOnlyNorm`.
         normalize_weight: ``"none"``: 1 / σ, as in the original; ``"mean"`` divides an image's weights by their mean.
             For ``"weighted_l1"`` only.
-        sigma_min: lower bound of σ, in the units of the normalised ground truth.
+        sigma_min: lower bound of σ, in the units of the normalised ground truth; not for ``"focused_log_l1"``.
+        focus, relative_sigma, gradient: of ``"focused_log_l1"``.
 
     Raises:
         ValueError: an unknown option.
@@ -176,12 +179,17 @@ class Pi3LossMipNeRFVariance(_Pi3Loss):
         normal_datasets: Collection[str] = (),
         normalize_weight: Normalize = "none",
         sigma_min: float = 0.0,
+        focus: float = FOCUS,
+        relative_sigma: float = RELATIVE_SIGMA,
+        gradient: float = GRADIENT,
     ) -> None:
         super().__init__(normalize_pred, normalize_gt, use_scale_align, normal_datasets)
         if loss_type not in get_args(LossType):
-            raise ValueError(f"loss_type: expected 'weighted_l1' or 'laplace_nll', got {loss_type!r}")
-        check_options(normalize=normalize_weight, sigma_min=sigma_min)
+            raise ValueError(f"loss_type: expected one of {', '.join(get_args(LossType))}; got {loss_type!r}")
+        self.focus: dict[str, Any] = {"focus": focus, "relative_sigma": relative_sigma}
+        check_options(normalize=normalize_weight, sigma_min=sigma_min, gradient=gradient, **self.focus)
         self.loss_type = loss_type
+        self.gradient = gradient
         self.params = {"window": window, "lambda_prior": lambda_prior, "alpha_clamp": alpha_clamp}
         self.normalize_weight: Normalize = normalize_weight
         self.sigma_min = sigma_min
@@ -194,8 +202,11 @@ class Pi3LossMipNeRFVariance(_Pi3Loss):
         return super().forward(pred, gt_raw)
 
     def weights(self, truth: Truth) -> tuple[Tensor, Tensor]:
-        """Return the weight of depth (the loss of an error of 1), and 1 for x and y."""
+        """Return the weight of depth (the loss of an error of 1; of the focused loss, per small error), and 1."""
         assert truth.sigma_z2 is not None
+        if self.loss_type == "focused_log_l1":
+            weight = focus_weight(truth.sigma_z2, truth.depth, truth.valid, scale=truth.unit, **self.focus)
+            return weight / torch.where(truth.valid, truth.depth, 1.0), truth.valid.to(weight)
         nll = self.loss_type == "laplace_nll"
         weight = weighted_l1(
             torch.ones_like(truth.depth),
@@ -210,9 +221,13 @@ class Pi3LossMipNeRFVariance(_Pi3Loss):
         )
         return weight * (math.sqrt(2) if nll else 1.0), truth.valid.to(weight)
 
-    def depth_loss(self, error: Tensor, weight: Tensor) -> Tensor:
+    def depth_loss(self, depth: Tensor, truth: Truth, weight: Tensor) -> Tensor:
         """Return the weighted mean; of ``"laplace_nll"``, whose weight is 1 / b, with the mean of log b."""
-        loss = super().depth_loss(error, weight)
+        if self.loss_type == "focused_log_l1":
+            assert truth.sigma_z2 is not None
+            maps = depth, truth.depth, truth.sigma_z2, truth.valid
+            return focused_log_l1(*maps, scale=truth.unit, gradient=self.gradient, **self.focus)
+        loss = super().depth_loss(depth, truth, weight)
         return loss - geometry.masked_mean(weight.log(), weight > 0) if self.loss_type == "laplace_nll" else loss
 
     def _check_params(self, gt_raw: Sequence[View]) -> bool:

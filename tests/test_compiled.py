@@ -16,12 +16,14 @@ from numba.core import caching
 for implementation in (caching.CacheImpl, caching.CompileResultCacheImpl):
     implementation._locator_classes = []
 import numpy as np
+from depthvar.datasets.lookup.resize import resize_depth
 from depthvar.datasets.lookup.sample import sample
 from depthvar.precompute import Difference, KernelParams, sigma_z2
 depth = np.linspace(1, 2, 48, dtype=np.float32).reshape(6, 8)
 levels = {1: sigma_z2(depth, (8, 8, 4, 3), Difference())}
 view = sample(lambda stride, rows: levels[stride][rows], (1,), (8, 8, 4, 3), (6, 8), (6, 6, 3, 2), (3, 4))
 assert view.shape == (3, 4) and np.isfinite(view).any()
+assert resize_depth(depth, (8, 8, 4, 3), (4, 4, 1.75, 1.25), (3, 4), "median").all()
 """
 
 

@@ -176,3 +176,8 @@ def test_the_python_page_runs(sample_run: Path, tmp_path: Path, monkeypatch: pyt
         exec(compile(code, "python.md", "exec"), names)
     assert names["sigma_z2"].shape == (480, 640)  # type: ignore[attr-defined]
     assert (names["prediction"].grad > 0).all()  # type: ignore[attr-defined]
+    known = (names["smaller"] > 0) & (names["smaller"] <= 80)  # type: ignore[operator]
+    assert known.mean() > 0.5  # type: ignore[attr-defined]
+    assert (names["smaller_sigma_z2"][known] < float("inf")).mean() > 0.99  # type: ignore[index]
+    assert names["loss"].isfinite()  # type: ignore[attr-defined]
+    assert names["loss"] > 0  # type: ignore[operator]

@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, default_collate
 
 import depthvar.loss
 from depthvar.datasets import CachedDepthDataset, SigmaCache, open_source
-from depthvar.loss import weighted_l1
+from depthvar.loss import focused_log_l1, weighted_l1
 from depthvar.precompute.pipeline import execute
 from depthvar.precompute.pipeline import run as pipeline
 
@@ -86,8 +86,9 @@ def test_two_steps_write_log_checkpoint_and_picture(coloured: TinyData, tmp_path
 
 def test_every_loss_of_the_package_can_be_trained_with() -> None:
     functions = {name for name in dir(depthvar.loss) if inspect.isfunction(getattr(depthvar.loss, name))}
-    assert {"weighted_l1", "laplace_nll", "inverse_depth_l1"} <= functions
-    assert set(train.LOSSES) == functions | {"l1"}
+    parts = {"focus_weight", "gradient_matching"}  # of a loss
+    assert {"weighted_l1", "laplace_nll", "inverse_depth_l1", "focused_log_l1"} <= functions
+    assert set(train.LOSSES) == functions - parts | {"l1"}
 
 
 def test_the_losses_are_those_of_their_names() -> None:
@@ -97,6 +98,7 @@ def test_the_losses_are_those_of_their_names() -> None:
     assert values["l1"] == pytest.approx(0.5)
     assert values["l1"] == pytest.approx(weighted_l1(pred, target, torch.ones_like(sigma_z2), valid).item())
     assert values["inverse_depth_l1"] == pytest.approx((0.5 / target[valid]).mean().item(), rel=1e-4)
+    assert values["focused_log_l1"] == pytest.approx(focused_log_l1(pred, target, sigma_z2, valid).item())
     b = target[valid] / 10 / 2**0.5
     assert values["laplace_nll"] == pytest.approx((0.5 / b + b.log()).mean().item(), rel=1e-4)
 

@@ -16,7 +16,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 import depthvar.loss
-from depthvar.loss import InverseDepthL1, LaplaceNLL, WeightedL1, inverse_depth_l1, laplace_nll, weighted_l1
+from depthvar.loss import (
+    FocusedLogL1,
+    GradientMatching,
+    InverseDepthL1,
+    LaplaceNLL,
+    WeightedL1,
+    focused_log_l1,
+    gradient_matching,
+    inverse_depth_l1,
+    laplace_nll,
+    weighted_l1,
+)
 from depthvar.loss.functional import Weighting
 from depthvar.loss.pi3 import Pi3LossMipNeRFVariance
 
@@ -24,8 +35,13 @@ Loss = Callable[..., Tensor]
 
 
 def unweighted_inverse_depth(pred: Tensor, target: Tensor, sigma_z2: Tensor, valid: Tensor | None = None) -> Tensor:
-    """Give inverse_depth_l1 the arguments of the two others."""
+    """Give inverse_depth_l1 the arguments of the losses that read σ²."""
     return inverse_depth_l1(pred, target, valid)
+
+
+def unweighted_gradients(pred: Tensor, target: Tensor, sigma_z2: Tensor, valid: Tensor | None = None) -> Tensor:
+    """Give gradient_matching the arguments of the losses that read σ²."""
+    return gradient_matching(pred, target, valid)
 
 
 def weighted(weighting: str) -> Loss:
@@ -40,8 +56,10 @@ def weighted(weighting: str) -> Loss:
 
 READS_TARGET = ("relative", "inverse_sigma_and_depth")
 WEIGHTED: list[Loss] = [weighted_l1, *(weighted(each) for each in get_args(Weighting)[1:])]
-SIGMA_LOSSES: list[Loss] = [*WEIGHTED, laplace_nll]
-LOSSES: list[Loss] = [*SIGMA_LOSSES, unweighted_inverse_depth]
+SIGMA_LOSSES: list[Loss] = [*WEIGHTED, laplace_nll, focused_log_l1]
+WITHOUT_SIGMA: list[Loss] = [unweighted_inverse_depth, unweighted_gradients]
+LOSSES: list[Loss] = [*SIGMA_LOSSES, *WITHOUT_SIGMA]
+OF_NEIGHBOURS: list[Loss] = [focused_log_l1, unweighted_gradients]  # their other laws: test_loss_focused.py
 TOLERANCE = [(torch.float64, 1e-12), (torch.float32, 1e-5), (torch.bfloat16, 1e-2), (torch.float16, 2e-3)]
 NAN, INF = math.nan, math.inf
 
@@ -167,14 +185,14 @@ def test_autocast_changes_nothing(loss: Loss, dtype: torch.dtype) -> None:
 # ---- laws ----
 
 
-@pytest.mark.parametrize("loss", [*WEIGHTED, unweighted_inverse_depth])
+@pytest.mark.parametrize("loss", [each for each in LOSSES if each is not laplace_nll])
 def test_zero_at_perfect_prediction(loss: Loss) -> None:
     _, target, sigma_z2, valid = maps()
     assert loss(target, target, sigma_z2, valid).item() == 0
     assert not gradient(lambda p: loss(p, target, sigma_z2, valid), target).any()
 
 
-@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("loss", [each for each in LOSSES if each not in OF_NEIGHBOURS])
 def test_gradient_has_the_sign_of_the_error_and_only_where_valid(loss: Loss) -> None:
     pred, target, sigma_z2, valid = maps()
     grad = gradient(lambda p: loss(p, target, sigma_z2, valid), pred)
@@ -324,7 +342,7 @@ def test_weights_of_each_image_have_mean_one_over_its_valid_pixels(loss: Loss) -
     torch.testing.assert_close(means, torch.ones_like(means), rtol=1e-12, atol=0)
 
 
-@pytest.mark.parametrize("loss", [WeightedL1, LaplaceNLL])
+@pytest.mark.parametrize("loss", [WeightedL1, LaplaceNLL, FocusedLogL1])
 def test_reductions_agree(loss: Callable[..., torch.nn.Module]) -> None:
     pred, target, sigma_z2, valid = maps(dtype=torch.float64)
     each, total, mean = (loss(reduction=r)(pred, target, sigma_z2, valid) for r in ("none", "sum", "mean"))
@@ -334,9 +352,11 @@ def test_reductions_agree(loss: Callable[..., torch.nn.Module]) -> None:
     torch.testing.assert_close(each[valid].mean(), mean)
 
 
-def test_reductions_of_inverse_depth_agree() -> None:
+@pytest.mark.parametrize("loss", [InverseDepthL1, GradientMatching])
+def test_reductions_without_sigma_agree(loss: Callable[..., torch.nn.Module]) -> None:
     pred, target, _, valid = maps(dtype=torch.float64)
-    each, total, mean = (InverseDepthL1(reduction=r)(pred, target, valid) for r in ("none", "sum", "mean"))
+    each, total, mean = (loss(reduction=r)(pred, target, valid) for r in ("none", "sum", "mean"))
+    assert not each[~valid].any()
     torch.testing.assert_close(each.sum(), total)
     torch.testing.assert_close(each[valid].mean(), mean)
 
@@ -365,7 +385,7 @@ def test_masked_pixels_add_exactly_zero_whatever_they_hold(loss: Loss, bad: list
     value = loss(*dirty, valid)
     assert torch.equal(value, loss(*clean))
     for grad in torch.autograd.grad(value, dirty, allow_unused=True):
-        if grad is not None:  # inverse depth reads no σ
+        if grad is not None:  # some read no σ
             assert grad.isfinite().all()
             assert not grad[~valid].any()
             assert grad[valid].any()
@@ -395,11 +415,12 @@ def test_target_that_is_not_finite_is_invalid(loss: Loss, bad: float) -> None:
     assert torch.equal(without, loss(pred, target, sigma_z2, ~hole))
 
 
+@pytest.mark.parametrize("loss", [*WITHOUT_SIGMA, focused_log_l1])
 @pytest.mark.parametrize("unknown", [0.0, -1.0])
-def test_inverse_depth_takes_no_depth_for_unknown(unknown: float) -> None:
-    pred, target, _, hole = maps()
-    without = inverse_depth_l1(pred, torch.where(hole, unknown, target))
-    assert torch.equal(without, inverse_depth_l1(pred, target, ~hole))
+def test_no_depth_is_unknown_where_the_loss_divides_by_it(loss: Loss, unknown: float) -> None:
+    pred, target, sigma_z2, hole = maps()
+    without = loss(pred, torch.where(hole, unknown, target), sigma_z2)
+    assert torch.equal(without, loss(pred, target, sigma_z2, ~hole))
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -464,7 +485,7 @@ def test_compiles_as_one_graph(loss: Loss) -> None:
     )
 
 
-@pytest.mark.parametrize("module", [WeightedL1(eps=0.1), LaplaceNLL(sigma_min=0.1)])
+@pytest.mark.parametrize("module", [WeightedL1(eps=0.1), LaplaceNLL(sigma_min=0.1), FocusedLogL1(focus=3)])
 def test_module_with_a_scale_that_changes_compiles_as_one_graph(module: torch.nn.Module) -> None:
     torch.compiler.reset()
     pred, target, sigma_z2, valid = maps()
@@ -509,6 +530,8 @@ def test_inputs_are_left_alone() -> None:
         (WeightedL1(normalize="none", eps=0.1, sigma_min=0.2, reduction="sum"), weighted_l1),
         (WeightedL1(weighting="relative", relative_sigma=0.2, reduction="sum"), weighted_l1),
         (LaplaceNLL(sigma_min=0.2, reduction="sum"), laplace_nll),
+        (FocusedLogL1(focus=2, relative_sigma=0.2, gradient=0.3, scales=2, reduction="sum"), focused_log_l1),
+        (GradientMatching(scales=2, reduction="sum"), gradient_matching),
         (InverseDepthL1(reduction="sum"), inverse_depth_l1),
     ],
 )
@@ -517,7 +540,7 @@ def test_module_is_its_function_with_options_that_repr_shows(module: torch.nn.Mo
     shown = eval(f"dict({module.extra_repr()})")
     assert shown == {name: getattr(module, name) for name in shown}
     assert shown["reduction"] == "sum"
-    if function is inverse_depth_l1:
+    if function in (inverse_depth_l1, gradient_matching):
         assert torch.equal(module(pred, target, valid), function(pred, target, valid, **shown))
     else:
         assert torch.equal(
@@ -574,6 +597,10 @@ def test_every_loss_checks_its_options() -> None:
         lambda: inverse_depth_l1(pred, target, reduction="avg"),  # type: ignore[arg-type]
         lambda: LaplaceNLL(reduction="avg"),  # type: ignore[arg-type]
         lambda: InverseDepthL1(reduction="avg"),  # type: ignore[arg-type]
+        lambda: focused_log_l1(pred, target, sigma_z2, reduction="avg"),  # type: ignore[arg-type]
+        lambda: gradient_matching(pred, target, reduction="avg"),  # type: ignore[arg-type]
+        lambda: FocusedLogL1(reduction="avg"),  # type: ignore[arg-type]
+        lambda: GradientMatching(reduction="avg"),  # type: ignore[arg-type]
     ):
         with pytest.raises(ValueError, match="reduction: expected 'mean', 'sum' or 'none', got 'avg'"):
             call()
@@ -617,7 +644,7 @@ def test_sigma_and_scale_of_another_shape_are_refused(loss: Loss) -> None:
     with pytest.raises(ValueError, match=r"sigma_z2: expected the shape of pred \(3, 4, 3\), got \(4, 3\)"):
         loss(pred, target, sigma_z2[0], valid)
     for shape in ((3,), (3, 1), (2, 1, 1), (1, 3, 4, 3)):
-        with pytest.raises(ValueError, match=r"scale: expected a number, or a tensor with the dimensions of pred"):
+        with pytest.raises(ValueError, match=r"scale: expected a number, or a tensor with the dimensions of the maps"):
             loss(pred, target, sigma_z2, valid, scale=torch.ones(shape))
     for number in (0.0, -1.0, NAN, INF, "1", None, True):
         with pytest.raises(ValueError, match=f"scale: expected a finite number > 0, got {number!r}"):

@@ -1,6 +1,7 @@
 """What docs/migrating-from-online.md says: its blocks run, its overrides compose, its claims about the seed hold."""
 
 import math
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -135,8 +136,8 @@ def test_overrides_build_a_loss_of_theirs(overrides: list[str]) -> None:
 def test_the_three_configurations_of_the_seed_are_there() -> None:
     losses = [instantiate_from(overrides) for overrides in OVERRIDES]
     assert isinstance(losses[0], Pi3LossGTOnlyNorm)
-    assert [each.loss_type for each in losses[1:3]] == ["weighted_l1", "laplace_nll"]
-    assert [each.normalize_weight for each in losses[1:]] == ["none", "none", "mean"]
+    assert [each.loss_type for each in losses[1:]] == ["weighted_l1", "laplace_nll", "weighted_l1", "focused_log_l1"]
+    assert [each.normalize_weight for each in losses[1:4]] == ["none", "none", "mean"]
 
 
 def test_quoted_messages_are_those_of_the_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -327,7 +328,14 @@ def test_the_picture_shows_sigma_without_holes_and_the_guides_shows_one_colour(
 # ---- the questions ----
 
 
-@pytest.mark.parametrize("make", [Pi3LossGTOnlyNorm, Pi3LossMipNeRFVariance])
+@pytest.mark.parametrize(
+    "make",
+    [
+        Pi3LossGTOnlyNorm,
+        Pi3LossMipNeRFVariance,
+        partial(Pi3LossMipNeRFVariance, loss_type="focused_log_l1", gradient=0),
+    ],
+)
 def test_a_negative_prediction_is_finite_and_a_negative_truth_counts_for_nothing(make: Any) -> None:
     pred, views = batch()
     points = (-pred["local_points"]).requires_grad_()

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 from depthvar.datasets.cache.attributes import differences
 from depthvar.datasets.cache.sigma_cache import SigmaCache
 from depthvar.datasets.errors import ParameterError, SourceError
-from depthvar.datasets.frame import Frame, farthest_depth
+from depthvar.datasets.frame import Frame, farthest_depth, is_valid
 from depthvar.datasets.scalars import number, require, whole
 from depthvar.datasets.source.source import Source
 
@@ -45,8 +45,7 @@ class CachedDepthDataset(Dataset[dict[str, Any]]):
     A sample is a dict of
 
     - ``image`` (3, h, w) float32 in [0, 1], antialiased; only where the description names images,
-    - ``depth`` (h, w) float32 in metres, 0 where not valid; resized as ``cv2.INTER_NEAREST`` does
-      (up to its rounding where ``u' r`` is an exact integer),
+    - ``depth`` (h, w) float32 in metres, 0 where not valid,
     - ``sigma_Z2`` (h, w) float32 in m², ``+inf`` where there is no information,
     - ``valid`` (h, w) bool,
     - ``intrinsics`` (3, 3) float32 of this view, in pixels with integer coordinates at pixel centres,
@@ -63,10 +62,12 @@ class CachedDepthDataset(Dataset[dict[str, Any]]):
         size: (h, w) of the samples; None: that of each frame.
         augment: crop at random, and mirror every other sample. False: the largest crop, centred.
         zoom: the smallest side of a random crop as a part of the largest crop's, in (0, 1].
+        resize: how depth is resized: ``"nearest"``, as ``cv2.INTER_NEAREST`` does (up to its rounding where ``u' r`` is
+            an exact integer), or ``"median"``, by :func:`~depthvar.datasets.resize_depth`.
         seed: of the augmentation, 0 or more.
 
     Raises:
-        ParameterError: a sigma, size or zoom that is not one of these; when a sample is taken, a cache that was
+        ParameterError: a sigma, size, zoom or resize that is not one of these; when a sample is taken, a cache that was
             computed with another camera, rule of decoding or maximum depth than the source has.
 
     Example:
@@ -86,6 +87,7 @@ class CachedDepthDataset(Dataset[dict[str, Any]]):
         size: tuple[int, int] | None = None,
         augment: bool = False,
         zoom: float = 0.5,
+        resize: Literal["nearest", "median"] = "nearest",
         seed: int = 0,
     ) -> None:
         if not (isinstance(sigma, SigmaCache) or callable(sigma)):
@@ -100,11 +102,14 @@ class CachedDepthDataset(Dataset[dict[str, Any]]):
             size = height, width
         zoom = number("zoom", zoom, "the smallest part of the largest crop, in (0, 1]", lambda part: 0 < part <= 1)
         seed = whole("seed", seed, "a whole number of 0 or more", lambda start: start >= 0)
+        require("resize", resize, "'nearest' or 'median'", resize in ("nearest", "median"))
         self.source = source
         self.sigma = sigma
         self.size = size
         self.augment = augment
         self.zoom = zoom
+        self.resize = resize
+        self._resize_depth = _load_resize() if resize == "median" else None
         self.seed = seed
         self._keys = source.keys()
         self._checked = False
@@ -132,11 +137,19 @@ class CachedDepthDataset(Dataset[dict[str, Any]]):
         size = self.size or native
         random = np.random.default_rng((self.seed, int(self._epoch), index)) if self.augment else None
         crop = choose_crop(native, size, self.zoom, random)
-        depth, valid = crop_nearest(frame.depth, crop, size), crop_nearest(frame.valid, crop, size)
+        depth = self._resized(frame, crop, size)
+        valid = is_valid(depth, frame.max_depth)
         matrix = crop_intrinsics(frame.intrinsics, crop, size)
         if isinstance(self.sigma, SigmaCache):
             self._check_source(self.sigma, frame)
-            sigma_z2 = self.sigma.sample(frame.key, matrix, size, flip=crop.flip, valid=valid)
+            sigma_z2 = self.sigma.sample(
+                frame.key,
+                matrix,
+                size,
+                "nearest" if self.resize == "nearest" else "linear",
+                flip=crop.flip,
+                valid=valid,
+            )
         else:
             sigma_z2 = self.sigma(depth, matrix)
         sample = {
@@ -150,6 +163,14 @@ class CachedDepthDataset(Dataset[dict[str, Any]]):
         if path is not None:
             sample["image"] = torch.from_numpy(_read_image(path, native, crop, size))
         return sample
+
+    def _resized(self, frame: Frame, crop: Crop, size: tuple[int, int]) -> NDArray[np.float32]:
+        """Return the depth (h, w) of a crop."""
+        if self._resize_depth is None:
+            return crop_nearest(frame.depth, crop, size)
+        matrix = crop_intrinsics(frame.intrinsics, crop._replace(flip=False), size)
+        depth = self._resize_depth(frame.depth, frame.intrinsics, matrix, size, self.resize)
+        return np.ascontiguousarray(depth[:, ::-1]) if crop.flip else depth
 
     def _check_source(self, cache: SigmaCache, frame: Frame) -> None:
         """Raise ParameterError where the source has another camera, unit or maximum depth than the cache."""
@@ -172,6 +193,15 @@ class CachedDepthDataset(Dataset[dict[str, Any]]):
                 f"{frame.key}: expected fx, fy, cx, cy as in {cache.path}, {stored_camera.tolist()}, got "
                 f"{frame.intrinsics.tolist()} of the source; {SAME}"
             )
+
+
+def _load_resize() -> Callable[..., NDArray[np.float32]]:
+    """Return resize_depth; Numba and its compiled code are loaded here, for forked workers to inherit."""
+    from depthvar.datasets.compiled import announced
+
+    with announced("the resize of depth", 3):
+        from depthvar.datasets.lookup.resize import resize_depth
+    return resize_depth
 
 
 def choose_crop(

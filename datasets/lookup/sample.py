@@ -76,7 +76,7 @@ def sample(
             or no plausible zoom (1/16 to 64 native pixels per output pixel, x and y within a factor of 2);
             ``size``, ``resize`` or dtype or shape of ``valid`` is not one of those allowed.
     """
-    height, width = _check_size(size)
+    height, width = check_size(size)
     if resize not in RESIZES:
         raise ParameterError(f"resize: expected 'nearest' or 'linear', got {resize!r}")
     if not isinstance(flip, bool | np.bool_ | int | np.integer) or flip not in (0, 1):
@@ -91,14 +91,14 @@ def sample(
     fx, fy, cx, cy = native_intrinsics
     (out_fx, out_fy, out_cx, out_cy), mirrored = _output_intrinsics(intrinsics, (height, width))
     scale_x, scale_y = fx / out_fx, fy / out_fy
-    _check_zoom(scale_x, scale_y)
+    check_zoom(scale_x, scale_y)
     mirrored = mirrored or flip
     if mirrored:
         out_cx = width - 1 - out_cx  # of the output before its flip, where a nearest resize took the floor
 
-    v = _positions(height, scale_y, out_cy, cy, resize)
-    u = _positions(width, scale_x, out_cx, cx, resize)
-    rows, columns = _inside(v, native_size[0]), _inside(u, native_size[1])
+    v = positions(height, scale_y, out_cy, cy, resize)
+    u = positions(width, scale_x, out_cx, cx, resize)
+    rows, columns = on_frame(v, native_size[0]), on_frame(u, native_size[1])
     v, u = v[rows], u[columns]
     if not v.size or not u.size:
         return np.full((height, width), np.inf, dtype=np.float32)
@@ -128,7 +128,7 @@ def _warn_outside(pixels: int, inside: int, border: int) -> None:
         )
 
 
-def _positions(length: int, scale: float, out_c: float, c: float, resize: Resize) -> NDArray[np.float64]:
+def positions(length: int, scale: float, out_c: float, c: float, resize: Resize) -> NDArray[np.float64]:
     """Return the native coordinate of every output column (or row), ascending.
 
     Args:
@@ -145,7 +145,7 @@ def _positions(length: int, scale: float, out_c: float, c: float, resize: Resize
     return np.where(np.abs(position - whole) <= SNAP, whole, position)
 
 
-def _inside(position: NDArray[np.float64], length: int) -> slice:
+def on_frame(position: NDArray[np.float64], length: int) -> slice:
     """Return which of the ascending positions are on the frame: at least -0.5 and below ``length - 0.5``."""
     if position[0] >= -0.5 and position[-1] < length - 0.5:
         return slice(0, position.size)
@@ -178,7 +178,7 @@ def _output_intrinsics(intrinsics: ArrayLike, size: tuple[int, int]) -> tuple[li
     return as_intrinsics(given, size).tolist(), mirrored
 
 
-def _check_zoom(scale_x: float, scale_y: float) -> None:
+def check_zoom(scale_x: float, scale_y: float) -> None:
     """Raise ParameterError for native pixels per output pixel that no crop and resize of this frame gives."""
     low, high = sorted((scale_x, scale_y))
     if low < MIN_ZOOM or high > MAX_ZOOM or high > MAX_STRETCH * low:
@@ -188,7 +188,7 @@ def _check_zoom(scale_x: float, scale_y: float) -> None:
         )
 
 
-def _check_size(size: Sequence[int]) -> tuple[int, int]:
+def check_size(size: Sequence[int]) -> tuple[int, int]:
     """Return (h, w), or raise ParameterError."""
     try:
         height, width = map(operator.index, size)

@@ -7,11 +7,12 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from depthvar.loss import laplace_nll, weighted_l1
+from depthvar.loss import focused_log_l1, laplace_nll, weighted_l1
 from depthvar.loss.pi3 import Pi3LossMipNeRFVariance
 
+FUNCTIONS = {"weighted_l1": weighted_l1, "laplace_nll": laplace_nll, "focused_log_l1": focused_log_l1}
 RANKS, IMAGES, VIEWS, H, W = 2, 4, 2, 6, 5
-CASES = [(loss, empty) for loss in ("weighted_l1", "laplace_nll", "pi3") for empty in (False, True)]
+CASES = [(loss, empty) for loss in (*FUNCTIONS, "pi3") for empty in (False, True)]
 
 
 def half(rank: int, empty: bool) -> dict[str, Tensor]:
@@ -48,8 +49,7 @@ def loss_of(name: str, model: nn.Module, maps: dict[str, Tensor]) -> Tensor:
         ]
         loss: Tensor = Pi3LossMipNeRFVariance()({"local_points": pred, "camera_poses": poses}, views)[0]
         return loss
-    function = {"weighted_l1": weighted_l1, "laplace_nll": laplace_nll}[name]
-    return function(pred.sum(-1), points[..., 2], sigma_z2, valid)
+    return FUNCTIONS[name](pred.sum(-1), points[..., 2], sigma_z2, valid)
 
 
 def gradients(model: nn.Module) -> dict[str, Tensor]:
