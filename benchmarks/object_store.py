@@ -43,9 +43,9 @@ class Views(Dataset[Any]):
         return self.cache.sample(self.keys[index], [focal, focal, centre, centre], (VIEW, VIEW))
 
 
-def rates(path: str, workers: int, scale: float) -> list[float]:
-    """Return the samples a second of each epoch, the first one with what a worker reads once."""
-    cache = SigmaCache(path)
+def rates(path: str, workers: int, scale: float, read_cache: Path | None = None) -> list[float]:
+    """Return the samples a second of each epoch, the first one with what a worker reads once, and a cold read cache."""
+    cache = SigmaCache(path, read_cache=read_cache)
     loader = DataLoader(
         Views(cache, cache.keys(), scale),
         batch_size=8,
@@ -87,6 +87,7 @@ def main() -> None:
         result["loader"] = {
             f"scale {scale}, {workers} workers": {"disk": rates(data.job().cache, workers, scale)}
             | {"store": rates("s3://bucket/0/x.zarr", workers, scale)}
+            | {"store, read cache": rates("s3://bucket/0/x.zarr", workers, scale, folder / f"{scale}, {workers}")}
             for scale in (1.45, 2)
             for workers in (0, 2)
         }

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Iterator
@@ -312,6 +313,21 @@ def test_a_sample_is_one_request_or_two_and_the_rest_is_read_once(url: str, prox
     proxy.seen.clear()
     SigmaCache(url).read(keys[0])
     assert len(proxy.seen) == 11  # the root twice, its group, the digests thrice, three columns, an index, a map
+
+
+def test_the_two_levels_of_a_sample_are_asked_for_at_once(url: str, proxy: Proxy, tiny: TinyData) -> None:
+    run(tiny.job(cache=url))
+    cache = SigmaCache(url)
+    both, met = threading.Barrier(2), []
+
+    def wait(*_: str) -> None:
+        met.append(both.wait(timeout=20))
+
+    for key in cache.keys()[:2]:  # of one group: for the first one, indexes and digests are read, too
+        proxy.fault = wait
+        cache.sample(key, *view(1.45))
+        proxy.fault = None
+    assert len(met) == 8
 
 
 def looked_at(reader: SigmaCache, key: str) -> list[Any]:

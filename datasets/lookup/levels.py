@@ -10,8 +10,9 @@ values (docs/decisions/0007).
 
 import math
 from bisect import bisect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ from .interpolate import Axis, Level, blend, exp2, fill_nearest, interpolate
 
 Map = NDArray[np.float32]
 ReadLevel = Callable[[int, slice], Map]  # the rows of a stride's σ² map
+Each = Callable[..., Iterable[Any]]  # ``map``, or one that works in parallel
 
 REACH = 0.75
 # A level with a smaller share of the blend is not read.
@@ -65,11 +67,11 @@ def blend_weights(strides: Sequence[int], scale: float) -> list[tuple[int, float
     return [(fine, 1 - weight), (coarse, weight)]
 
 
-def look_up(read_level: ReadLevel, strides: Sequence[int], places: Places) -> Map:
+def look_up(read_level: ReadLevel, strides: Sequence[int], places: Places, each: Each = map) -> Map:
     """Return σ² (h, w) in m² at some places.
 
     Args:
-        read_level: see :func:`depthvar.datasets.lookup.sample.sample`.
+        read_level, each: see :func:`depthvar.datasets.lookup.sample.sample`.
         strides: ascending from 1.
         places: where.
     """
@@ -79,7 +81,8 @@ def look_up(read_level: ReadLevel, strides: Sequence[int], places: Places) -> Ma
     shift = 0.0 if as_stored or (stride == 1 and not coarser) else _shift(places, stride)
     factor = 1.0 if as_stored else (scale / stride) ** 2
     near = scale if stride == 1 else NEAR * stride  # where the nearest valid sample is looked for
-    level = _read(read_level, stride, v, max(near, shift))
+    wide = [(stride, max(near, shift))] + [(coarse, _shift(places, coarse)) for coarse, _ in coarser]
+    level, *others = (each if coarser else map)(lambda read: _read(read_level, read[0], v, read[1]), wide)
     wanted = np.broadcast_to(True, (v.size, u.size)) if places.wanted is None else places.wanted
     if shift == 0:
         on_rows, on_columns = v % stride == 0, u % stride == 0
@@ -91,9 +94,7 @@ def look_up(read_level: ReadLevel, strides: Sequence[int], places: Places) -> Ma
         lost = True
     else:
         sigma_z2 = interpolate(level, Axis(v, shift), Axis(u, shift), stride <= scale)
-        for coarse, share in coarser:
-            shift = _shift(places, coarse)
-            other = _read(read_level, coarse, v, shift)
+        for (coarse, share), (_, shift), other in zip(coarser, wide[1:], others, strict=True):
             blend(sigma_z2, interpolate(other, Axis(v, shift), Axis(u, shift), coarse <= scale), share)
         lost = exp2(sigma_z2, 1.0 if coarser else factor) > 0
         if as_stored:
