@@ -211,14 +211,9 @@ class OpenCache:
 
     def _open_groups(self, names: Iterable[str]) -> dict[str, OpenGroup]:
         """Open groups, of those that are there."""
-        groups = {}
-        for name in names:
-            try:
-                group = self._open_group(name)
-            except DamagedError:  # perhaps of a run that writes just now; what is damaged is so the second time, too
-                group = self._open_group(name)
-            if group is not None:
-                groups[name] = group
+        names = list(names)
+        found = zip(names, self._store.each(self._open_group, names), strict=True)
+        groups = {name: group for name, group in found if group is not None}
         if groups:
             # A group does not know its parameters. A cache that is computed again gets its root before its groups: if
             # the root is of these parameters still, so are they.
@@ -227,8 +222,14 @@ class OpenCache:
         return groups
 
     def _open_group(self, name: str) -> OpenGroup | None:
-        book = read_group(self._store, name)
-        return None if book is None else OpenGroup(self._store, book, self._read_cache)
+        def read() -> OpenGroup | None:
+            book = read_group(self._store, name)
+            return None if book is None else OpenGroup(self._store, book, self._read_cache)
+
+        try:
+            return read()
+        except DamagedError:  # perhaps of a run that writes just now; what is damaged is so the second time, too
+            return read()
 
 
 def _read_cache(folder: str, limit: int) -> "ReadCache":
