@@ -24,10 +24,11 @@ from object_servers import KEY, SECRET, Fault, Proxy, environment, moto, rclone,
 from tiny_data import TinyData, make_depth
 from torch.utils.data import DataLoader
 
+from depthvar.datasets.cache.codec import with_crc
 from depthvar.datasets.cache.remote_store import RemoteStore
 from depthvar.datasets.cache.sigma_cache import SigmaCache
 from depthvar.datasets.cache.store import LocalStore
-from depthvar.datasets.errors import CacheError, FrameNotFoundError
+from depthvar.datasets.errors import CacheError, FrameNotFoundError, ParameterError
 from depthvar.precompute import KernelParams, cache_info, validate
 from depthvar.precompute.cli.main import main
 from depthvar.precompute.pipeline import execute
@@ -162,6 +163,26 @@ def test_a_server_that_ignores_conditional_puts_is_refused(url: str, tiny: TinyD
     assert locks(url) == []
 
 
+def test_clear_goes_on_after_a_killed_run(url: str, tiny: TinyData) -> None:
+    run(tiny.job(cache=url))
+    RemoteStore(url).delete("b/sigma_Z2/c.0.0.0")
+    with holder(url) as process:  # type: ignore[arg-type]
+        process.kill()
+        process.wait()
+    with pytest.raises(CacheError, match="the same command with --only-writer removes its lock"):
+        validate(url, tiny.root, clear=True)
+    answer = CliRunner().invoke(main, ["validate", url, "--root", str(tiny.root), "--clear", "--only-writer"])
+    assert answer.exit_code == 3, answer.output
+    assert locks(url) == []
+    assert run(tiny.job(cache=url)).compute == 3
+    assert validate(url, tiny.root, full=True).findings == []
+
+
+def test_only_writer_without_clear_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ParameterError, match=r"^only_writer: expected clear with it, as only that writes, got True"):
+        validate(tmp_path, only_writer=True)
+
+
 def test_a_folder_needs_no_only_writer(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="only_writer: expected a cache behind a URL, got"):
         take(str(tmp_path / "x.zarr"), only_writer=True)
@@ -259,6 +280,54 @@ def test_a_killed_run_goes_on_where_it_stopped(url: str, tiny: TinyData, puts: i
     run(tiny.job())
     report = validate(url, tiny.root, full=True)
     assert (report.frames, report.findings) == (8, [])
+    same(url, tiny.job().cache)
+
+
+ONE_RUN = """
+import sys
+from depthvar.datasets import open_source
+from depthvar.precompute.pipeline import execute, run
+from depthvar.precompute.pipeline.job import Job
+list(run.run(Job(sys.argv[1], open_source(sys.argv[2]), strides=(1, 2, 3)), execute.serial))
+"""
+
+
+@both
+@pytest.mark.parametrize(
+    ("end", "number"), [("/b/sigma_Z2/c.0.0.0", 1), ("/b/digest/c.0.0", 2), ("/b/key/zarr.json", 1)]
+)
+def test_a_run_killed_in_the_middle_of_a_put_leaves_what_was_there(
+    url: str, proxy: Proxy, tiny: TinyData, end: str, number: int
+) -> None:
+    if "zarr.json" not in end:
+        run(tiny.job(cache=url))
+        tiny.write("b", "000", make_depth(24, 32, 9))
+    path, puts = end[1:], 0
+    before = RemoteStore(url).get(path)
+
+    def stall(method: str, asked: str, _: str) -> str | None:
+        nonlocal puts
+        puts += method == "PUT" and asked.endswith(end)
+        return "stall" if puts == number and asked.endswith(end) else None
+
+    proxy.fault = stall
+    with subprocess.Popen([sys.executable, "-c", ONE_RUN, url, str(tiny.toml)]) as process:
+        assert proxy.stalled.wait(120)
+        process.kill()
+    proxy.fault = None
+    time.sleep(0.5)  # for a server that would take the half for the whole
+    now = RemoteStore(url).get(path)
+    if number == 2:  # the digests were cleared before
+        assert now is not None
+        assert now == with_crc(bytes(len(now) - 4))
+    else:
+        assert now == before
+    readable = SigmaCache(url).keys()
+    assert "b/depth/000.npy" not in readable
+    assert before is None or "a/P0/depth/001.npy" in readable
+    run(tiny.job(cache=url), only_writer=True)
+    run(tiny.job())
+    assert validate(url, tiny.root, full=True).findings == []
     same(url, tiny.job().cache)
 
 
