@@ -25,7 +25,7 @@ from tiny_data import TinyData, make_depth
 from torch.utils.data import DataLoader
 
 from depthvar.datasets.cache.codec import with_crc
-from depthvar.datasets.cache.remote_store import RemoteStore
+from depthvar.datasets.cache.remote_store import CONNECTIONS, RemoteStore
 from depthvar.datasets.cache.sigma_cache import SigmaCache
 from depthvar.datasets.cache.store import LocalStore
 from depthvar.datasets.errors import CacheError, FrameNotFoundError, ParameterError
@@ -231,6 +231,86 @@ def test_a_cache_is_written_grown_pruned_checked_and_overwritten(url: str, proxy
     same(url, local.cache)
     assert not any("x-amz-copy-source" in path for _, path, _ in proxy.seen)  # nothing is renamed
     assert locks(url) == []
+
+
+def watched_puts(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+    """("begin" or "end", path) of every put to a cache, each of which lasts a while."""
+    put, events = RemoteStore.put, []
+
+    def slow(store: RemoteStore, path: str, data: bytes) -> None:
+        if ".lock" not in store.url:
+            events.append(("begin", path))
+            time.sleep(random.uniform(0, 0.02))
+        put(store, path, data)
+        if ".lock" not in store.url:
+            events.append(("end", path))
+
+    monkeypatch.setattr(RemoteStore, "put", slow)
+    return events
+
+
+def at_once(events: list[tuple[str, str]]) -> int:
+    """The most puts that were under way at one moment."""
+    return max(np.cumsum([1 if kind == "begin" else -1 for kind, _ in events]))
+
+
+def test_the_digests_of_a_shard_are_put_first_and_last_and_the_rest_at_once(
+    url: str, tiny: TinyData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(tiny.job(cache=url))
+    tiny.write("b", "000", make_depth(24, 32, 9))
+    events = watched_puts(monkeypatch)
+    run(tiny.job(cache=url), execute=execute.serial)
+    digest = ("begin", "b/digest/c.0.0"), ("end", "b/digest/c.0.0")
+    assert tuple(events[:2]) == tuple(events[-2:]) == digest
+    arrays = {"sigma_Z2", "sigma_Z2_s2", "sigma_Z2_s3", "key", "intrinsics", "source_stat"}
+    assert {path.split("/")[1] for _, path in events[2:-2]} == arrays
+    assert 2 <= at_once(events) <= len(arrays)
+
+
+def test_groups_are_made_at_once_and_their_digests_last(
+    url: str, proxy: Proxy, tiny: TinyData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for sequence in "cdefgh":
+        tiny.write(sequence, "000", make_depth(24, 32, 1))
+    events = watched_puts(monkeypatch)
+    run(tiny.job(cache=url), limit=1)
+    made = [event for event in events if event[1].endswith("/zarr.json")]
+    last = [number for number, (_, path) in enumerate(made) if "/digest/" in path]
+    assert last == list(range(last[0], len(made)))
+    assert 2 <= at_once(made) <= CONNECTIONS
+    assert lists(proxy) == []  # nothing was there
+
+
+def lists(proxy: Proxy) -> list[str]:
+    """The requests that list objects of a folder in a cache."""
+    return [path for _, path, _ in proxy.seen if "list-type" in path and re.search(r"sigma_Z2\.zarr%2F[^&]", path)]
+
+
+def test_what_a_dead_run_left_of_a_new_group_is_removed(url: str, proxy: Proxy, tiny: TinyData) -> None:
+    run(tiny.job(cache=url))
+    tiny.write("c", "000", make_depth(24, 32, 1))
+    store = RemoteStore(url)
+    for path in ("c/zarr.json", "c/sigma_Z2/c.0.0.0", "c/digest/c.0.0"):
+        store.put(path, b"half")
+    proxy.seen.clear()
+    assert run(tiny.job(cache=url), limit=1).compute == 1
+    assert len(lists(proxy)) == 1
+    run(tiny.job())
+    same(url, tiny.job().cache)
+
+
+def test_the_groups_of_a_cache_are_read_at_once(url: str, proxy: Proxy, tiny: TinyData) -> None:
+    run(tiny.job(cache=url))
+    all_of_them = threading.Barrier(2)
+
+    def wait(method: str, path: str, _: str) -> None:
+        if method == "GET" and re.search(r"/(a/P0|b)/zarr.json", path):
+            all_of_them.wait(timeout=20)
+
+    proxy.fault = wait
+    assert run(tiny.job(cache=url)).shards == 0
+    assert len(SigmaCache(url).keys()) == 8
 
 
 @pytest.mark.slow

@@ -168,7 +168,8 @@ def _options(scheme: str) -> dict[str, Any]:
     if scheme not in ("s3", "s3a"):
         return {}
     retries = {"mode": "standard", "total_max_attempts": ATTEMPTS}
-    return {"max_concurrency": 1, "config_kwargs": {"retries": retries, "max_pool_connections": CONNECTIONS}}
+    config = {"retries": retries, "max_pool_connections": CONNECTIONS, "user_agent": "depthvar"}  # botocore's is slow
+    return {"max_concurrency": 1, "config_kwargs": config}
 
 
 def _code(error: BaseException | None) -> int | None:
