@@ -18,6 +18,7 @@ import pytest
 import s3fs
 from children import Frames
 from object_servers import Proxy, environment, moto
+from pages import ROOT, blocks
 from tiny_data import TinyData
 from torch.utils.data import DataLoader
 
@@ -98,6 +99,17 @@ def test_maps_are_read_once_whatever_process_reads_them_again(
             np.testing.assert_array_equal(values.numpy(), here.read(key))
     assert of_maps(proxy) == 0
     assert proxy.seen
+
+
+def test_the_lines_of_the_documentation(url: str, proxy: Proxy, tiny: TinyData, tmp_path: Path) -> None:
+    (code,) = blocks((ROOT / "docs" / "object-stores.md").read_text(), "python")
+    names: dict[str, SigmaCache] = {}
+    lines = code.replace("s3://bucket/hospital/sigma_Z2.zarr", url).replace("/scratch/sigma", str(tmp_path / "kept"))
+    assert url in lines
+    assert str(tmp_path) in lines
+    exec(lines, names)
+    maps(names["cache"], tiny)
+    assert entries(tmp_path / "kept")
 
 
 def test_what_is_damaged_torn_or_gone_is_read_again(url: str, proxy: Proxy, tiny: TinyData, tmp_path: Path) -> None:
