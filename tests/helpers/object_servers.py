@@ -73,6 +73,7 @@ def seaweedfs(folder: Path) -> "contextmanager[int]":  # type: ignore[type-arg]
     command = [str(BIN / "weed"), "server", "-s3", "-filer", "-ip=127.0.0.1", f"-dir={folder}", "-volume.max=20"]
     command += [f"-{name}.port={port}" for name, port in ports.items()]
     command += [f"-{name}={port}" for name, port in grpc.items()]
+    command += ["-s3.port.iceberg=0", "-s3.port.lance=0"]  # else one port each, of which a machine has one
     return _server(command, ports["s3"], folder)
 
 
