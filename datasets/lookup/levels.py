@@ -12,6 +12,7 @@ import math
 from bisect import bisect
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -81,8 +82,12 @@ def look_up(read_level: ReadLevel, strides: Sequence[int], places: Places, each:
     shift = 0.0 if as_stored or (stride == 1 and not coarser) else _shift(places, stride)
     factor = 1.0 if as_stored else (scale / stride) ** 2
     near = scale if stride == 1 else NEAR * stride  # where the nearest valid sample is looked for
-    wide = [(stride, max(near, shift))] + [(coarse, _shift(places, coarse)) for coarse, _ in coarser]
-    level, *others = (each if coarser else map)(lambda read: _read(read_level, read[0], v, read[1]), wide)
+    shifts = [_shift(places, coarse) for coarse, _ in coarser]
+    if coarser:
+        read = partial(_read, read_level, v)
+        level, *others = each(read, (stride, *(coarse for coarse, _ in coarser)), (max(near, shift), *shifts))
+    else:
+        level, others = _read(read_level, v, stride, max(near, shift)), []
     wanted = np.broadcast_to(True, (v.size, u.size)) if places.wanted is None else places.wanted
     if shift == 0:
         on_rows, on_columns = v % stride == 0, u % stride == 0
@@ -94,7 +99,7 @@ def look_up(read_level: ReadLevel, strides: Sequence[int], places: Places, each:
         lost = True
     else:
         sigma_z2 = interpolate(level, Axis(v, shift), Axis(u, shift), stride <= scale)
-        for (coarse, share), (_, shift), other in zip(coarser, wide[1:], others, strict=True):
+        for (coarse, share), shift, other in zip(coarser, shifts, others, strict=True):
             blend(sigma_z2, interpolate(other, Axis(v, shift), Axis(u, shift), coarse <= scale), share)
         lost = exp2(sigma_z2, 1.0 if coarser else factor) > 0
         if as_stored:
@@ -105,12 +110,12 @@ def look_up(read_level: ReadLevel, strides: Sequence[int], places: Places, each:
     if lost:
         first, last = fill_nearest(sigma_z2, wanted, level, v, u, near, scale**2 if stride == 1 else factor)
         if stride > 1 and last >= first:
-            native = _read(read_level, 1, v[first : last + 1], scale)
+            native = _read(read_level, v[first : last + 1], 1, scale)
             fill_nearest(sigma_z2, wanted, native, v, u, scale, scale**2)
     return sigma_z2
 
 
-def _read(read_level: ReadLevel, stride: int, v: NDArray[np.float64], reach: float) -> Level:
+def _read(read_level: ReadLevel, v: NDArray[np.float64], stride: int, reach: float) -> Level:
     """Read the samples of a level that ascending native rows, moved by ``reach`` either way, lie between."""
     top, bottom = max(math.floor((v[0] - reach) / stride), 0), max(int((v[-1] + reach) / stride), 0) + 2
     return Level(np.require(read_level(stride, slice(top, bottom)), np.float32, ["C", "W"]), stride, top)
