@@ -1,6 +1,8 @@
 """A cache in an object store on loopback against the local disk: requests of a run and of a sample, samples a second.
 
-python benchmarks/object_store.py                writes JSON to stdout; the server is moto's, or --server seaweedfs
+    python benchmarks/object_store.py [--server seaweedfs] [--milliseconds 20]
+
+Writes JSON to stdout. The server is moto's by default; a delay before each request stands for a network.
 """
 
 import argparse
@@ -15,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from latency import far_away
 from torch.utils.data import DataLoader, Dataset
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "helpers"))
@@ -43,9 +46,9 @@ class Views(Dataset[Any]):
         return self.cache.sample(self.keys[index], [focal, focal, centre, centre], (VIEW, VIEW))
 
 
-def rates(path: str, workers: int, scale: float) -> list[float]:
-    """Return the samples a second of each epoch, the first one with what a worker reads once."""
-    cache = SigmaCache(path)
+def rates(path: str, workers: int, scale: float, read_cache: Path | None = None) -> list[float]:
+    """Return the samples a second of each epoch, the first one with what a worker reads once, and a cold read cache."""
+    cache = SigmaCache(path, read_cache=read_cache)
     loader = DataLoader(
         Views(cache, cache.keys(), scale),
         batch_size=8,
@@ -64,7 +67,8 @@ def rates(path: str, workers: int, scale: float) -> list[float]:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--server", choices=["moto", "seaweedfs"], default="moto")
-    server = parser.parse_args().server
+    parser.add_argument("--milliseconds", type=float, default=0)
+    options = parser.parse_args()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         (folder / "server").mkdir()
@@ -73,9 +77,10 @@ def main() -> None:
             data.write("room", f"{index:04}", make_depth(*SIZE, index), fx=500)
         for path in data.root.rglob("*.*"):
             os.utime(path, (time.time() - 60,) * 2)
-        port = stack.enter_context(getattr(object_servers, server)(folder / "server"))
-        proxy = stack.enter_context(object_servers.Proxy(port))
-        result: dict[str, Any] = {"server": server, "frames": FRAMES, "shard_frames": SHARD, "size": SIZE}
+        near = stack.enter_context(getattr(object_servers, options.server)(folder / "server"))
+        port = stack.enter_context(far_away(near, options.milliseconds / 1000)) if options.milliseconds else near
+        proxy = stack.enter_context(object_servers.Proxy(near))
+        result: dict[str, Any] = vars(options) | {"frames": FRAMES, "shard_frames": SHARD, "size": SIZE}
         seconds: dict[str, list[float]] = {"disk": [], "store": []}
         for repeat in range(3):
             for name, cache in (("disk", data.job().cache), ("store", f"s3://bucket/{repeat}/x.zarr")):
@@ -87,6 +92,7 @@ def main() -> None:
         result["loader"] = {
             f"scale {scale}, {workers} workers": {"disk": rates(data.job().cache, workers, scale)}
             | {"store": rates("s3://bucket/0/x.zarr", workers, scale)}
+            | {"store, read cache": rates("s3://bucket/0/x.zarr", workers, scale, folder / f"{scale}, {workers}")}
             for scale in (1.45, 2)
             for workers in (0, 2)
         }

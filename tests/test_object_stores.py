@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Iterator
@@ -23,10 +24,11 @@ from object_servers import KEY, SECRET, Fault, Proxy, environment, moto, rclone,
 from tiny_data import TinyData, make_depth
 from torch.utils.data import DataLoader
 
-from depthvar.datasets.cache.remote_store import RemoteStore
+from depthvar.datasets.cache.codec import with_crc
+from depthvar.datasets.cache.remote_store import CONNECTIONS, RemoteStore
 from depthvar.datasets.cache.sigma_cache import SigmaCache
 from depthvar.datasets.cache.store import LocalStore
-from depthvar.datasets.errors import CacheError, FrameNotFoundError
+from depthvar.datasets.errors import CacheError, FrameNotFoundError, ParameterError
 from depthvar.precompute import KernelParams, cache_info, validate
 from depthvar.precompute.cli.main import main
 from depthvar.precompute.pipeline import execute
@@ -161,6 +163,26 @@ def test_a_server_that_ignores_conditional_puts_is_refused(url: str, tiny: TinyD
     assert locks(url) == []
 
 
+def test_clear_goes_on_after_a_killed_run(url: str, tiny: TinyData) -> None:
+    run(tiny.job(cache=url))
+    RemoteStore(url).delete("b/sigma_Z2/c.0.0.0")
+    with holder(url) as process:  # type: ignore[arg-type]
+        process.kill()
+        process.wait()
+    with pytest.raises(CacheError, match="the same command with --only-writer removes its lock"):
+        validate(url, tiny.root, clear=True)
+    answer = CliRunner().invoke(main, ["validate", url, "--root", str(tiny.root), "--clear", "--only-writer"])
+    assert answer.exit_code == 3, answer.output
+    assert locks(url) == []
+    assert run(tiny.job(cache=url)).compute == 3
+    assert validate(url, tiny.root, full=True).findings == []
+
+
+def test_only_writer_without_clear_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ParameterError, match=r"^only_writer: expected clear with it, as only that writes, got True"):
+        validate(tmp_path, only_writer=True)
+
+
 def test_a_folder_needs_no_only_writer(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="only_writer: expected a cache behind a URL, got"):
         take(str(tmp_path / "x.zarr"), only_writer=True)
@@ -211,6 +233,86 @@ def test_a_cache_is_written_grown_pruned_checked_and_overwritten(url: str, proxy
     assert locks(url) == []
 
 
+def watched_puts(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+    """("begin" or "end", path) of every put to a cache, each of which lasts a while."""
+    put, events = RemoteStore.put, []
+
+    def slow(store: RemoteStore, path: str, data: bytes) -> None:
+        if ".lock" not in store.url:
+            events.append(("begin", path))
+            time.sleep(random.uniform(0, 0.02))
+        put(store, path, data)
+        if ".lock" not in store.url:
+            events.append(("end", path))
+
+    monkeypatch.setattr(RemoteStore, "put", slow)
+    return events
+
+
+def at_once(events: list[tuple[str, str]]) -> int:
+    """The most puts that were under way at one moment."""
+    return max(np.cumsum([1 if kind == "begin" else -1 for kind, _ in events]))
+
+
+def test_the_digests_of_a_shard_are_put_first_and_last_and_the_rest_at_once(
+    url: str, tiny: TinyData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(tiny.job(cache=url))
+    tiny.write("b", "000", make_depth(24, 32, 9))
+    events = watched_puts(monkeypatch)
+    run(tiny.job(cache=url), execute=execute.serial)
+    digest = ("begin", "b/digest/c.0.0"), ("end", "b/digest/c.0.0")
+    assert tuple(events[:2]) == tuple(events[-2:]) == digest
+    arrays = {"sigma_Z2", "sigma_Z2_s2", "sigma_Z2_s3", "key", "intrinsics", "source_stat"}
+    assert {path.split("/")[1] for _, path in events[2:-2]} == arrays
+    assert 2 <= at_once(events) <= len(arrays)
+
+
+def test_groups_are_made_at_once_and_their_digests_last(
+    url: str, proxy: Proxy, tiny: TinyData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for sequence in "cdefgh":
+        tiny.write(sequence, "000", make_depth(24, 32, 1))
+    events = watched_puts(monkeypatch)
+    run(tiny.job(cache=url), limit=1)
+    made = [event for event in events if event[1].endswith("/zarr.json")]
+    last = [number for number, (_, path) in enumerate(made) if "/digest/" in path]
+    assert last == list(range(last[0], len(made)))
+    assert 2 <= at_once(made) <= CONNECTIONS
+    assert lists(proxy) == []  # nothing was there
+
+
+def lists(proxy: Proxy) -> list[str]:
+    """The requests that list objects of a folder in a cache."""
+    return [path for _, path, _ in proxy.seen if "list-type" in path and re.search(r"sigma_Z2\.zarr%2F[^&]", path)]
+
+
+def test_what_a_dead_run_left_of_a_new_group_is_removed(url: str, proxy: Proxy, tiny: TinyData) -> None:
+    run(tiny.job(cache=url))
+    tiny.write("c", "000", make_depth(24, 32, 1))
+    store = RemoteStore(url)
+    for path in ("c/zarr.json", "c/sigma_Z2/c.0.0.0", "c/digest/c.0.0"):
+        store.put(path, b"half")
+    proxy.seen.clear()
+    assert run(tiny.job(cache=url), limit=1).compute == 1
+    assert len(lists(proxy)) == 1
+    run(tiny.job())
+    same(url, tiny.job().cache)
+
+
+def test_the_groups_of_a_cache_are_read_at_once(url: str, proxy: Proxy, tiny: TinyData) -> None:
+    run(tiny.job(cache=url))
+    all_of_them = threading.Barrier(2)
+
+    def wait(method: str, path: str, _: str) -> None:
+        if method == "GET" and re.search(r"/(a/P0|b)/zarr.json", path):
+            all_of_them.wait(timeout=20)
+
+    proxy.fault = wait
+    assert run(tiny.job(cache=url)).shards == 0
+    assert len(SigmaCache(url).keys()) == 8
+
+
 @pytest.mark.slow
 @both
 def test_parts_share_a_cache(url: str, tiny: TinyData) -> None:
@@ -258,6 +360,54 @@ def test_a_killed_run_goes_on_where_it_stopped(url: str, tiny: TinyData, puts: i
     run(tiny.job())
     report = validate(url, tiny.root, full=True)
     assert (report.frames, report.findings) == (8, [])
+    same(url, tiny.job().cache)
+
+
+ONE_RUN = """
+import sys
+from depthvar.datasets import open_source
+from depthvar.precompute.pipeline import execute, run
+from depthvar.precompute.pipeline.job import Job
+list(run.run(Job(sys.argv[1], open_source(sys.argv[2]), strides=(1, 2, 3)), execute.serial))
+"""
+
+
+@both
+@pytest.mark.parametrize(
+    ("end", "number"), [("/b/sigma_Z2/c.0.0.0", 1), ("/b/digest/c.0.0", 2), ("/b/key/zarr.json", 1)]
+)
+def test_a_run_killed_in_the_middle_of_a_put_leaves_what_was_there(
+    url: str, proxy: Proxy, tiny: TinyData, end: str, number: int
+) -> None:
+    if "zarr.json" not in end:
+        run(tiny.job(cache=url))
+        tiny.write("b", "000", make_depth(24, 32, 9))
+    path, puts = end[1:], 0
+    before = RemoteStore(url).get(path)
+
+    def stall(method: str, asked: str, _: str) -> str | None:
+        nonlocal puts
+        puts += method == "PUT" and asked.endswith(end)
+        return "stall" if puts == number and asked.endswith(end) else None
+
+    proxy.fault = stall
+    with subprocess.Popen([sys.executable, "-c", ONE_RUN, url, str(tiny.toml)]) as process:
+        assert proxy.stalled.wait(120)
+        process.kill()
+    proxy.fault = None
+    time.sleep(0.5)  # for a server that would take the half for the whole
+    now = RemoteStore(url).get(path)
+    if number == 2:  # the digests were cleared before
+        assert now is not None
+        assert now == with_crc(bytes(len(now) - 4))
+    else:
+        assert now == before
+    readable = SigmaCache(url).keys()
+    assert "b/depth/000.npy" not in readable
+    assert before is None or "a/P0/depth/001.npy" in readable
+    run(tiny.job(cache=url), only_writer=True)
+    run(tiny.job())
+    assert validate(url, tiny.root, full=True).findings == []
     same(url, tiny.job().cache)
 
 
@@ -312,6 +462,21 @@ def test_a_sample_is_one_request_or_two_and_the_rest_is_read_once(url: str, prox
     proxy.seen.clear()
     SigmaCache(url).read(keys[0])
     assert len(proxy.seen) == 11  # the root twice, its group, the digests thrice, three columns, an index, a map
+
+
+def test_the_two_levels_of_a_sample_are_asked_for_at_once(url: str, proxy: Proxy, tiny: TinyData) -> None:
+    run(tiny.job(cache=url))
+    cache = SigmaCache(url)
+    both, met = threading.Barrier(2), []
+
+    def wait(*_: str) -> None:
+        met.append(both.wait(timeout=20))
+
+    for key in cache.keys()[:2]:  # of one group: for the first one, indexes and digests are read, too
+        proxy.fault = wait
+        cache.sample(key, *view(1.45))
+        proxy.fault = None
+    assert len(met) == 8
 
 
 def looked_at(reader: SigmaCache, key: str) -> list[Any]:

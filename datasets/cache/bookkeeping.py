@@ -131,9 +131,11 @@ def read_group(
     rows, uneven = metadata.rows_of(digests, f"{where}/digest", layout), False
     if parameters:
         strides, with_depth = tuple(parameters["strides"]), parameters["with_depth"]
-        for array in metadata.array_names(strides, with_depth)[:-1]:  # all but the digests
-            if (stored := store.get(metadata.metadata_path(f"{name}/{array}"))) is None:
-                return None
+        arrays = metadata.array_names(strides, with_depth)[:-1]  # all but the digests
+        found = store.each(store.get, [metadata.metadata_path(f"{name}/{array}") for array in arrays])
+        if None in found:
+            return None
+        for array, stored in zip(arrays, filter(None, found), strict=True):
             uneven |= metadata.rows_of(stored, f"{where}/{array}", layout, strides, with_depth, rows) > rows
     columns, damaged = {}, []
     left_out: frozenset[int] = frozenset()
@@ -175,7 +177,8 @@ def missing_nodes(store: Store, name: str, parameters: Mapping[str, Any]) -> lis
     """Return what of a group is not there: its own name, and its arrays' without it."""
     arrays = metadata.array_names(parameters["strides"], parameters["with_depth"])
     nodes = {name: name} | {array: f"{name}/{array}" for array in arrays}
-    return [node for node, path in nodes.items() if store.get(metadata.metadata_path(path)) is None]
+    found = store.each(store.get, map(metadata.metadata_path, nodes.values()))
+    return [node for node, data in zip(nodes, found, strict=True) if data is None]
 
 
 def read_digest(store: Store, group: str, row: int, layout: GroupLayout) -> bytes:
@@ -217,7 +220,7 @@ def read_column(
     damaged = []
     firsts = [first for first in range(0, len(rows), step) if rows[first] not in left_out]
     paths = [column_path(group, column, rows[first], layout) for first in firsts]
-    for first, path, data in zip(firsts, paths, store.get_all(paths), strict=True):
+    for first, path, data in zip(firsts, paths, store.each(store.get, paths), strict=True):
         if data is None:
             continue
         try:

@@ -32,9 +32,15 @@ def with_crc(data: bytes) -> bytes:
     return data + crc.to_bytes(CRC_BYTES, "little")
 
 
+def has_crc(data: bytes) -> bool:
+    """Return whether data ends in its CRC32C."""
+    crc: int = google_crc32c.value(data)
+    return crc == CRC_RESIDUE
+
+
 def check_crc(data: bytes, where: str) -> bytes:
     """Return data that ends in its CRC32C; DamagedError where that does not match."""
-    if google_crc32c.value(data) != CRC_RESIDUE:
+    if not has_crc(data):
         raise DamagedError(where, "its CRC32C does not match")
     return data
 

@@ -2,9 +2,10 @@
 
 import os
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import compress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +21,13 @@ from .bookkeeping import Bookkeeping, RowState, read_column, read_digest, read_g
 from .format import folders_of, level_name, map_path, sequence_group, without_size
 from .maps import Get, read_rows
 from .pinned import ChangedError, PinnedShard
-from .remote_store import RemoteStore
+from .remote_store import CONNECTIONS, RemoteStore
 from .store import Store, open_store
+
+if TYPE_CHECKING:
+    from depthvar.datasets.lookup.levels import Each
+
+    from .read_cache import ReadCache
 
 PINNED = 8192  # indexes of shards that a reader keeps, each of some 16 bytes a chunk: 6 KB for 64 frames of 640×480
 
@@ -32,13 +38,14 @@ class OpenGroup:
     Args:
         store: of the cache.
         book: the bookkeeping of the group.
+        read_cache: for what pinned shards give; None: none.
 
     Raises:
         DamagedError: the keys or intrinsics of frames that are done are missing.
     """
 
-    def __init__(self, store: Store, book: Bookkeeping) -> None:
-        self._store, self.book, self.layout = store, book, book.layout
+    def __init__(self, store: Store, book: Bookkeeping, read_cache: "ReadCache | None" = None) -> None:
+        self._store, self.book, self.layout, self._read_cache = store, book, book.layout, read_cache
         done = book.states == RowState.DONE
         cameras = book.intrinsics[done]
         if not (np.isfinite(cameras).all() and (cameras[:, :2] > 0).all() and all(compress(book.keys, done))):
@@ -73,12 +80,12 @@ class OpenGroup:
         """
         if path not in self._pinned:
             assert isinstance(self._store, RemoteStore)
-            shard = PinnedShard(self._store, path, index_bytes)
+            shard = PinnedShard(self._store, path, index_bytes, self._read_cache)
             first = self.book.first_row(row)
             then = self.book.digest[first : first + self.layout.shard_frames]
             now, _ = read_column(self._store, self.book.name, "digest", range(first, first + len(then)), self.layout)
             while len(self._pinned) >= PINNED:
-                self._pinned.pop(next(iter(self._pinned)))
+                self._pinned.pop(next(iter(list(self._pinned))), None)  # another thread may read another level
             self._pinned[path] = shard, (now == then).all(1)
         shard, stands = self._pinned[path]
         if not stands[row % self.layout.shard_frames]:
@@ -100,14 +107,22 @@ class OpenCache:
     Args:
         location: of the cache.
         parameters: those that it must have, or None.
+        read_cache: folder and bytes, as for ``ReadCache``; None: none.
+
+    Attributes:
+        each: reads two levels of a frame: ``map``; in parallel where the cache is behind a URL.
 
     Raises:
         CacheError: there is no cache, it cannot be read, or its parameters are others than those given.
     """
 
-    def __init__(self, location: str, parameters: dict[str, Any] | None) -> None:
+    def __init__(
+        self, location: str, parameters: dict[str, Any] | None, read_cache: tuple[str, int] | None = None
+    ) -> None:
         self.pid = os.getpid()
         self._store = open_store(location)
+        self.each: Each = ThreadPoolExecutor(CONNECTIONS).map if isinstance(self._store, RemoteStore) else map
+        self._read_cache = read_cache and _read_cache(*read_cache)
         self.path = self._store.url
         self._groups: dict[str, OpenGroup] = {}
         self._spellings: dict[str, list[str]] = {}  # of keys that are not ASCII, by their composed form
@@ -196,14 +211,9 @@ class OpenCache:
 
     def _open_groups(self, names: Iterable[str]) -> dict[str, OpenGroup]:
         """Open groups, of those that are there."""
-        groups = {}
-        for name in names:
-            try:
-                group = self._open_group(name)
-            except DamagedError:  # perhaps of a run that writes just now; what is damaged is so the second time, too
-                group = self._open_group(name)
-            if group is not None:
-                groups[name] = group
+        names = list(names)
+        found = zip(names, self._store.each(self._open_group, names), strict=True)
+        groups = {name: group for name, group in found if group is not None}
         if groups:
             # A group does not know its parameters. A cache that is computed again gets its root before its groups: if
             # the root is of these parameters still, so are they.
@@ -212,8 +222,20 @@ class OpenCache:
         return groups
 
     def _open_group(self, name: str) -> OpenGroup | None:
-        book = read_group(self._store, name)
-        return None if book is None else OpenGroup(self._store, book)
+        def read() -> OpenGroup | None:
+            book = read_group(self._store, name)
+            return None if book is None else OpenGroup(self._store, book, self._read_cache)
+
+        try:
+            return read()
+        except DamagedError:  # perhaps of a run that writes just now; what is damaged is so the second time, too
+            return read()
+
+
+def _read_cache(folder: str, limit: int) -> "ReadCache":
+    from .read_cache import ReadCache
+
+    return ReadCache(folder, limit)
 
 
 def read_root(store: Store, parameters: dict[str, Any] | None) -> dict[str, Any]:

@@ -1,17 +1,20 @@
 """The bytes of a cache at any URL that fsspec opens."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from depthvar.datasets.errors import CacheError, hide_credentials, one_line
 
 T = TypeVar("T")
+Item = TypeVar("Item")
 
 EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs", "az": "azure", "abfs": "azure", "abfss": "azure"}
 BUCKETS = ("s3", "s3a", "gs", "gcs")
-CONNECTIONS = 16  # at once, of a process
+CONNECTIONS = 32  # at once, of a process
+POOL = "depthvar-store"  # how the threads are called that wait for them
 ATTEMPTS = 6  # of a request that the server refuses for now (500, 503, dropped, slow), with up to 20 s between them
 
 
@@ -51,11 +54,12 @@ class RemoteStore:
     def get(self, path: str, start: int = 0, stop: int | None = None) -> bytes | None:
         return self.get_tagged(path, start, stop)[0]
 
-    def get_all(self, paths: Sequence[str]) -> "list[bytes | None]":
-        if len(paths) < 2:
-            return [self.get(path) for path in paths]
-        with ThreadPoolExecutor(CONNECTIONS) as pool:
-            return [*pool.map(self.get, paths)]
+    def each(self, act: Callable[[Item], T], items: Iterable[Item]) -> "list[T]":
+        items = list(items)
+        if len(items) < 2 or threading.current_thread().name.startswith(POOL):  # no threads of threads
+            return [act(item) for item in items]
+        with ThreadPoolExecutor(min(len(items), CONNECTIONS), POOL) as pool:
+            return [*pool.map(act, items)]
 
     def get_tagged(self, path: str, start: int = 0, stop: int | None = None) -> tuple[bytes | None, str | None]:
         """Return the same as ``get``, and the ETag: two answers with one ETag are of the same object. None: no tag."""
@@ -91,12 +95,13 @@ class RemoteStore:
     def delete(self, path: str) -> None:
         self._call(path, "removed", self._fs.rm_file)
 
-    def delete_folder(self, path: str) -> None:
-        self._call(path, "removed", lambda full: self._fs.rm(full, recursive=True))
+    def delete_folders(self, parent: str, names: Iterable[str]) -> None:
+        found = list(self._list(parent))
+        for name in names:
+            self.each(self.delete, [path for path in found if path.startswith(f"{parent}/{name}/")])
 
     def delete_all(self, but: str) -> None:
-        with ThreadPoolExecutor(CONNECTIONS) as pool:
-            list(pool.map(self.delete, [path for path in self.list() if path != but]))
+        self.each(self.delete, [path for path in self.list() if path != but])
 
     def is_empty(self) -> bool:
         def has_object(full: str) -> bool:  # SeaweedFS keeps folders for a while whose objects are gone
@@ -105,7 +110,10 @@ class RemoteStore:
         return not self._call("", "listed", has_object)
 
     def list(self) -> Iterator[str]:
-        found = self._call("", "listed", self._fs.find) or []
+        return self._list("")
+
+    def _list(self, folder: str) -> Iterator[str]:
+        found = self._call(folder, "listed", self._fs.find) or []
         yield from filter(None, map(self._below, found))
 
     def _below(self, path: str) -> str:
@@ -160,7 +168,8 @@ def _options(scheme: str) -> dict[str, Any]:
     if scheme not in ("s3", "s3a"):
         return {}
     retries = {"mode": "standard", "total_max_attempts": ATTEMPTS}
-    return {"max_concurrency": 1, "config_kwargs": {"retries": retries, "max_pool_connections": CONNECTIONS}}
+    config = {"retries": retries, "max_pool_connections": CONNECTIONS, "user_agent": "depthvar"}  # botocore's is slow
+    return {"max_concurrency": 1, "config_kwargs": config}
 
 
 def _code(error: BaseException | None) -> int | None:

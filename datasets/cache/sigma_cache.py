@@ -1,5 +1,6 @@
 """SigmaCache: the reader of a cache. Picklable; opens its store lazily, once per process."""
 
+import math
 import os
 import warnings
 from collections.abc import Callable, MutableMapping, Sequence
@@ -19,7 +20,7 @@ from depthvar.datasets.errors import (
 )
 from depthvar.datasets.frame import as_numbers
 from depthvar.datasets.paths import cache_path, key_text
-from depthvar.datasets.scalars import whole
+from depthvar.datasets.scalars import number, whole
 
 from .index import OpenCache, OpenGroup
 from .pinned import ChangedError
@@ -36,13 +37,18 @@ class SigmaCache:
         path: the cache, a folder or any URL that fsspec opens (``s3://…`` needs its driver, s3fs).
         root: the folder of the data. Paths that lead below it are keys too. None: the folder that holds the cache;
             where that is behind a URL, none.
+        read_cache: a folder on the local disk that keeps what is read from ``s3://…``, for all processes of this
+            machine and for later ones. None: nothing is kept.
+        read_cache_gb: of 10⁹ bytes, what it may hold; then the oldest goes.
 
     Safe in DataLoader workers: a pickled or forked copy opens its own handles when first used. The compiled code of
     ``sample`` is loaded here (about a second; some 5 s when a machine compiles it for the first time), so that
     workers which are forked later have it already.
 
     Raises:
-        CacheError: at first use, where the path is no cache, is damaged, or of an unknown format version.
+        ParameterError: a ``read_cache`` for a cache that is not at ``s3://…``: only there each answer has an ETag.
+        CacheError: at first use, where the path is no cache, is damaged, or of an unknown format version; or the
+            folder of the read cache cannot be created.
 
     Example:
         >>> from depthvar.datasets import SigmaCache
@@ -52,8 +58,23 @@ class SigmaCache:
         True
     """
 
-    def __init__(self, path: str | os.PathLike[str], root: str | os.PathLike[str] | None = None) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        root: str | os.PathLike[str] | None = None,
+        read_cache: str | os.PathLike[str] | None = None,
+        read_cache_gb: float = 10,
+    ) -> None:
         self.path = cache_path(path)
+        gigabytes = number("read_cache_gb", read_cache_gb, "gigabytes, above 0", lambda size: 0 < size < math.inf)
+        self.read_cache: tuple[str, float] | None = None
+        if read_cache is not None:
+            if not self.path.startswith(("s3://", "s3a://")):
+                raise ParameterError(
+                    "read_cache: expected a cache at s3://…, whose objects have ETags, got "
+                    f"{hide_credentials(self.path)}; leave it out"
+                )
+            self.read_cache = os.path.abspath(os.path.expanduser(read_cache)), gigabytes
         self.root: Path | None = None if "://" in self.path else Path(self.path).parent
         if root is not None:
             self.root = Path(root).expanduser()
@@ -66,13 +87,14 @@ class SigmaCache:
         return f"SigmaCache({hide_credentials(self.path)!r}, root={self.root and str(self.root)!r})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return SigmaCache, (self.path, self.root)
+        return SigmaCache, (self.path, self.root, *(self.read_cache or ()))
 
     def _open(self) -> OpenCache:
         """Return the cache as this process has opened it; CacheError where that is of other parameters by now."""
         opened = self._opened
         if opened is None or opened.pid != os.getpid():  # the handles of a parent process are not ours
-            opened = OpenCache(self.path, self._parameters)
+            read_cache = self.read_cache and (self.read_cache[0], int(self.read_cache[1] * 1e9))
+            opened = OpenCache(self.path, self._parameters, read_cache)
             self._opened, self._parameters = opened, opened.parameters
         return opened
 
@@ -195,6 +217,7 @@ class SigmaCache:
                 flip,
                 opened.estimator.window,
                 valid,
+                opened.each,
             )
 
         return self._take(key, look_up, of_maps=True)

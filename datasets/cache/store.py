@@ -8,12 +8,15 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, TypeVar
 
 from depthvar.datasets.errors import CacheError, DamagedError
 from depthvar.datasets.paths import cache_path
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 _READ = os.O_RDONLY | getattr(os, "O_BINARY", 0)  # Windows would translate the ends of lines
 
@@ -36,8 +39,11 @@ class Store(Protocol):
         A ``start`` below 0 counts from the end. None: there is no such object.
         """
 
-    def get_all(self, paths: Sequence[str]) -> "list[bytes | None]":
-        """Return several objects, in parallel where they are far away."""
+    def each(self, act: Callable[[Item], Result], items: Iterable[Item]) -> "list[Result]":
+        """Return what ``act`` makes of each item by reading or writing objects: in parallel where they are far away.
+
+        After an error nothing new begins, and what runs ends.
+        """
 
     def put(self, path: str, data: bytes) -> None:
         """Write an object whole: a reader sees the old bytes or the new ones, never a mixture."""
@@ -45,8 +51,8 @@ class Store(Protocol):
     def delete(self, path: str) -> None:
         """Remove an object; nothing happens where there is none."""
 
-    def delete_folder(self, path: str) -> None:
-        """Remove every object below a folder."""
+    def delete_folders(self, parent: str, names: Iterable[str]) -> None:
+        """Remove every object below some folders of a folder, one of them after the other."""
 
     def delete_all(self, but: str) -> None:
         """Remove everything below the root, but one object."""
@@ -98,8 +104,8 @@ class LocalStore:
         except OSError as error:
             raise _unreadable(error, where) from error
 
-    def get_all(self, paths: Sequence[str]) -> "list[bytes | None]":
-        return [self.get(path) for path in paths]
+    def each(self, act: Callable[[Item], Result], items: Iterable[Item]) -> "list[Result]":
+        return [act(item) for item in items]
 
     def put(self, path: str, data: bytes) -> None:
         where = self._writable(path)
@@ -119,7 +125,12 @@ class LocalStore:
         with _writing(where), suppress(FileNotFoundError, NotADirectoryError):
             os.unlink(where)
 
+    def delete_folders(self, parent: str, names: Iterable[str]) -> None:
+        for name in names:
+            self.delete_folder(f"{parent}/{name}")
+
     def delete_folder(self, path: str) -> None:
+        """Remove a folder."""
         where = self._writable(path)
         with _writing(where), suppress(FileNotFoundError, NotADirectoryError):
             if os.path.islink(where):

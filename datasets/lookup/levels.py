@@ -10,8 +10,10 @@ values (docs/decisions/0007).
 
 import math
 from bisect import bisect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +22,7 @@ from .interpolate import Axis, Level, blend, exp2, fill_nearest, interpolate
 
 Map = NDArray[np.float32]
 ReadLevel = Callable[[int, slice], Map]  # the rows of a stride's σ² map
+Each = Callable[..., Iterable[Any]]  # ``map``, or one that works in parallel
 
 REACH = 0.75
 # A level with a smaller share of the blend is not read.
@@ -65,11 +68,11 @@ def blend_weights(strides: Sequence[int], scale: float) -> list[tuple[int, float
     return [(fine, 1 - weight), (coarse, weight)]
 
 
-def look_up(read_level: ReadLevel, strides: Sequence[int], places: Places) -> Map:
+def look_up(read_level: ReadLevel, strides: Sequence[int], places: Places, each: Each = map) -> Map:
     """Return σ² (h, w) in m² at some places.
 
     Args:
-        read_level: see :func:`depthvar.datasets.lookup.sample.sample`.
+        read_level, each: see :func:`depthvar.datasets.lookup.sample.sample`.
         strides: ascending from 1.
         places: where.
     """
@@ -79,7 +82,12 @@ def look_up(read_level: ReadLevel, strides: Sequence[int], places: Places) -> Ma
     shift = 0.0 if as_stored or (stride == 1 and not coarser) else _shift(places, stride)
     factor = 1.0 if as_stored else (scale / stride) ** 2
     near = scale if stride == 1 else NEAR * stride  # where the nearest valid sample is looked for
-    level = _read(read_level, stride, v, max(near, shift))
+    shifts = [_shift(places, coarse) for coarse, _ in coarser]
+    if coarser:
+        read = partial(_read, read_level, v)
+        level, *others = each(read, (stride, *(coarse for coarse, _ in coarser)), (max(near, shift), *shifts))
+    else:
+        level, others = _read(read_level, v, stride, max(near, shift)), []
     wanted = np.broadcast_to(True, (v.size, u.size)) if places.wanted is None else places.wanted
     if shift == 0:
         on_rows, on_columns = v % stride == 0, u % stride == 0
@@ -91,9 +99,7 @@ def look_up(read_level: ReadLevel, strides: Sequence[int], places: Places) -> Ma
         lost = True
     else:
         sigma_z2 = interpolate(level, Axis(v, shift), Axis(u, shift), stride <= scale)
-        for coarse, share in coarser:
-            shift = _shift(places, coarse)
-            other = _read(read_level, coarse, v, shift)
+        for (coarse, share), shift, other in zip(coarser, shifts, others, strict=True):
             blend(sigma_z2, interpolate(other, Axis(v, shift), Axis(u, shift), coarse <= scale), share)
         lost = exp2(sigma_z2, 1.0 if coarser else factor) > 0
         if as_stored:
@@ -104,12 +110,12 @@ def look_up(read_level: ReadLevel, strides: Sequence[int], places: Places) -> Ma
     if lost:
         first, last = fill_nearest(sigma_z2, wanted, level, v, u, near, scale**2 if stride == 1 else factor)
         if stride > 1 and last >= first:
-            native = _read(read_level, 1, v[first : last + 1], scale)
+            native = _read(read_level, v[first : last + 1], 1, scale)
             fill_nearest(sigma_z2, wanted, native, v, u, scale, scale**2)
     return sigma_z2
 
 
-def _read(read_level: ReadLevel, stride: int, v: NDArray[np.float64], reach: float) -> Level:
+def _read(read_level: ReadLevel, v: NDArray[np.float64], stride: int, reach: float) -> Level:
     """Read the samples of a level that ascending native rows, moved by ``reach`` either way, lie between."""
     top, bottom = max(math.floor((v[0] - reach) / stride), 0), max(int((v[-1] + reach) / stride), 0) + 2
     return Level(np.require(read_level(stride, slice(top, bottom)), np.float32, ["C", "W"]), stride, top)

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from depthvar.datasets.errors import ParameterError
 from depthvar.datasets.frame import as_array, as_intrinsics, as_numbers, is_pinhole
 
-from .levels import Places, ReadLevel, look_up
+from .levels import Each, Places, ReadLevel, look_up
 
 Resize = Literal["nearest", "linear"]
 RESIZES = get_args(Resize)
@@ -38,6 +38,7 @@ def sample(
     flip: bool = False,
     window: int = 5,
     valid: NDArray[np.bool_] | None = None,
+    each: Each = map,
 ) -> NDArray[np.float32]:
     """Return σ² for a crop and resize of a native frame, close to what the kernel would give on its depth.
 
@@ -67,6 +68,8 @@ def sample(
         window: of the kernel that wrote the levels.
         valid: (h, w) bool, where the output has depth; None: everywhere. At other pixels without any valid neighbour
             the result is +inf at once, which saves reading stride 1.
+        each: like ``map``, calls ``read_level`` for the two levels of an output between strides; in parallel, where
+            reading waits.
 
     Returns:
         (h, w) float32 in m², +inf outside the native frame and where there is no information.
@@ -106,7 +109,7 @@ def sample(
     if valid is not None:
         valid = (valid[:, ::-1] if mirrored else valid)[rows, columns]
     scale = _snap_scale(math.sqrt(scale_x * scale_y), strides)
-    sigma_z2 = look_up(read_level, strides, Places(scale, v, u, window, valid))
+    sigma_z2 = look_up(read_level, strides, Places(scale, v, u, window, valid), each)
     if sigma_z2.shape != (height, width):  # part of the output lies outside the frame
         if has_depth is not None and valid is not None:
             _warn_outside(int(has_depth.sum()), int(valid.sum()), height + width)

@@ -33,11 +33,13 @@ def cache_info(cache: str) -> dict[str, Any]:
     """
     store = open_store(cache)  # no SigmaCache: that loads what only `sample` needs
     attributes = read_root(store, None)
-    groups, done = [], {}
-    for name in attributes["groups"]:
-        if (book := read_group(store, name, attributes["parameters"], states_only=True)) is not None:
-            groups.append(_facts(book))
-            done[name] = np.flatnonzero(book.states == RowState.DONE)
+
+    def look(name: str) -> tuple[dict[str, Any], NDArray[np.intp]] | None:
+        book = read_group(store, name, attributes["parameters"], states_only=True)
+        return None if book is None else (_facts(book), np.flatnonzero(book.states == RowState.DONE))
+
+    found = [facts for facts in store.each(look, attributes["groups"]) if facts is not None]
+    groups, done = [facts for facts, _ in found], {facts["group"]: rows for facts, rows in found}
     sizes = _sizes(cache, groups, attributes["parameters"]["strides"])
     return {"cache": cache} | attributes | {"groups": groups} | sizes | _values(store, done)
 

@@ -33,6 +33,11 @@ RECOMPUTE_HELP = (
 PART_HELP = "I/N: only every N-th shard, beginning with the I-th (from 1), for N jobs at the same time."
 
 cache_argument = click.argument("cache", callback=lambda context, parameter, text: cache_path(text))
+only_writer_option = click.option(
+    "--only-writer",
+    is_flag=True,
+    help="Nobody else writes this cache at a URL: remove a dead run's lock; do without where the server has none.",
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
 
@@ -83,11 +88,7 @@ def main() -> None:
 @click.option("--dry-run", is_flag=True, help="Print what would be done, and write nothing.")
 @click.option("--overwrite", is_flag=True, help="Remove an existing cache first, whatever its parameters.")
 @click.option("--prune", is_flag=True, help="Remove frames of the cache that the source no longer has.")
-@click.option(
-    "--only-writer",
-    is_flag=True,
-    help="Nobody else writes this cache at a URL: remove a dead run's lock; do without where the server has none.",
-)
+@only_writer_option
 @click.option(
     "--on-error",
     type=click.Choice(["fail", "skip"]),
@@ -136,6 +137,7 @@ def run(ctx: click.Context, /, dry_run: bool, as_json: bool, **options: Any) -> 
 @click.option("--seed", type=int, help="Which frames those are.  [default: other ones every time]")
 @click.option("--full", is_flag=True, help="Hash and recompute every frame.")
 @click.option("--clear", is_flag=True, help="Make the next run recompute the shards with findings.")
+@only_writer_option
 @json_option
 @click.pass_context
 def validate(ctx: click.Context, /, cache: str, root: Path | None, as_json: bool, **options: Any) -> None:

@@ -23,7 +23,7 @@ log = logging.getLogger("depthvar")
 
 RUN, CREATE, PROBE = "run", "create", "probe"  # names of locks; a part's is I-of-N
 PATIENCE = 300.0  # seconds that a part waits while another one creates the groups
-REMOVE = "if it is dead, `precompute run … --only-writer` removes its lock (in Python: only_writer=True)"
+REMOVE = "if it is dead, the same command with --only-writer removes its lock (in Python: only_writer=True)"
 
 
 class RemoteLock:

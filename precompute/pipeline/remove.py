@@ -20,9 +20,7 @@ def remove(store: Store, attributes: object) -> None:
     """
     if not isinstance(attributes, Mapping) or attributes.get("format") != FORMAT:
         raise CacheError(f"{store.url}: not a depthvar cache: --overwrite refuses to remove it; pass another --out")
-    for path in store.list():
-        if "/digest/" in path:
-            store.delete(path)
+    store.each(store.delete, [path for path in store.list() if "/digest/" in path])
     store.delete_all(but=metadata.NAME)
     store.delete(metadata.NAME)
 
@@ -38,8 +36,7 @@ def remove_partial(store: Store) -> None:
 
 def clear_group(store: Store, name: str, parameters: Mapping[str, Any]) -> None:
     """Make the next run compute a group again: its digests go first. Of a folder of groups its metadata alone goes."""
-    for array in reversed(metadata.array_names(parameters["strides"], parameters["with_depth"])):
-        store.delete_folder(f"{name}/{array}")
+    store.delete_folders(name, reversed(metadata.array_names(parameters["strides"], parameters["with_depth"])))
     store.delete(metadata.metadata_path(name))
 
 

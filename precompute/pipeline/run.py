@@ -19,7 +19,7 @@ from .fingerprint import fingerprint
 from .job import Job, TaskResult
 from .lock import creating, writer_lock
 from .plan import Plan, choose, make_plan
-from .shards import ShardPlan, group_change, make_shard_plan
+from .shards import GroupPlan, ShardPlan, group_change, make_shard_plan
 from .survey import survey
 
 log = logging.getLogger("depthvar")
@@ -72,7 +72,7 @@ def run(
         shards = _plan(job, store, root, prune)
         claim(shards.identity(fingerprint(job.parameters() | {"source": job.source.describe()})))
         with creating(job.cache, part):
-            _prepare(job, shards, store, part)
+            _prepare(job, shards, store, part, is_new=root is None and part is None)
         if part is None:
             remove.remove_partial(store)
         own = shards.part(part)
@@ -103,7 +103,7 @@ def _plan(job: Job, store: Store, root: object | None, prune: bool) -> ShardPlan
 
 def _stored_groups(store: Store, attributes: dict[str, Any]) -> list[Bookkeeping]:
     """Return the groups of a cache that are there in full: the others are computed again."""
-    groups = (read_group(store, name, attributes["parameters"]) for name in attributes["groups"])
+    groups = store.each(lambda name: read_group(store, name, attributes["parameters"]), attributes["groups"])
     return [group for group in groups if group is not None]
 
 
@@ -128,15 +128,16 @@ def _check_parameters(job: Job, store: Store, attributes: dict[str, Any]) -> Non
         )  # fmt: skip
 
 
-def _prepare(job: Job, plan: ShardPlan, store: Store, part: tuple[int, int] | None) -> None:
+def _prepare(job: Job, plan: ShardPlan, store: Store, part: tuple[int, int] | None, is_new: bool) -> None:
     """Write the metadata that the plan needs; what another part wrote since this one planned is left as it is."""
+
+    def as_it_is_now(group: GroupPlan) -> GroupPlan:
+        if part is None or group.change != "new":
+            return group
+        return replace(group, change=group_change(read_group(store, group.name, job.parameters()), group.rows))
+
     _describe(job, plan, store)
-    groups = list(plan.groups)
-    for number, group in enumerate(groups):
-        if part is not None and group.change == "new":
-            now = read_group(store, group.name, job.parameters())
-            groups[number] = replace(group, change=group_change(now, group.rows))
-    write.prepare(store, groups, job.strides, job.with_depth)
+    write.prepare(store, store.each(as_it_is_now, plan.groups), job.strides, job.with_depth, is_new)
 
 
 def _describe(job: Job, plan: ShardPlan, store: Store) -> None:

@@ -61,7 +61,8 @@ def run_task(job: Job, task: Task) -> TaskResult:
 
 def _read_columns(task: Task, store: Store) -> dict[str, NDArray[Any]]:
     rows = range(task.start, task.start + len(task.keys))
-    return {name: read_column(store, task.group, name, rows, task.layout)[0] for name in COPIED}
+    found = store.each(lambda name: read_column(store, task.group, name, rows, task.layout)[0], COPIED)
+    return dict(zip(COPIED, found, strict=True))
 
 
 def _unchanged(job: Job, task: Task, store: Store, mark: str) -> dict[str, NDArray[Any]] | None:

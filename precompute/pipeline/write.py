@@ -43,27 +43,39 @@ def write_root(store: Store, attributes: Mapping[str, Any]) -> None:
     _put_metadata(store, "", metadata.group_metadata(seal(attributes)))
 
 
-def prepare(store: Store, groups: Sequence[GroupPlan], strides: tuple[int, ...], with_depth: bool) -> None:
+def prepare(
+    store: Store, groups: Sequence[GroupPlan], strides: tuple[int, ...], with_depth: bool, is_new: bool = False
+) -> None:
     """Write the metadata of groups that are not there, or have another number of rows than planned.
 
     A group that is not there in full loses its digests first, and whatever else a dead run left of it: its frames are
-    computed again. In one that grows, the digests' metadata are last, as they decide how many rows there are.
+    computed again. In one that grows, the digests' metadata are last, as they decide how many rows there are; in one
+    that shrinks, first. ``is_new``: nothing was there, so no run can have left anything.
     DamagedError where no cache can have such a group.
     """
-    for folder in sorted({folder for plan in groups for folder in folders_of(plan.name)}):
-        if metadata.read(store, folder) is None:
+
+    def put_folder(folder: str) -> None:
+        if is_new or metadata.read(store, folder) is None:
             _put_metadata(store, folder, metadata.group_metadata({}))
-    for plan in groups:
-        if plan.change == "none":
-            continue
+
+    def clear(name: str) -> None:
+        store.delete_folders(name, reversed(metadata.array_names(strides, with_depth)))
+
+    changed = [plan for plan in groups if plan.change != "none"]
+    first: dict[str, dict[str, Any]] = {}
+    middle, last = first.copy(), first.copy()
+    for plan in changed:
         plan.layout.check(plan.rows, f"{store.url}/{plan.name}")
-        arrays = metadata.array_metadata(plan.layout, plan.rows, strides, with_depth)
         if plan.change == "new":
-            for name in reversed(arrays):
-                store.delete_folder(f"{plan.name}/{name}")
-            _put_metadata(store, plan.name, metadata.group_metadata(plan.layout.attributes(plan.sequence)))
-        for name in reversed(arrays) if plan.change == "shrink" else arrays:
-            _put_metadata(store, f"{plan.name}/{name}", arrays[name])
+            middle[plan.name] = metadata.group_metadata(plan.layout.attributes(plan.sequence))
+        for name, content in metadata.array_metadata(plan.layout, plan.rows, strides, with_depth).items():
+            when = middle if name != "digest" else first if plan.change == "shrink" else last
+            when[f"{plan.name}/{name}"] = content
+    store.each(put_folder, sorted({folder for plan in groups for folder in folders_of(plan.name)}))
+    if not is_new:
+        store.each(clear, [plan.name for plan in changed if plan.change == "new"])
+    for nodes in (first, middle, last):
+        store.each(lambda node: _put_metadata(store, *node), nodes.items())
 
 
 def _put_metadata(store: Store, node: str, content: Mapping[str, Any]) -> None:
@@ -77,11 +89,20 @@ def put_column(store: Store, task: Task, column: str, values: NDArray[Any]) -> N
 
 
 def write_shard(store: Store, shard: Shard) -> None:
-    """Write a whole shard of every array of a group: maps, then bookkeeping, and the digests last."""
+    """Write a whole shard of every array of a group: maps and bookkeeping, and the digests last.
+
+    Where objects are far away, all between the first and the last put are written at once.
+    """
     task, columns = shard.task, shard.columns
+
+    def put(array: str) -> None:
+        if array in shard.maps:
+            layout, frames = shard.maps[array]
+            store.put(map_path(task.group, array, task.start, task.layout), pack_shard(frames, layout))
+        else:
+            values = encode_keys(task.keys, task.layout.key_bytes) if array == "key" else columns[array]
+            put_column(store, task, array, values)
+
     put_column(store, task, "digest", np.where(np.asarray(shard.kept)[:, None], columns["digest"], np.uint8(0)))
-    for name, (layout, frames) in shard.maps.items():
-        store.put(map_path(task.group, name, task.start, task.layout), pack_shard(frames, layout))
-    put_column(store, task, "key", encode_keys(task.keys, task.layout.key_bytes))
-    for column in ("intrinsics", "source_stat", "digest"):
-        put_column(store, task, column, columns[column])
+    store.each(put, [*shard.maps, "key", "intrinsics", "source_stat"])
+    put("digest")

@@ -11,6 +11,7 @@ from depthvar.datasets.cache.attributes import FORMAT, FORMAT_VERSION, check_roo
 from depthvar.datasets.cache.store import open_store
 from depthvar.datasets.errors import CacheError, SourceError
 from depthvar.datasets.paths import cache_path
+from depthvar.datasets.scalars import require
 from depthvar.datasets.source.depth_source import DepthSource
 from depthvar.datasets.source.description import Description
 from depthvar.datasets.source.source import Source
@@ -32,6 +33,7 @@ def validate(
     seed: int | None = None,
     full: bool = False,
     clear: bool = False,
+    only_writer: bool = False,
     progress: Progress = lambda what, done, total, failed: None,
 ) -> Report:
     """Check a cache against its format, its checksums, and the files that it was computed from.
@@ -47,9 +49,11 @@ def validate(
         seed: which frames are drawn; None: other ones every time.
         full: hash and compute again every frame.
         clear: zero the digests of frames with findings, so that the next run computes their shards again.
+        only_writer: with ``clear``, of a cache behind a URL: nobody else writes it, as for ``depthvar.precompute.run``.
         progress: called while groups are read, maps are decoded and frames are compared.
 
     Raises:
+        ParameterError: ``only_writer`` without ``clear``, or of a cache in a folder.
         CacheError: there is no cache, or not one of this format, or it cannot be read; or a run is writing it, and
             ``clear`` is asked for, or something looks wrong, which may be what is under way.
         SourceError: the folder of the depth is not there, or holds no frame.
@@ -60,13 +64,14 @@ def validate(
         >>> report.findings, report.recomputed
         ([], 2)
     """
+    require("only_writer", only_writer, "clear with it, as only that writes", clear or not only_writer)
     location = cache_path(str(cache))
     store = open_store(location)
     root = metadata.read_root(store)
     if root is None:
         raise CacheError(f"{store.url}: no cache is there; write one with `precompute run`, or check the path")
     report = Report(store.url)
-    with writer_lock(location) if clear else _unwritten(location, report):
+    with writer_lock(location, only_writer=only_writer) if clear else _unwritten(location, report):
         try:
             attributes = check_root(root, store.url)
         except CacheError as error:

@@ -15,7 +15,8 @@ from urllib.request import Request, urlopen
 
 BIN = Path(sys.executable).parent
 KEY, SECRET = "AKIDEXAMPLE", "a/Secret+Key"
-Fault = Callable[[str, str, str], int | str | None]  # method, path, Range -> status, "drop", "cut", or None
+# method, path, Range -> a status, "drop", "lost", "cut", "stall", or None
+Fault = Callable[[str, str, str], int | str | None]
 
 
 def free_port() -> int:
@@ -72,6 +73,7 @@ def seaweedfs(folder: Path) -> "contextmanager[int]":  # type: ignore[type-arg]
     command = [str(BIN / "weed"), "server", "-s3", "-filer", "-ip=127.0.0.1", f"-dir={folder}", "-volume.max=20"]
     command += [f"-{name}.port={port}" for name, port in ports.items()]
     command += [f"-{name}={port}" for name, port in grpc.items()]
+    command += ["-s3.port.iceberg=0", "-s3.port.lance=0"]  # else one port each, of which a machine has one
     return _server(command, ports["s3"], folder)
 
 
@@ -88,11 +90,13 @@ class Proxy:
     Attributes:
         seen: (method, path, Range) of each request.
         fault: what is asked about each; None: no faults.
+        stalled: set when the server has half of a body, and waits until the client is gone ("stall").
     """
 
     def __init__(self, upstream: int) -> None:
         self.seen: list[tuple[str, str, str]] = []
         self.fault: Fault | None = None
+        self.stalled = threading.Event()
         proxy = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -100,10 +104,14 @@ class Proxy:
             disable_nagle_algorithm = True
 
             def handle_any(self) -> None:
-                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 asked = self.command, self.path, self.headers.get("Range") or ""
                 proxy.seen.append(asked)
                 fault = proxy.fault and proxy.fault(*asked)
+                length = int(self.headers.get("Content-Length") or 0)
+                if fault == "stall":
+                    self.stall(length)
+                    return
+                body = self.rfile.read(length)
                 if fault == "drop":
                     self.close_connection = True
                     return
@@ -133,6 +141,15 @@ class Proxy:
                 else:
                     self.wfile.write(data)
                 link.close()
+
+            def stall(self, length: int) -> None:
+                with socket.create_connection(("127.0.0.1", upstream)) as link:
+                    head = f"{self.requestline}\r\n{str(self.headers).strip()}\r\n\r\n".replace("\r\n", "\n")
+                    link.sendall(head.replace("\n", "\r\n").encode() + self.rfile.read(length // 2))
+                    proxy.stalled.set()
+                    while self.rfile.read(1 << 16):
+                        pass
+                self.close_connection = True
 
             do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = handle_any
 
