@@ -1,6 +1,5 @@
 """Objects of bytes at any URL that fsspec opens: what caches and depth files there have in common."""
 
-import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -98,6 +97,8 @@ async def _get_object(fs: Any, full: str, start: int, stop: int | None) -> tuple
 
     s3fs has no public way to the ETag of an answer.
     """
+    import asyncio  # which a folder does not need
+
     from s3fs.core import S3_RETRYABLE_ERRORS
 
     bucket, key, _ = fs.split_path(full)

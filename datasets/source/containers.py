@@ -215,7 +215,7 @@ def read_file(path: Place, read: Callable[[OpenFile, bytes, int], Result], which
     what the message of a ForeignFileError ends with: whether the right file is meant.
     """
     try:
-        if isinstance(path, RemoteFile):
+        if type(path) is not str and isinstance(path, RemoteFile):  # most are text
             data = path.fetch()
             if not data:
                 raise ValueError("the file is empty")

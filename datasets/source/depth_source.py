@@ -77,6 +77,7 @@ class DepthSource(Source):
         read = [path for path in (description.depth_path, *self._templates[:2]) if path is not None]
         self._bucket = Bucket(self.root, tuple(read)) if isinstance(self.root, str) else None
         self._disk: Files = self._bucket or Folder(str(self.root))
+        self._has_camera = self._bucket is not None and camera_file is not None
         self._sizes: dict[str, tuple[int, int]] = {}  # at a URL: what is taken for the size of a sequence's frames
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -195,10 +196,10 @@ class DepthSource(Source):
                 size, version, mtime_ns = self._disk.status(path)
                 text += f"{path}\0{size}\0{version}\n"
                 total_size += size
-                newest = max(newest, mtime_ns)
+                if mtime_ns > newest:
+                    newest = mtime_ns
         digest = hashlib.sha256(text.encode()).digest()
-        has_camera = self._bucket is not None and files.intrinsics is not None
-        return SourceStat(total_size, int.from_bytes(digest[:8]) >> 1, newest, has_camera)
+        return SourceStat(total_size, int.from_bytes(digest[:8]) >> 1, newest, self._has_camera)
 
     def read(self, key: str) -> Frame:
         """Return a decoded frame: 0 where unknown, ``+inf`` where far without a depth of its own.

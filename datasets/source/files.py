@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from functools import partial
-from itertools import islice
-from typing import Any, NamedTuple, Protocol
+from itertools import chain, islice
+from typing import Any, Protocol
 
 from depthvar.datasets.errors import ParameterError, SourceError, StoreError
 from depthvar.datasets.paths import spelling_hint
@@ -17,21 +17,16 @@ from .templates import found_instead, path_pattern, walk
 
 INCOMPLETE = "is the data set complete below its root?"
 CHANGED_AT = ("mtime", "LastModified", "last_modified", "updated", "created")  # what file systems of fsspec call it
+MOST_FOLDERS = 100  # to look at for an error message, each by a request
 UNKNOWN_AGE = 1 << 62  # ns since 1970: always too young for its time to be trusted
 
 
-class Status(NamedTuple):
-    """What shows whether a file changed.
+Status = tuple[int, int | str, int]
+"""What shows whether a file changed: its size in bytes, its version, and when it was last modified in ns since 1970.
 
-    Attributes:
-        size: bytes.
-        version: the time of its last modification in ns, or at a URL its ETag where the server lists that.
-        mtime_ns: that time, in ns since 1970; 0: the version is no time, and can be trusted at once.
-    """
-
-    size: int
-    version: int | str
-    mtime_ns: int
+The version is that time, or at a URL the ETag where the server lists one. The time is then 0, since an ETag can be
+trusted however young the file is. (A plain tuple: a named one would be the slowest part of looking at a file.)
+"""
 
 
 class Files(Protocol):
@@ -67,13 +62,13 @@ class Folder:
         return found_instead(os.walk(self._root), self._root, template)
 
     def status(self, path: str) -> Status:
-        full = self.at(path)
         try:
-            status = os.stat(full)
+            status = os.stat(self.at(path))
         except OSError as error:
+            full = self.at(path)
             message = f"{full}: cannot be read ({error.strerror}){spelling_hint(full)}: {INCOMPLETE}"
             raise SourceError(message) from error
-        return Status(status.st_size, status.st_mtime_ns, status.st_mtime_ns)
+        return status.st_size, status.st_mtime_ns, status.st_mtime_ns
 
 
 class Bucket:
@@ -131,7 +126,7 @@ class Bucket:
         return RemoteFile(f"{self.url}/{path}", partial(self._fetch, path))
 
     def head(self, path: str) -> RemoteFile:
-        return RemoteFile(f"{self.url}/{path}", partial(self._fetch, path, HEAD_BYTES), self.status(path).size)
+        return RemoteFile(f"{self.url}/{path}", partial(self._fetch, path, HEAD_BYTES), self.status(path)[0])
 
     def _all(self) -> dict[str, Status]:
         if self._known is None:
@@ -145,8 +140,9 @@ class Bucket:
             (self._known or {}).pop(path, None)
             raise FileNotFoundError(path)
         if expected is not None:
-            is_tag = tag is not None and expected.mtime_ns == 0
-            if (is_tag and tag != expected.version) or (stop is None and len(data) != expected.size):
+            size, version, mtime_ns = expected
+            is_tag = tag is not None and mtime_ns == 0
+            if (is_tag and tag != version) or (stop is None and len(data) != size):
                 raise ParameterError("changed since the data set was listed; run again when it is complete")
         return data
 
@@ -176,10 +172,10 @@ class _Objects(Remote):
         folders = [self._below(entry["name"]) for entry in entries if entry["type"] == "directory"]
         wanted = [folder for folder in folders if any(matches(folder) for matches in tops)]
         with ThreadPoolExecutor(CONNECTIONS) as pool:
-            return sum(pool.map(below, wanted), keep(entries))
+            return [*keep(entries), *chain.from_iterable(pool.map(below, wanted))]
 
     def found_instead(self, template: str) -> str:
-        walked = self._call("", "listed", lambda full: islice(self._fs.walk(full), CONNECTIONS))
+        walked = self._call("", "listed", lambda full: islice(self._fs.walk(full), MOST_FOLDERS))
         return found_instead(walked or (), self._root, template)
 
 
@@ -193,8 +189,8 @@ def read_url(url: str) -> bytes:
 
 def _status(info: Mapping[str, Any]) -> Status:
     if tag := info.get("ETag") or info.get("etag"):
-        return Status(int(info["size"]), str(tag), 0)
+        return int(info["size"]), str(tag), 0
     changed: Any = next((info[name] for name in CHANGED_AT if info.get(name) is not None), None)
     seconds = changed.timestamp() if isinstance(changed, datetime) else changed
     is_time = isinstance(seconds, int | float) and seconds > 0
-    return Status(int(info["size"]), str(changed), int(seconds * 1e9) if is_time else UNKNOWN_AGE)
+    return int(info["size"]), str(changed), int(seconds * 1e9) if is_time else UNKNOWN_AGE

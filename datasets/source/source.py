@@ -131,7 +131,8 @@ def frame_facts(
     """
     try:
         stat = source.stat(key)
-        require("stat", stat, "a SourceStat", isinstance(stat, SourceStat))
+        if type(stat) is not SourceStat:
+            require("stat", stat, "a SourceStat", isinstance(stat, SourceStat))
         if to_compare and stat.has_camera:
             return stat, None
         camera = source.intrinsics(key)

@@ -43,7 +43,7 @@ def survey(source: Source, stored: Iterable[Bookkeeping], on_error: str = "fail"
     keys = _keys(source)
     if len(keys) >= MANY_FRAMES:
         log.info("looking at the files of %d frames (some 15,000 to 40,000 a second)", len(keys))
-    warned, last_camera = False, None
+    warned, looked, last_camera = False, False, None
     for key in keys:
         if not isinstance(sequence := source.sequence(key), str):
             raise SourceError(f"{source}/{key}: sequence: expected a str, got {sequence!r}")
@@ -58,6 +58,8 @@ def survey(source: Source, stored: Iterable[Bookkeeping], on_error: str = "fail"
                 shape, stat = old
             else:
                 shape = frame_shape(source, key)
+                if camera is None and not looked:  # at one of those that are left to the workers
+                    (_, camera), looked = frame_facts(source, key), True
             if camera is not None and (error := _camera_fault(camera, shape)):
                 raise SourceError(f"{key}: {error}")
             if not warned and camera is not None and (doubt := _camera_doubt(camera, shape)):
