@@ -1,6 +1,7 @@
 """A cache in an object store on loopback against the local disk: requests of a run and of a sample, samples a second.
 
     python benchmarks/object_store.py [--server seaweedfs] [--milliseconds 20]
+    python benchmarks/object_store.py --data         for runs that read their depth from the store
 
 Writes JSON to stdout. The server is moto's by default; a delay before each request stands for a network.
 """
@@ -24,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "helpers"))
 import object_servers
 from tiny_data import TinyData, make_depth
 
-from depthvar.datasets import SigmaCache
+from depthvar.datasets import SigmaCache, open_source
 from depthvar.precompute.pipeline import execute
 from depthvar.precompute.pipeline import run as pipeline
 
@@ -64,10 +65,39 @@ def rates(path: str, workers: int, scale: float, read_cache: Path | None = None)
     return found
 
 
+def from_store(data: TinyData, port: int, proxy: object_servers.Proxy) -> dict[str, Any]:
+    """Return the rates of runs that read depth from the disk and from the store, and the requests of the latter."""
+    import s3fs
+
+    os.environ |= object_servers.environment(port)
+    url, fs = "s3://bucket/data", s3fs.S3FileSystem()
+    for path in data.root.rglob("room/*/*.*"):
+        fs.pipe_file(f"{url}/{path.relative_to(data.root)}", path.read_bytes())
+    seconds: dict[str, list[float]] = {}
+    for _ in range(3):
+        for name, root, threads in (("disk", data.root, 2), ("store", url, 2), ("store, 8 threads", url, 8)):
+            job = data.job(source=open_source(str(data.toml), root), cache=str(data.root / "x.zarr"))
+            began = time.perf_counter()
+            list(pipeline.run(job, execute.in_threads(threads), overwrite=True))
+            seconds.setdefault(name, []).append(time.perf_counter() - began)
+    s3fs.S3FileSystem.clear_instance_cache()
+    os.environ |= object_servers.environment(proxy.port)
+    requests = {}
+    for name in ("first run", "nothing to do"):
+        proxy.seen.clear()
+        job = data.job(source=open_source(str(data.toml), url), cache=str(data.root / "counted.zarr"))
+        list(pipeline.run(job, execute.serial))
+        lists = sum("list-type" in path for _, path, _ in proxy.seen)
+        requests[name] = {"lists": lists, "objects_read": len(proxy.seen) - lists}
+    rates = {name: round(FRAMES / statistics.median(each), 1) for name, each in seconds.items()}
+    return {"frames_per_second_reading_from": rates, "requests": requests}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--server", choices=["moto", "seaweedfs"], default="moto")
     parser.add_argument("--milliseconds", type=float, default=0)
+    parser.add_argument("--data", action="store_true", help="the depth is in the store, not the cache")
     options = parser.parse_args()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -81,6 +111,9 @@ def main() -> None:
         port = stack.enter_context(far_away(near, options.milliseconds / 1000)) if options.milliseconds else near
         proxy = stack.enter_context(object_servers.Proxy(near))
         result: dict[str, Any] = vars(options) | {"frames": FRAMES, "shard_frames": SHARD, "size": SIZE}
+        if options.data:
+            print(json.dumps(result | from_store(data, port, proxy), indent=1))
+            return
         seconds: dict[str, list[float]] = {"disk": [], "store": []}
         for repeat in range(3):
             for name, cache in (("disk", data.job().cache), ("store", f"s3://bucket/{repeat}/x.zarr")):

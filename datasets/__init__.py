@@ -9,6 +9,7 @@ if TYPE_CHECKING:  # type checkers read it as True; "as" makes a name public for
     from .errors import FrameNotFoundError as FrameNotFoundError
     from .errors import ParameterError as ParameterError
     from .errors import SourceError as SourceError
+    from .errors import StoreError as StoreError
     from .frame import Frame as Frame
     from .loaders.attach import attach as attach
     from .loaders.dataset import CachedDepthDataset as CachedDepthDataset
@@ -29,6 +30,7 @@ else:
         "SigmaCache": ".cache.sigma_cache",
         "Source": ".source.source",
         "SourceError": ".errors",
+        "StoreError": ".errors",
         "attach": ".loaders.attach",
         "open_source": ".source.open_source",
         "resize_depth": ".lookup.resize",

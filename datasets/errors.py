@@ -54,6 +54,13 @@ class SourceError(DepthVarError, OSError):
     """A source file or folder is missing, unreadable, truncated, or not as described."""
 
 
+class StoreError(DepthVarError, OSError):
+    """Data at a URL cannot be reached: a package is missing, or its server refuses or fails.
+
+    That is no fault of a frame: a run stops, also with ``on_error="skip"``.
+    """
+
+
 class CacheError(DepthVarError, OSError):
     """A cache is missing, damaged, of another format or of other parameters."""
 

@@ -44,6 +44,31 @@ def cache_path(path: str | os.PathLike[str]) -> str:
     return text if "://" in text else os.path.expanduser(text).rstrip("/") or "/"
 
 
+def root_path(root: str | os.PathLike[str]) -> Path | str:
+    """Return the root of a data set: the path of a folder, or a URL as text, without a slash at the end.
+
+    A path that begins like a URL is one, as pathlib leaves it, unless a folder of that name is there.
+
+    Raises:
+        ParameterError: it is a URL without a bucket.
+    """
+    text = os.fspath(root)
+    if is_url(text) and "://" not in text and not os.path.exists(text):
+        text = text.replace(":/", ":///" if text.startswith("file:") else "://", 1)
+    text = cache_path(text)
+    if text.endswith("://"):
+        raise ParameterError(f"root: expected a bucket and a folder after the scheme, got {text}")
+    return text.rstrip("/") if "://" in text else Path(text)
+
+
+def folder_above(location: str) -> str | None:
+    """Return the folder or URL that holds what is at a location, as ``cache_path`` returns it; None: it is a bucket."""
+    if "://" not in location:
+        return os.path.dirname(os.path.abspath(location))
+    above = location.rpartition("/")[0]
+    return None if above.endswith(":/") else above
+
+
 def composed(text: str) -> str:
     """Return text in Unicode's composed form (NFC), in which two spellings of the same characters are equal."""
     return text if text.isascii() else normalize("NFC", text)

@@ -239,7 +239,7 @@ def _job(
         if (root := getattr(source, "root", None)) is None:
             rule = "the cache to write, a folder or a URL"
             raise ParameterError(f"out: expected {rule}, got None for a source without a root")
-        out = os.path.relpath(root / CACHE_NAME)
+        out = f"{root}/{CACHE_NAME}" if isinstance(root, str) else os.path.relpath(root / CACHE_NAME)
     cache = cache_path(out)
     if scheduler and not is_url(cache):
         cache = os.path.abspath(cache)  # the workers of a cluster may be in another folder

@@ -160,18 +160,6 @@ def test_a_frame_has_a_whole_number(index: Any, tiny: TinyData) -> None:
         tiny.source()[index]
 
 
-@pytest.mark.parametrize("url", ["s3://bucket/scans", "https://example.org/x", "gs://b", "file:///tmp", "S3:/bucket"])
-def test_a_root_is_no_url(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    message = "expected a folder, got a URL: depth is read from folders only; mount the bucket or copy the files"
-    for root in (url, Path(url)):
-        refusal(lambda root=root: open_source("folder", root, intrinsics=CAMERA), message)
-    monkeypatch.setenv("DEPTHVAR_DATA", url)
-    refusal(lambda: open_source("hospital"), message)
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "s3:").mkdir()
-    assert open_source("folder", "s3:/", intrinsics=CAMERA).root == tmp_path / "s3:"  # a folder of that name
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -190,7 +190,7 @@ def test_a_folder_needs_no_only_writer(tmp_path: Path) -> None:
 
 def test_errors_name_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "adlfs", None)
-    with pytest.raises(CacheError, match=re.escape("install depthvar[azure]")):
+    with pytest.raises(CacheError, match=re.escape("pip install 'depthvar[azure]'")):
         RemoteStore("az://container/x.zarr")
 
 

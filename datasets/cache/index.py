@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from depthvar.datasets.errors import CacheError, DamagedError, FrameNotFoundError
 from depthvar.datasets.params import params_from_json
 from depthvar.datasets.paths import composed
+from depthvar.datasets.remote import CONNECTIONS
 from depthvar.datasets.source.templates import path_pattern
 
 from . import metadata
@@ -21,7 +22,7 @@ from .bookkeeping import Bookkeeping, RowState, read_column, read_digest, read_g
 from .format import folders_of, level_name, map_path, sequence_group, without_size
 from .maps import Get, read_rows
 from .pinned import ChangedError, PinnedShard
-from .remote_store import CONNECTIONS, RemoteStore
+from .remote_store import RemoteStore
 from .store import Store, open_store
 
 if TYPE_CHECKING:

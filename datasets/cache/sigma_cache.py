@@ -19,7 +19,7 @@ from depthvar.datasets.errors import (
     one_line,
 )
 from depthvar.datasets.frame import as_numbers
-from depthvar.datasets.paths import cache_path, key_text
+from depthvar.datasets.paths import cache_path, folder_above, key_text, root_path
 from depthvar.datasets.scalars import number, whole
 
 from .index import OpenCache, OpenGroup
@@ -35,8 +35,7 @@ class SigmaCache:
 
     Args:
         path: the cache, a folder or any URL that fsspec opens (``s3://…`` needs its driver, s3fs).
-        root: the folder of the data. Paths that lead below it are keys too. None: the folder that holds the cache;
-            where that is behind a URL, none.
+        root: the folder or URL of the data. Paths and URLs that lead below it are keys too. None: what holds the cache.
         read_cache: a folder on the local disk that keeps what is read from ``s3://…``, for all processes of this
             machine and for later ones. None: nothing is kept.
         read_cache_gb: of 10⁹ bytes, what it may hold; then the oldest goes.
@@ -75,16 +74,16 @@ class SigmaCache:
                     f"{hide_credentials(self.path)}; leave it out"
                 )
             self.read_cache = os.path.abspath(os.path.expanduser(read_cache)), gigabytes
-        self.root: Path | None = None if "://" in self.path else Path(self.path).parent
+        self.root: Path | str | None = folder_above(self.path) if "://" in self.path else Path(self.path).parent
         if root is not None:
-            self.root = Path(root).expanduser()
+            self.root = root_path(root)
         self._below_root = f"{self.root}/".replace("//", "/")  # what a path below it begins with
         self._opened: OpenCache | None = None
         self._parameters: dict[str, Any] | None = None  # of the first opening: a reader never changes them
         _load_lookup()
 
     def __repr__(self) -> str:
-        return f"SigmaCache({hide_credentials(self.path)!r}, root={self.root and str(self.root)!r})"
+        return f"SigmaCache({hide_credentials(self.path)!r}, root={self.root and hide_credentials(str(self.root))!r})"
 
     def __reduce__(self) -> tuple[Any, ...]:
         return SigmaCache, (self.path, self.root, *(self.read_cache or ()))
@@ -255,17 +254,18 @@ class SigmaCache:
         view["sigma_Z2_params"] = np.array([params.window, params.lambda_prior, params.alpha_clamp])
 
     def relative_key(self, key: str | os.PathLike[str]) -> str:
-        """Return a key as ``keys`` lists it, of a key or of a path that leads below ``root``.
+        """Return a key as ``keys`` lists it, of a key or of a path or URL that leads below ``root``.
 
         A relative path that begins with a relative root (``data/x/a/0.npy`` for a cache in ``data/x``) is one below the
         root, unless the cache lists that very key.
 
         Raises:
-            FrameNotFoundError: an absolute path that is not below ``root``, its links resolved or not.
+            FrameNotFoundError: an absolute path or a URL that is not below ``root``, its links resolved or not.
             ParameterError: it is no text and no path.
         """
-        text = key_text(key)
+        text, is_url = key_text(key), False
         if "//" in text or "./" in text or text[-1:] in ("/", "."):
+            is_url = "://" in text
             text = PurePosixPath(text).as_posix()  # slower than finding the frame; ".." stays
         if self.root is not None and text.startswith(self._below_root):
             below = text[len(self._below_root) :]
@@ -273,17 +273,19 @@ class SigmaCache:
                 return text if self._open().groups_near(text) else below
             if ".." not in below:
                 return below
-        if not os.path.isabs(text):
+        if not (is_url or os.path.isabs(text)):
             return text
         if self.root is None:
             raise FrameNotFoundError(
-                f"{text}: {hide_credentials(self.path)} has no root; pass root= to SigmaCache, or a relative key"
+                f"{key}: {hide_credentials(self.path)} has no root; pass root= to SigmaCache, or a relative key"
             )
         for seen_from_here in (Path.resolve,) if ".." in text else (Path.absolute, Path.resolve):
+            if is_url or isinstance(self.root, str):
+                break
             path, root = seen_from_here(Path(text)), seen_from_here(self.root)
             if path.is_relative_to(root):
                 return path.relative_to(root).as_posix()
-        raise FrameNotFoundError(f"{text}: not below the root {self.root}; pass root= to SigmaCache, or a relative key")
+        raise FrameNotFoundError(f"{key}: not below the root {self.root}; pass root= to SigmaCache, or a relative key")
 
 
 def _load_lookup() -> None:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from io import BytesIO
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -12,9 +13,10 @@ from torch.utils.data import Dataset
 
 from depthvar.datasets.cache.attributes import differences
 from depthvar.datasets.cache.sigma_cache import SigmaCache
-from depthvar.datasets.errors import ParameterError, SourceError
+from depthvar.datasets.errors import ParameterError, SourceError, StoreError
 from depthvar.datasets.frame import Frame, farthest_depth, is_valid
 from depthvar.datasets.scalars import number, require, whole
+from depthvar.datasets.source.files import read_url
 from depthvar.datasets.source.source import Source
 
 SAME = "open the source as for `precompute run`, or run it again"
@@ -254,7 +256,7 @@ def crop_intrinsics(intrinsics: NDArray[np.float64], crop: Crop, size: tuple[int
 def _read_image(path: str, native: tuple[int, int], crop: Crop, size: tuple[int, int]) -> NDArray[np.float32]:
     """Return the (3, h, w) float32 image of the crop, in [0, 1]; SourceError where it doesn't fit the depth."""
     try:
-        with Image.open(path) as image:
+        with Image.open(BytesIO(read_url(path)) if "://" in path else path) as image:
             if image.size != native[::-1]:
                 raise SourceError(
                     f"{path}: expected an image of {native[1]}×{native[0]}, the depth's size, got "
@@ -262,7 +264,7 @@ def _read_image(path: str, native: tuple[int, int], crop: Crop, size: tuple[int,
                 )
             box = (crop.left, crop.top, crop.left + crop.width, crop.top + crop.height)
             resized = image.convert("RGB").resize(size[::-1], Image.Resampling.BICUBIC, box=box)
-    except SourceError:
+    except (SourceError, StoreError):
         raise
     except (OSError, SyntaxError) as error:  # Pillow raises both for damaged files
         raise SourceError(f"{path}: cannot be read as an image ({error}): is the data set complete?") from error

@@ -1,9 +1,7 @@
 """Intrinsics as data sets write them: four numbers, a 3×3 matrix, or a 4×4 one."""
 
 import math
-import os
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from depthvar.datasets.errors import ParameterError
 from depthvar.datasets.frame import ROUNDING, as_intrinsics
 
-from .containers import CONTAINERS, container_of, format_of, read_file
+from .containers import CONTAINERS, OpenFile, Place, container_of, format_of, read_file, stream
 
 MAX_TEXT_BYTES = 64 << 10
 SAVE_K = "save K as .npy, or its numbers alone as text (what follows a # is left out)"
@@ -48,7 +46,7 @@ def pinhole(numbers: ArrayLike) -> NDArray[np.float64]:
     return intrinsics
 
 
-def read_intrinsics(path: str | Path) -> NDArray[np.float64]:
+def read_intrinsics(path: Place) -> NDArray[np.float64]:
     """Return :func:`pinhole` of the numbers in a .npy or a text file (``#`` begins a comment).
 
     Blanks, tabs, commas, semicolons, brackets or line ends separate the numbers.
@@ -57,7 +55,7 @@ def read_intrinsics(path: str | Path) -> NDArray[np.float64]:
         SourceError: the file is missing, or holds something else or impossible intrinsics.
     """
 
-    def read(file: int, start: bytes, size: int) -> NDArray[np.float64]:
+    def read(file: OpenFile, start: bytes, size: int) -> NDArray[np.float64]:
         if container_of(path) == "npy":
             npy = CONTAINERS["npy"]
             header = npy.header(start, size)
@@ -66,12 +64,15 @@ def read_intrinsics(path: str | Path) -> NDArray[np.float64]:
                     f"expected 4, 9 or 16 numbers, got {header.dtype} of shape {header.shape}; save K alone"
                 )
             return pinhole(npy.pixels(file, header))
-        text = start + os.read(file, MAX_TEXT_BYTES)
         if found := format_of(start):
             raise _no_text(found)
-        if len(text) > MAX_TEXT_BYTES:
+        if size > MAX_TEXT_BYTES:
             raise _no_text(f"more than {MAX_TEXT_BYTES} bytes")
-        return pinhole(_numbers(text))
+        if size <= len(start):  # as they are
+            return pinhole(_numbers(start))
+        with stream(file) as content:
+            content.seek(0)
+            return pinhole(_numbers(content.read(MAX_TEXT_BYTES)))
 
     return read_file(path, read, SAVE_K)
 

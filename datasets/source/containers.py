@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from depthvar.datasets.errors import ParameterError, SourceError
+from depthvar.datasets.errors import ParameterError, SourceError, StoreError
 from depthvar.datasets.paths import spelling_hint
 
 from .templates import suffix_of
@@ -21,6 +21,28 @@ from .templates import suffix_of
 MAX_NPY_HEADER = 10_000  # bytes, as NumPy has it
 HEAD_BYTES = 12 + MAX_NPY_HEADER  # at the beginning of a file, where its header is
 Result = TypeVar("Result")
+
+
+class RemoteFile(NamedTuple):
+    """A file at a URL, which is read at once.
+
+    Attributes:
+        url: what messages call it.
+        fetch: returns its bytes, or the first of them; FileNotFoundError where it is not there.
+        size: of the whole file in bytes; None: what ``fetch`` returns is all.
+    """
+
+    url: str
+    fetch: Callable[[], bytes]
+    size: int | None = None
+
+    def __str__(self) -> str:
+        return self.url
+
+
+Place = str | Path | RemoteFile
+OpenFile = int | io.BytesIO
+"""A descriptor, or the bytes of a file in memory."""
 
 
 class Header(NamedTuple):
@@ -45,7 +67,7 @@ class Container(NamedTuple):
     """
 
     header: Callable[[bytes, int], Header]
-    pixels: Callable[[int, Header], NDArray[Any]]
+    pixels: Callable[[OpenFile, Header], NDArray[Any]]
     dtype: tuple[str, ...]
     units_per_metre: float | None
 
@@ -84,14 +106,17 @@ def _parse_npy(version: tuple[int, int], header: bytes) -> Header:
     return Header(shape, dtype, fortran_order, 8 + len(header))
 
 
-def _npy_pixels(file: int, header: Header) -> NDArray[Any]:
+def _npy_pixels(file: OpenFile, header: Header) -> NDArray[Any]:
     count = math.prod(header.shape)
-    expected, got = header.offset + count * header.dtype.itemsize, os.fstat(file).st_size
-    if expected != got:  # before memory is allocated
-        raise ValueError(f"expected {expected} bytes for {header.dtype} of shape {header.shape}, got {got}")
-    with open(file, "rb", buffering=0, closefd=False) as raw:
-        raw.seek(header.offset)
-        values: NDArray[Any] = np.fromfile(raw, header.dtype, count)
+    expected = header.offset + count * header.dtype.itemsize
+    with stream(file) as content:
+        got = content.seek(0, os.SEEK_END)
+        if expected != got:  # before memory is allocated
+            raise ValueError(f"expected {expected} bytes for {header.dtype} of shape {header.shape}, got {got}")
+        content.seek(header.offset)
+        values: NDArray[Any] = np.empty(count, header.dtype)
+        if (got := content.readinto(values.view(np.uint8).data)) != values.nbytes:
+            raise ValueError(f"expected {values.nbytes} bytes of pixels, got {got}")
     return values.reshape(header.shape[::-1]).T if header.fortran_order else values.reshape(header.shape)
 
 
@@ -121,16 +146,16 @@ def _png_header(start: bytes, size: int) -> Header:
     return Header((height, width) if channels == 1 else (height, width, channels), np.dtype(dtype))
 
 
-def _png_pixels(file: int, header: Header) -> NDArray[Any]:
+def _png_pixels(file: OpenFile, header: Header) -> NDArray[Any]:
     from PIL import Image
 
     try:
-        with open(file, "rb", closefd=False) as stream:
-            stream.seek(0)
-            with Image.open(stream, formats=("PNG",)) as image:
+        with stream(file) as content:
+            content.seek(0)
+            with Image.open(content, formats=("PNG",)) as image:
                 image.verify()  # checksums: decoding alone misses one flipped bit in 25
-            stream.seek(0)
-            with Image.open(stream, formats=("PNG",)) as image:
+            content.seek(0)
+            with Image.open(content, formats=("PNG",)) as image:
                 values = np.frombuffer(image.tobytes("raw", _PNG_BYTES[image.mode]), header.dtype)
     except Exception as error:  # whatever Pillow raises on damaged bytes
         raise ValueError(f"cannot decode PNG ({error})") from error
@@ -143,7 +168,7 @@ CONTAINERS = {
 }
 
 
-def container_of(path: str | Path) -> str:
+def container_of(path: Place) -> str:
     """Return the container of the suffix of a file or a template, also in capitals; empty if there is none."""
     name = suffix_of(str(path))[1:].lower()
     return name if name in CONTAINERS else ""
@@ -178,13 +203,23 @@ WHICH_DEPTH = "does --pattern (or [files] depth) name the depth files?"
 WHICH_MASK = "does [files] mask name the masks?"
 
 
-def read_file(path: str | Path, read: Callable[[int, bytes, int], Result], which: str = WHICH_DEPTH) -> Result:
+def stream(file: OpenFile) -> io.BufferedReader | io.BytesIO:
+    """Return an open file as Python's; closing that leaves a descriptor open."""
+    return open(file, "rb", closefd=False) if isinstance(file, int) else file
+
+
+def read_file(path: Place, read: Callable[[OpenFile, bytes, int], Result], which: str = WHICH_DEPTH) -> Result:
     """Return what ``read`` makes of an open file, its first ``HEAD_BYTES``, and its size.
 
-    Any error becomes a SourceError of one line that begins with the path. ``which`` is what the message of a
-    ForeignFileError ends with: whether the right file is meant.
+    Any error becomes a SourceError of one line that begins with the path; a server's remains a StoreError. ``which`` is
+    what the message of a ForeignFileError ends with: whether the right file is meant.
     """
     try:
+        if type(path) is not str and isinstance(path, RemoteFile):  # most are text
+            data = path.fetch()
+            if not data:
+                raise ValueError("the file is empty")
+            return read(io.BytesIO(data), data[:HEAD_BYTES], path.size or len(data))
         file = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a named pipe would wait for a writer
         try:
             status = os.fstat(file)
@@ -200,6 +235,8 @@ def read_file(path: str | Path, read: Callable[[int, bytes, int], Result], which
         raise SourceError(
             f"{path}: no such file{spelling_hint(str(path))}; is the data set complete below its root?"
         ) from None
+    except StoreError:
+        raise
     except OSError as error:
         raise SourceError(f"{path}: cannot be read ({error.strerror or error})") from error
     except ParameterError as error:

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 from depthvar.datasets.errors import ParameterError
 from depthvar.datasets.frame import LARGEST_DEPTH, SMALLEST_DEPTH
 
-from .containers import CONTAINERS, WHICH_MASK, ForeignFileError, Header, container_of, read_file
+from .containers import CONTAINERS, WHICH_MASK, ForeignFileError, Header, OpenFile, Place, container_of, read_file
 
 KINDS = ("z", "ray")
 
@@ -72,13 +71,13 @@ def _check(header: Header, rule: DepthRule) -> tuple[int, int]:
     return shape[0], shape[1]
 
 
-def read_shape(path: str | Path, rule: DepthRule) -> tuple[int, int]:
+def read_shape(path: Place, rule: DepthRule) -> tuple[int, int]:
     """Return (H, W) of a depth file from its header alone; SourceError as :func:`read_stored`."""
     header = CONTAINERS[rule.container].header
     return read_file(path, lambda _, start, size: _check(header(start, size), rule))
 
 
-def read_stored(path: str | Path, rule: DepthRule) -> NDArray[Any]:
+def read_stored(path: Place, rule: DepthRule) -> NDArray[Any]:
     """Return the stored values of a depth file.
 
     Returns:
@@ -89,7 +88,7 @@ def read_stored(path: str | Path, rule: DepthRule) -> NDArray[Any]:
     """
     container = CONTAINERS[rule.container]
 
-    def read(file: int, start: bytes, size: int) -> NDArray[Any]:
+    def read(file: OpenFile, start: bytes, size: int) -> NDArray[Any]:
         header = container.header(start, size)
         shape = _check(header, rule)
         stored = container.pixels(file, header)
@@ -100,11 +99,11 @@ def read_stored(path: str | Path, rule: DepthRule) -> NDArray[Any]:
     return read_file(path, read)
 
 
-def read_mask(path: str | Path, shape: tuple[int, int]) -> NDArray[np.bool_]:
+def read_mask(path: Place, shape: tuple[int, int]) -> NDArray[np.bool_]:
     """Return (H, W) bool, True where a mask file is nonzero: usable; SourceError as :func:`read_stored`."""
     container = CONTAINERS[container_of(path)]
 
-    def read(file: int, start: bytes, size: int) -> NDArray[np.bool_]:
+    def read(file: OpenFile, start: bytes, size: int) -> NDArray[np.bool_]:
         header = container.header(start, size)
         if header.dtype.kind not in "biuf":
             raise ParameterError(f"expected a mask of numbers, got dtype {header.dtype}; save it as bool")

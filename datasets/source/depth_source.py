@@ -1,9 +1,10 @@
 """A data set on disk: its frames by key, decoded one at a time."""
 
+import copy
 import hashlib
 import operator
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,15 +12,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from depthvar.datasets.errors import CONTROL, DescriptionError, ParameterError, SourceError
+from depthvar.datasets.errors import CONTROL, DescriptionError, ParameterError, SourceError, StoreError
 from depthvar.datasets.frame import Frame
-from depthvar.datasets.paths import is_url, key_text, spelling_hint
+from depthvar.datasets.paths import key_text, root_path
 
 from .camera import read_intrinsics
 from .decode import read_mask, read_shape, read_stored, to_depth
 from .description import Description
+from .files import Bucket, Files, Folder
 from .source import Source, SourceStat
-from .templates import found_instead, path_pattern, walk
+from .templates import path_pattern
 
 
 class _Files(NamedTuple):
@@ -35,47 +37,68 @@ class _Files(NamedTuple):
 class DepthSource(Source):
     """The frames of a data set below a root. The size of its pickle does not depend on their number.
 
+    At a URL the files are listed once, when the frames are first asked for. A change after that is an error where it is
+    met; open the source again to see it.
+
     A frame's key is its depth file's path relative to the root, with forward slashes. Every method with a
     key raises SourceError where it does not match the layout of the data set.
 
     Args:
         name: the data set's name.
         description: what its files look like.
-        root: the folder that the description's paths are relative to.
+        root: the folder or URL that the description's paths are relative to.
+        mixed_sizes: see :func:`~depthvar.datasets.open_source`.
 
     Raises:
         DescriptionError: the description has no intrinsics.
-        SourceError: the root is a URL.
+        StoreError: the root is a URL that nothing opens here.
     """
 
-    def __init__(self, name: str, description: Description, root: str | Path) -> None:
+    def __init__(
+        self, name: str, description: Description, root: str | os.PathLike[str], mixed_sizes: bool = False
+    ) -> None:
         if description.intrinsics is None:
             raise DescriptionError(
                 f"{name}: no intrinsics: pass --intrinsics fx,fy,cx,cy in pixels (Python: intrinsics=), "
                 "or describe the data in a .toml with [intrinsics] constant or file"
             )
-        if is_url(root) and not os.path.exists(root):
-            raise SourceError(
-                f"{root}: expected a folder, got a URL: depth is read from folders only; mount the bucket or copy the "
-                "files, and pass that folder as --root (a cache may be a URL: --out)"
-            )
         self.name = name
         self.description = description
         self.max_depth = description.depth.max_depth
-        self.root = Path(os.path.abspath(Path(root).expanduser()))
-        self._below = f"{self.root}/"
+        where = root_path(root)
+        self.root = where if isinstance(where, str) else Path(os.path.abspath(where))
+        self.mixed_sizes = mixed_sizes
         self._located = lru_cache(maxsize=16)(self._locate)  # every step of a frame's work asks for them
         given = description.intrinsics
         camera_file = given if isinstance(given, str) else None
         self._constant = np.array([] if camera_file else given, np.float64)
         self._templates = camera_file, description.mask_path, description.image_path
-        self._cameras: dict[str, tuple[tuple[int, int], NDArray[np.float64]]] = {}
+        self._camera = lru_cache(maxsize=1024)(lambda file, state: read_intrinsics(self._disk.at(file)))
+        read = [path for path in (description.depth_path, *self._templates[:2]) if path is not None]
+        self._bucket = Bucket(self.root, tuple(read)) if isinstance(self.root, str) else None
+        self._disk: Files = self._bucket or Folder(str(self.root))
+        self._has_camera = self._bucket is not None and camera_file is not None
+        self._sizes: dict[str, tuple[int, int]] = {}  # at a URL: what is taken for the size of a sequence's frames
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return DepthSource, (self.name, self.description, self.root)
+        made = DepthSource, (self.name, self.description, self.root, self.mixed_sizes)
+        if self._bucket is None or not self._bucket.is_part:
+            return made
+        return *made, {"_bucket": self._bucket, "_disk": self._bucket, "_sizes": self._sizes}
 
     def __str__(self) -> str:
-        return str(self.root)
+        return str(self.root) if self._bucket is None else self._bucket.url
+
+    def holding(self, keys: Iterable[str]) -> Source:
+        """Return this source for a worker that reads only these frames; at a URL it need not list anything."""
+        if self._bucket is None:
+            return self
+        part = copy.copy(self)
+        frames = [self._files(key) for key in keys]
+        paths = [path for files in frames for path in (files.key, files.mask, files.intrinsics) if path is not None]
+        part._bucket = part._disk = self._bucket.part(paths)
+        part._sizes = {files.sequence: self._sizes[files.sequence] for files in frames if files.sequence in self._sizes}
+        return part
 
     def describe(self) -> dict[str, Any]:
         """Return the tables of its description, JSON-ready."""
@@ -95,21 +118,23 @@ class DepthSource(Source):
     @cached_property
     def _listing(self) -> list[str]:
         try:
-            keys = sorted(walk(f"{self.root}/", "", tuple(self.description.depth_path.split("/")), frozenset()))
+            keys = sorted(self._disk.list(self.description.depth_path))
             "".join(keys).encode()
         except UnicodeEncodeError as error:
             name = next(key for key in keys if key.encode(errors="ignore").decode() != key)
             shown = os.fsencode(name).decode(errors="backslashreplace")
-            raise SourceError(f"{self.root}/{shown}: expected a name in UTF-8, got other bytes; rename it") from error
+            raise SourceError(f"{self}/{shown}: expected a name in UTF-8, got other bytes; rename it") from error
+        except StoreError:
+            raise
         except OSError as error:
             raise SourceError(f"{error.filename}: cannot be listed ({error.strerror}): check the folder") from error
         if CONTROL.search("".join(keys)):
             name = next(key for key in keys if CONTROL.search(key))
-            raise SourceError(f"{self.root / name}: expected no control characters in file names; rename the file")
+            raise SourceError(f"{self}/{name}: expected no control characters in file names; rename the file")
         if not keys:
             raise SourceError(
-                f"{self.root}: no depth file matches '{self.description.depth_path}', found "
-                f"{found_instead(self.root, self.description.depth_path)}: "
+                f"{self}: no depth file matches '{self.description.depth_path}', found "
+                f"{self._disk.found_instead(self.description.depth_path)}: "
                 "check --root, or --pattern and the description"
             )
         return keys
@@ -131,27 +156,32 @@ class DepthSource(Source):
         return self._files(key).sequence
 
     def shape(self, key: str) -> tuple[int, int]:
-        """Return (H, W) of a frame, from the header of its depth file; SourceError as :meth:`read`."""
-        return read_shape(self._below + self._files(key).key, self.description.depth)
+        """Return (H, W) of a frame, from the header of its depth file; SourceError as :meth:`read`.
+
+        At a URL, without ``mixed_sizes``: of the frame of its sequence that was first asked for.
+        """
+        files = self._files(key)
+        if self._bucket is None or self.mixed_sizes:
+            return read_shape(self._disk.head(files.key), self.description.depth)
+        if files.sequence not in self._sizes:
+            self._sizes[files.sequence] = read_shape(self._disk.head(files.key), self.description.depth)
+        return self._sizes[files.sequence]
 
     def intrinsics(self, key: str) -> NDArray[np.float64]:
         """Return (4,) float64 fx, fy, cx, cy in pixels; SourceError if their file is missing or wrong."""
         file = self._files(key).intrinsics
         if file is None:
             return self._constant.copy()
-        path = self._below + file
+        if self._bucket is not None:
+            return self._camera(file, self._bucket.listed(file)).copy()
         if "{frame}" in str(self.description.intrinsics):
-            return read_intrinsics(path)
-        status = _status(path)
-        state = status.st_size, status.st_mtime_ns
-        if self._cameras.get(path, (None,))[0] != state:
-            self._cameras[path] = state, read_intrinsics(path)
-        return self._cameras[path][1].copy()
+            return read_intrinsics(self._disk.at(file))
+        return self._camera(file, self._disk.status(file)).copy()
 
     def image_path(self, key: str) -> str | None:
-        """Return the path of the frame's image; None where the description names no images."""
+        """Return the path or URL of the frame's image; None where the description names no images."""
         image = self._files(key).image
-        return None if image is None else self._below + image
+        return None if image is None else f"{self.root}/{image}"
 
     def stat(self, key: str) -> SourceStat:
         """Return size, hash and newest modification time over every file that the frame is read from.
@@ -163,13 +193,13 @@ class DepthSource(Source):
         text, total_size, newest = "", 0, 0
         for path in (files.key, files.mask, files.intrinsics):
             if path is not None:
-                status = _status(self._below + path)
-                size, mtime_ns = status.st_size, status.st_mtime_ns
-                text += f"{path}\0{size}\0{mtime_ns}\n"
+                size, version, mtime_ns = self._disk.status(path)
+                text += f"{path}\0{size}\0{version}\n"
                 total_size += size
-                newest = max(newest, mtime_ns)
+                if mtime_ns > newest:
+                    newest = mtime_ns
         digest = hashlib.sha256(text.encode()).digest()
-        return SourceStat(total_size, int.from_bytes(digest[:8]) >> 1, newest)
+        return SourceStat(total_size, int.from_bytes(digest[:8]) >> 1, newest, self._has_camera)
 
     def read(self, key: str) -> Frame:
         """Return a decoded frame: 0 where unknown, ``+inf`` where far without a depth of its own.
@@ -178,10 +208,16 @@ class DepthSource(Source):
             SourceError: a file of the frame is missing, damaged, or not as described.
         """
         files, rule = self._files(key), self.description.depth
-        intrinsics, path = self.intrinsics(key), self._below + files.key
+        intrinsics, path = self.intrinsics(key), self._disk.at(files.key)
         stored = read_stored(path, rule)
         shape = stored.shape[0], stored.shape[1]
-        usable = None if files.mask is None else read_mask(self._below + files.mask, shape)
+        if (size := self._sizes.get(files.sequence, shape)) != shape:
+            raise DescriptionError(
+                f"{path}: expected {size[0]}×{size[1]} pixels as in the first frame of its sequence, got {shape[0]}×"
+                f"{shape[1]}: where frames of a sequence at a URL differ in size, pass --mixed-sizes (Python: "
+                "mixed_sizes=True), which reads the header of each before"
+            )
+        usable = None if files.mask is None else read_mask(self._disk.at(files.mask), shape)
         try:
             return Frame(files.key, to_depth(stored, rule, intrinsics, usable), intrinsics, rule.max_depth)
         except ParameterError as error:
@@ -199,12 +235,3 @@ class DepthSource(Source):
             )
         parts = {"sequence": "", **match.groupdict()}
         return _Files(key, parts["sequence"], *[path and path.format_map(parts) for path in self._templates])
-
-
-def _status(path: str) -> os.stat_result:
-    try:
-        return os.stat(path)
-    except OSError as error:
-        raise SourceError(
-            f"{path}: cannot be read ({error.strerror}){spelling_hint(path)}: is the data set complete below its root?"
-        ) from error

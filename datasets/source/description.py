@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from depthvar.datasets.errors import DescriptionError
+from depthvar.datasets.errors import DescriptionError, StoreError
 
 from .containers import CONTAINERS, Container, container_of
 from .decode import DepthRule
+from .files import read_url
 from .schema import nearest, read_fields
 from .templates import placeholders, suffix_of
 
@@ -171,7 +172,7 @@ def find_description(dataset: str, overrides: Mapping[str, Tables] | None = None
         DescriptionError: the name is unknown, or the description is wrong, also because of an override.
     """
     if is_file(dataset):
-        where, tables = dataset, _load_tables(Path(dataset))
+        where, tables = dataset, _load_tables(dataset)
     else:
         builtin = _builtin_tables()
         if dataset not in builtin:
@@ -214,10 +215,15 @@ def _builtin_tables() -> dict[str, tuple[str, Tables]]:
     return dict(sorted((name, (file, table)) for file, table in tables for name in table["names"]))
 
 
-def _load_tables(path: Path) -> Tables:
+def _load_tables(path: str) -> Tables:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))  # editors on Windows write a byte-order mark
+        content = read_url(path) if "://" in path else Path(path).read_bytes()
+        return tomllib.loads(content.decode("utf-8-sig"))  # editors on Windows write a byte-order mark
+    except StoreError:
+        raise
     except OSError as error:
-        raise DescriptionError(f"{path}: cannot be read ({error.strerror}): pass another path") from error
+        raise DescriptionError(
+            f"{path}: cannot be read ({error.strerror or 'no such object'}): pass another path"
+        ) from error
     except (ValueError, RecursionError) as error:
         raise DescriptionError(f"{path}: expected TOML, got something else ({error}): correct the file") from error

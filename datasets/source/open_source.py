@@ -23,6 +23,7 @@ def open_source(
     units_per_metre: float | None = None,
     pattern: str | None = None,
     max_depth: float | None = None,
+    mixed_sizes: bool = False,
 ) -> DepthSource:
     """Open a data set on disk.
 
@@ -30,16 +31,20 @@ def open_source(
 
     Args:
         dataset: a name that ``precompute datasets`` lists, or the path of a description that ends in ``.toml``.
-        root: the folder that holds it. None: ``$DEPTHVAR_DATA/<dataset>``; for a ``.toml``, the folder it is in.
+        root: the folder that holds it, or a URL such as ``s3://bucket/scans`` (docs/object-stores.md). None:
+            ``$DEPTHVAR_DATA/<dataset>``; for a ``.toml``, the folder it is in.
         intrinsics: fx, fy, cx, cy in pixels, or a 3×3 matrix, in place of the description's.
         units_per_metre: stored units in a metre, in place of the description's.
         pattern: template of the depth files, such as ``"{sequence}/depth/{frame}.png"``, in place of the
             description's. Its suffix decides the container where the description does not (data set ``folder``).
         max_depth: metres, in place of the description's; inf for no maximum.
+        mixed_sizes: frames of one sequence differ in size. At a URL, where that is not expected, a run then reads the
+            header of every new frame before it begins. In a folder it always does.
 
     Raises:
         DescriptionError: the data set is unknown, its description or an option is wrong, or it has no intrinsics.
         SourceError: there is no root, or it is not a folder.
+        StoreError: the root is a URL that nothing opens here; what is there is looked at later.
         ParameterError: the intrinsics are not an array, or the data set or root is not text.
 
     Example:
@@ -60,15 +65,15 @@ def open_source(
     description = find_description(dataset, overrides)
     from_toml, way_out = is_file(dataset), "pass --root DIR" if root is None else "check --root"
     if root is None and from_toml:
-        root = Path(dataset).parent
+        root = os.path.dirname(dataset) or "."
     elif root is None:
         if not (data := os.environ.get("DEPTHVAR_DATA")):
             raise SourceError(
                 f"{dataset}: no root: pass --root DIR, or set DEPTHVAR_DATA to the folder above {dataset}/"
             )
-        root = Path(data) / dataset
-    source = DepthSource(description.names[0] if from_toml else dataset, description, root)
-    if not source.root.is_dir():
+        root = os.path.join(data, dataset)
+    source = DepthSource(description.names[0] if from_toml else dataset, description, root, mixed_sizes)
+    if isinstance(source.root, Path) and not source.root.is_dir():
         fault = "a file, not a folder" if source.root.exists() else "no such folder"
         raise SourceError(
             f"{source.root}: {fault}{spelling_hint(str(source.root))}: expected the data set '{source.name}' there, "

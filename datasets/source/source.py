@@ -1,7 +1,7 @@
 """What a run reads frames from, as a protocol: depth files on disk, or a class of a user's own."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -18,13 +18,15 @@ class SourceStat(NamedTuple):
 
     Attributes:
         total_size: bytes of all of them.
-        hash63: the first 63 bits of SHA-256 over path below the root, size and modification time of each.
+        hash63: the first 63 bits of SHA-256 over path below the root, size and modification time (or ETag) of each.
         newest_mtime_ns: the last modification of any, in ns since 1970.
+        has_camera: whether equal sizes and hashes also mean equal intrinsics, which are then not read to compare them.
     """
 
     total_size: int
     hash63: int
     newest_mtime_ns: int
+    has_camera: bool = False
 
 
 @runtime_checkable
@@ -84,12 +86,16 @@ class Source(Protocol):
         return read_frame(self, key).intrinsics
 
     def image_path(self, key: str) -> str | None:
-        """Return the path of the frame's image; None: there is none."""
+        """Return the path or URL of the frame's image; None: there is none."""
         return None
 
     def stat(self, key: str) -> SourceStat:
         """Return what shows whether a frame changed; zeros: unknown, so every run reads and hashes the frame."""
         return SourceStat(0, 0, 0)
+
+    def holding(self, keys: Iterable[str]) -> "Source":
+        """Return the source for a worker that reads these frames, which gets what is known of them."""
+        return self
 
     def describe(self) -> dict[str, Any]:
         """Return the description that the cache records, JSON-ready; empty: only this class can read the frames."""
@@ -113,15 +119,23 @@ def read_frame(source: Source, key: str) -> Frame:
     return replace(frame, max_depth=min(limits))
 
 
-def frame_facts(source: Source, key: str) -> tuple[SourceStat, tuple[float, float, float, float]]:
+def frame_facts(
+    source: Source, key: str, to_compare: bool = False
+) -> tuple[SourceStat, tuple[float, float, float, float] | None]:
     """Return the stat of a frame, and its fx, fy, cx, cy.
+
+    They are None where they are wanted only ``to_compare`` them with earlier ones, and equal stats say as much.
 
     Raises:
         SourceError: they cannot be read, or a class of a user's own gives something else.
     """
     try:
-        stat, camera = source.stat(key), source.intrinsics(key)
-        require("stat", stat, "a SourceStat", isinstance(stat, SourceStat))
+        stat = source.stat(key)
+        if type(stat) is not SourceStat:
+            require("stat", stat, "a SourceStat", isinstance(stat, SourceStat))
+        if to_compare and stat.has_camera:
+            return stat, None
+        camera = source.intrinsics(key)
         if not isinstance(camera, np.ndarray) or camera.shape != (4,):
             camera = as_intrinsics(camera)
             require("intrinsics", camera.shape, "one camera", camera.shape == (4,))

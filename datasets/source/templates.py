@@ -7,10 +7,10 @@ capitals: ``{frame}.png`` matches ``0.PNG``.
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from itertools import islice
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 from depthvar.datasets.errors import CONTROL
 from depthvar.datasets.paths import composed
@@ -79,16 +79,17 @@ def walk(folder: str, prefix: str, parts: tuple[str, ...], above: frozenset[tupl
             yield from walk(f"{folder}{name}/", f"{prefix}{name}/", parts, inside)
 
 
+Walk = Iterable[tuple[str, list[str], list[str]]]
 MOST_FILES = 10_000  # to look at for an error message
 SHOWN = 3
 
 
-def found_instead(root: str | Path, template: str) -> str:
+def found_instead(walked: Walk, root: str, template: str) -> str:
     """Return what a folder holds if no file matches a template, in one phrase for an error message.
 
-    Caches and their locks are left out.
+    Caches and their locks are left out. ``walked`` is what ``os.walk`` yields of the root.
     """
-    files = list(islice(_files(Path(root)), MOST_FILES))
+    files = list(islice(_files(walked, root), MOST_FILES))
     if not files:
         return "no file at all"
     pattern = path_pattern(composed(template))
@@ -100,12 +101,12 @@ def found_instead(root: str | Path, template: str) -> str:
     return f"{kinds}, such as {', '.join(files[:SHOWN])}"
 
 
-def _files(folder: Path) -> Iterator[str]:
-    for path, folders, names in os.walk(folder):
+def _files(walked: Walk, root: str) -> Iterator[str]:
+    for path, folders, names in walked:
         if "zarr.json" in names:
             folders.clear()
             continue
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
             if not re.search(r"^\.|\.lock(\.\d+-of-\d+)?$", name):
-                yield Path(path, name).relative_to(folder).as_posix()
+                yield f"{path}/{name}"[len(root) :].lstrip("/")

@@ -30,6 +30,7 @@ RECOMPUTE_HELP = (
     "Random frames to recompute and compare with the cache. 0 without --root: do not open the depth files; with "
     "--root, files that look changed are compared all the same."
 )
+MIXED_HELP = "Data at a URL: frames of a sequence differ in size, so read the header of each before."
 PART_HELP = "I/N: only every N-th shard, beginning with the I-th (from 1), for N jobs at the same time."
 
 cache_argument = click.argument("cache", callback=lambda context, parameter, text: cache_path(text))
@@ -59,9 +60,7 @@ def main() -> None:
 
 @main.command()
 @click.option("--dataset", required=True, help="A name from `precompute datasets`, or a description (.toml).")
-@click.option(
-    "--root", metavar="DIR", type=click.Path(path_type=Path), help="Folder of the data; else $DEPTHVAR_DATA/<dataset>."
-)
+@click.option("--root", metavar="DIR", help="Folder or URL of the data; else $DEPTHVAR_DATA/<dataset>.")
 @click.option("--out", help="Cache to write: a folder or a URL; else sigma_Z2.zarr in the root.")
 @click.option(
     "--estimator",
@@ -78,6 +77,7 @@ def main() -> None:
 @click.option("--intrinsics", help="fx,fy,cx,cy in pixels, instead of the data set's.")
 @click.option("--units-per-metre", type=float, help="Stored units in a metre, instead of the data set's.")
 @click.option("--pattern", help="Depth files below the root, such as '{sequence}/depth/{frame}.png'.")
+@click.option("--mixed-sizes", is_flag=True, help=MIXED_HELP)
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", help="cuda: Triton or torch, on a GPU.")
 @click.option("--threads", type=click.IntRange(1), help=THREADS_HELP)
 @click.option("--workers", type=click.IntRange(1), help=WORKERS_HELP)
@@ -130,9 +130,7 @@ def run(ctx: click.Context, /, dry_run: bool, as_json: bool, **options: Any) -> 
 
 @main.command()
 @cache_argument
-@click.option(
-    "--root", metavar="DIR", type=click.Path(path_type=Path), help="Folder of the depth; else the one that holds CACHE."
-)
+@click.option("--root", metavar="DIR", help="Folder or URL of the depth; else the one that holds CACHE.")
 @click.option("--recompute", type=click.IntRange(0), default=8, help=RECOMPUTE_HELP)
 @click.option("--seed", type=int, help="Which frames those are.  [default: other ones every time]")
 @click.option("--full", is_flag=True, help="Hash and recompute every frame.")
@@ -140,7 +138,7 @@ def run(ctx: click.Context, /, dry_run: bool, as_json: bool, **options: Any) -> 
 @only_writer_option
 @json_option
 @click.pass_context
-def validate(ctx: click.Context, /, cache: str, root: Path | None, as_json: bool, **options: Any) -> None:
+def validate(ctx: click.Context, /, cache: str, root: str | None, as_json: bool, **options: Any) -> None:
     """Check a cache, and some frames against their depth.
 
     Structure, the checksum of every chunk, values, files that changed since, and frames recomputed.

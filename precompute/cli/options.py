@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 DEMO_ROOT = Path("data/hospital-sample")
 AS_TYPED = ("out", "device", "on_error", "with_depth", "limit", "overwrite", "prune")  # and passed like that
-OF_SOURCE = ("dataset", "root", "units_per_metre", "pattern", "max_depth")
+OF_SOURCE = ("dataset", "root", "units_per_metre", "pattern", "max_depth", "mixed_sizes")
 
 
 def run_arguments(options: dict[str, Any], dry_run: bool) -> dict[str, Any]:

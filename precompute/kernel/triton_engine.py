@@ -113,7 +113,7 @@ def _shapes_alone(depth: Tensor, *given: Any) -> list[Tensor]:
 
 
 # Not torch.library.custom_op, whose wrappers cost 0.1 ms a call on the CPU.
-_LIBRARY = torch.library.Library("depthvar", "DEF")
+_LIBRARY: Any = torch.library.Library("depthvar", "DEF")  # type: ignore[no-untyped-call]
 _LIBRARY.define(
     "sigma_z2(Tensor depth, Tensor cameras, Tensor? valid, int[] strides, int window, float lambda_prior, "
     "float alpha_clamp, int min_valid, float max_depth, bool components) -> Tensor[]",

@@ -106,7 +106,8 @@ class Dispatcher:
         return [worker for worker in free.elements() if worker not in self._given_up]
 
     def _give(self, task: Task, worker: str) -> None:
-        call = (run_task, self._job, task) if self._own else (run_task_in_time, self._job, task, self._timeout)
+        job = self._job.holding(task.keys_to(*READ))
+        call = (run_task, job, task) if self._own else (run_task_in_time, job, task, self._timeout)
         future = self._client.submit(*call, workers=[worker], allow_other_workers=False, pure=False, retries=0)
         self._given[future] = _Given(task, worker, time.monotonic())
         future.add_done_callback(self._ended.put)

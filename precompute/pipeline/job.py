@@ -1,6 +1,7 @@
 """What the shards of a run share, and what became of each."""
 
 from collections.abc import Iterable, Mapping
+from copy import copy
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, get_args
@@ -62,6 +63,12 @@ class Job:
         """
         chosen = auto_engine(self.device, self.params)
         return chosen if chosen == "numba" else f"{chosen}-{self.device}"
+
+    def holding(self, keys: Iterable[str]) -> "Job":
+        """Return the job for a worker process that reads these frames."""
+        job = copy(self)  # with the engine
+        object.__setattr__(job, "source", self.source.holding(keys))
+        return job
 
     def parameters(self) -> dict[str, Any]:
         """Return all that decides the stored values, JSON-ready. Path, workers, device and shard size do not."""

@@ -124,7 +124,7 @@ def row_action(
         return "failed" if same_stat and on_error == "skip" else "compute"
     if state != RowState.DONE:
         return "compute"
-    return "done" if same_stat and frame.intrinsics == intrinsics else "check"
+    return "done" if same_stat and frame.intrinsics in (None, intrinsics) else "check"
 
 
 def make_shard_plan(

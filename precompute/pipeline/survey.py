@@ -25,7 +25,7 @@ class SourceFrame:
     key: str
     sequence: str
     shape: tuple[int, int] | None  # None: the file's header could not be read
-    intrinsics: tuple[float, float, float, float]
+    intrinsics: tuple[float, float, float, float] | None  # None: those that are stored, where the stat is
     stat: tuple[int, int]  # total size and 63-bit hash of (path, size, mtime) over every file of the frame
     error: str | None = None
 
@@ -43,12 +43,12 @@ def survey(source: Source, stored: Iterable[Bookkeeping], on_error: str = "fail"
     keys = _keys(source)
     if len(keys) >= MANY_FRAMES:
         log.info("looking at the files of %d frames (some 15,000 to 40,000 a second)", len(keys))
-    warned, last_camera = False, (0.0, 0.0, 0.0, 0.0)
+    warned, looked, last_camera = False, False, None
     for key in keys:
         if not isinstance(sequence := source.sequence(key), str):
             raise SourceError(f"{source}/{key}: sequence: expected a str, got {sequence!r}")
         try:
-            facts, camera = frame_facts(source, key)
+            facts, camera = frame_facts(source, key, to_compare=True)
             stat = facts.total_size, facts.hash63
             if camera == last_camera:  # equal values are kept once: a million frames are many
                 camera = last_camera
@@ -58,9 +58,11 @@ def survey(source: Source, stored: Iterable[Bookkeeping], on_error: str = "fail"
                 shape, stat = old
             else:
                 shape = frame_shape(source, key)
-            if error := _camera_fault(camera, shape):
+                if camera is None and not looked:  # at one of those that are left to the workers
+                    (_, camera), looked = frame_facts(source, key), True
+            if camera is not None and (error := _camera_fault(camera, shape)):
                 raise SourceError(f"{key}: {error}")
-            if not warned and (doubt := _camera_doubt(camera, shape)):
+            if not warned and camera is not None and (doubt := _camera_doubt(camera, shape)):
                 log.warning("%s: %s", key, doubt)
                 warned = True
         except SourceError as error:

@@ -124,6 +124,8 @@ def _compute(job: Job, shard: Shard, mark: str, watch: Stopwatch) -> TaskResult:
                 if job.on_error == "fail":
                     raise
                 failed.append((task.keys[row], str(error)))
+                if _stat_before(job.source, task.keys[row]) != tuple(shard.columns["source_stat"][row].tolist()):
+                    shard.columns["source_stat"][row] = 0  # it changed or went away meanwhile: to be tried again
                 digests[row] = FAILED[0]
         watch.lap("read")
         compute_levels(list(frames.values()), job, levels, watch)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from depthvar.datasets.cache.bookkeeping import Bookkeeping, RowState
-from depthvar.datasets.errors import CacheError, DepthVarError
+from depthvar.datasets.errors import CacheError, SourceError
 from depthvar.datasets.params import params_from_json
 from depthvar.datasets.source.source import Source, frame_facts, read_frame
 from depthvar.precompute.pipeline.fingerprint import fingerprint, frame_digest
@@ -50,18 +50,18 @@ def _chosen(subject: Subject, source: Source) -> list[tuple[Bookkeeping, int]]:
 def _looks_unchanged(source: Source, book: Bookkeeping, row: int) -> bool:
     key = book.keys[row]
     try:
-        stat, intrinsics = frame_facts(source, key)
-    except DepthVarError:
+        stat, intrinsics = frame_facts(source, key, to_compare=True)
+    except SourceError:
         return False
     same_stat = (stat.total_size, stat.hash63) == tuple(book.stat[row].tolist())
-    return same_stat and np.array_equal(intrinsics, book.intrinsics[row])
+    return same_stat and (intrinsics is None or np.array_equal(intrinsics, book.intrinsics[row]))
 
 
 def _check_frame(subject: Subject, book: Bookkeeping, row: int, job: Job) -> Iterator[Finding]:
     key = book.keys[row]
     try:
         frame = read_frame(job.source, key)
-    except DepthVarError as error:
+    except SourceError as error:
         yield Finding("staleness", key, "a readable source file", str(error), RESTORE)
         return
     digest, recorded = frame_digest(frame, subject.attributes["fingerprint"]), book.digest[row].tobytes()

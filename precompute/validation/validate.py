@@ -4,13 +4,12 @@ import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from os import PathLike
-from pathlib import Path
 
 from depthvar.datasets.cache import metadata
 from depthvar.datasets.cache.attributes import FORMAT, FORMAT_VERSION, check_root
 from depthvar.datasets.cache.store import open_store
-from depthvar.datasets.errors import CacheError, SourceError
-from depthvar.datasets.paths import cache_path
+from depthvar.datasets.errors import CacheError, SourceError, StoreError
+from depthvar.datasets.paths import cache_path, folder_above
 from depthvar.datasets.scalars import require
 from depthvar.datasets.source.depth_source import DepthSource
 from depthvar.datasets.source.description import Description
@@ -86,7 +85,7 @@ def validate(
             for finding in check(subject):
                 (report.warnings if finding.is_warning else report.findings).append(finding)
             if check is structure.check and (source is not None or recompute or full):
-                report.warnings += _open_source(subject, source)
+                report.warnings += _open_source(subject, source, location)
         report.frames = sum(book.frames() for book in subject.groups)
         report.seed = seed if subject.source is not None and recompute and not full else None
         report.cleared = _clear(subject) if clear else 0
@@ -122,7 +121,7 @@ def _clear(subject: Subject) -> int:
     return len(groups) + sum(clear_rows(subject.store, name, rows[name]) for name in sorted(rows.keys() - groups))
 
 
-def _open_source(subject: Subject, given: Source | str | PathLike[str] | None) -> Iterator[Finding]:
+def _open_source(subject: Subject, given: Source | str | PathLike[str] | None, location: str) -> Iterator[Finding]:
     """Open the depth that the cache is compared with; yield a warning where it is not where the cache is."""
     described, cure = subject.attributes["source"], "pass the folder of the depth as --root"
     if not described and not isinstance(given, Source):
@@ -132,22 +131,21 @@ def _open_source(subject: Subject, given: Source | str | PathLike[str] | None) -
             "frames that only their own Source class can read",
             "pass source= in Python, an object of that class",
         )
-    elif given is None and "://" in subject.url:
-        got = "a cache at a URL"
+    elif (root := folder_above(location) if given is None else given) is None:
+        got = "a cache that is a whole bucket"
     else:
-        if isinstance(given, Source):
-            source = given
+        if isinstance(root, Source):
+            source = root
         else:
-            folder = Path(subject.url).absolute().parent if given is None else Path(given).absolute()
             description = Description.from_dict(described, subject.url)
-            source = DepthSource(subject.attributes["dataset"], description, folder)
+            source = DepthSource(subject.attributes["dataset"], description, root)
         stored = completeness.stored_keys(subject)
         some = f"expected files such as {min(stored, default='none')}"
         try:
             if not stored or not stored.isdisjoint(source.keys()):
                 subject.source = source
                 return
-        except SourceError:
+        except (SourceError, StoreError):
             if given is not None:
                 raise
         if given is not None:
