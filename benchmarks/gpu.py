@@ -24,6 +24,7 @@ SMALL = {
     "step": ["--batch", "1", "--rows", "32", "--rounds", "1", "--backend", "eager"],
     "pipeline": ["--frames", "1", "--rounds", "1"],
 }
+FULL = {"step": ["--batch", "32"]}  # a GPU's; what is smaller, Python takes longer to launch than it to compute
 HOURS = 2  # that a part may take
 Part = dict[str, Any]
 
@@ -82,8 +83,8 @@ def main() -> None:
     for name in ("tests", *SMALL):
         began = time.monotonic()
         try:
-            small = SMALL[name] if options.small and name in SMALL else []
-            found = tested(TESTS) if name == "tests" else measured(name, ["--device", options.device, *small])
+            size = (SMALL if options.small else FULL).get(name, [])
+            found = tested(TESTS) if name == "tests" else measured(name, ["--device", options.device, *size])
         except (subprocess.TimeoutExpired, ValueError, OSError) as error:
             found = {"not_measured": f"{type(error).__name__}: {error}".partition("\n")[0]}
         (options.out / f"{name}.json").write_text(json.dumps(found, indent=2, ensure_ascii=False) + "\n")

@@ -37,7 +37,9 @@ MILLION = 1_000_000
 SEQUENCES = 2000
 PLAN_RATE = 45e-6  # seconds of CPU to plan a new frame of a described data set (groups.py)
 OBJECTS_PER_SEQUENCE = 11  # zarr.json of a group with six strides
-OBJECTS_PER_SHARD = 11  # six maps, four columns, and the digests once more
+TURNS_PER_SHARD = 3  # its 11 objects: digests, all others at once, digests again
+AT_ONCE = 32  # requests to an object store, of a process
+CPU_OF_REQUEST = 3e-3  # seconds of s3fs and botocore (object_store_groups.py)
 
 
 @dataclass(frozen=True)
@@ -97,13 +99,14 @@ def parts(frames: int, rates: Rates, setup: Setup, sequences: int) -> dict[str, 
     busy = rates.frame - (rates.stages.get("kernel", 0.0) if setup.gpu else 0.0)
     turns = math.ceil(shards / (setup.nodes * setup.cores))  # no shard is shared
     of_shard = min(frames, SHARD)
+    of_request = max(setup.write_wait / AT_ONCE, CPU_OF_REQUEST)
     return {
         "start": rates.fixed,
         "plan": frames * PLAN_RATE,
-        "metadata": sequences * OBJECTS_PER_SEQUENCE * setup.write_wait,
+        "metadata": sequences * OBJECTS_PER_SEQUENCE * of_request if setup.write_wait else 0.0,
         "work": turns * of_shard * busy,
         "wait for depth": turns * of_shard * setup.read_wait,
-        "wait for the cache": turns * OBJECTS_PER_SHARD * setup.write_wait,
+        "wait for the cache": turns * TURNS_PER_SHARD * setup.write_wait,
     }
 
 
