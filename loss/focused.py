@@ -27,7 +27,7 @@ LEAST_RATIO = 0.01
 def focused_log_l1(
     pred: Tensor,
     target: Tensor,
-    sigma_z2: Tensor,
+    sigma_z2: Tensor | None = None,
     valid: Tensor | None = None,
     *,
     focus: float = FOCUS,
@@ -44,6 +44,7 @@ def focused_log_l1(
     are those of :func:`weighted_l1`, and
 
     Args:
+        sigma_z2: None: :func:`depth_range3` of the target, which was as good in the study (docs/evidence.md).
         focus: see :func:`focus_weight`.
         relative_sigma: see there.
         gradient: factor of the gradients, at least 0. 0: without them.
@@ -58,6 +59,8 @@ def focused_log_l1(
         tensor(0.0953)
     """
     check_options(relative_sigma=relative_sigma, focus=focus, gradient=gradient, scales=scales, reduction=reduction)
+    if sigma_z2 is None:
+        sigma_z2, scale = depth_range3(target, valid), 1.0
     pred, target, sigma_z2, valid = checked(valid, pred=pred, target=target, sigma_z2=sigma_z2)
     valid = valid & (target > 0)
     weight = _focus_weight(sigma_of(sigma_z2, valid, scale, 0.0), target, valid, focus, relative_sigma)
@@ -106,10 +109,11 @@ def focus_weight(
 
 
 def depth_range3(target: Tensor, valid: Tensor | None = None) -> Tensor:
-    """Return σ² by the range of depth in 3×3 pixels, half of it squared: a stand-in for ``sigma_z2`` with scale 1.
+    """Return σ² by the range of depth in 3×3 pixels: a stand-in for ``sigma_z2`` with scale 1.
 
-    σ is at least 1e-4 of the target, as in the kernel, so that a flat surface is not invalid. Invalid neighbours are
-    left out; so is a neighbour of unknown or far depth, in contrast to the kernel, where far depth counts.
+    It is the variance of depth that is spread evenly over the range, δ² / 3 with half of the range as δ. δ is at least
+    1e-4 of the target, as in the kernel, so that a flat surface is not invalid. Invalid neighbours are left out; so is
+    a neighbour of unknown or far depth, in contrast to the kernel, where far depth counts.
 
     Args:
         target: (..., H, W) true depth, in any unit.
@@ -120,13 +124,19 @@ def depth_range3(target: Tensor, valid: Tensor | None = None) -> Tensor:
 
     Raises:
         ValueError: as :func:`weighted_l1`.
+
+    Example:
+        >>> import torch
+        >>> from depthvar.loss import depth_range3
+        >>> depth_range3(torch.tensor([[1.0, 1.0, 2.0, 2.0]])).sqrt()  # metres
+        tensor([[5.7735e-05, 2.8868e-01, 2.8868e-01, 1.1547e-04]])
     """
     target, valid = checked(valid, target=target)
     valid = valid & (target > 0)
     images = (torch.where(valid, sign * target, -math.inf).reshape(-1, 1, *target.shape[-2:]) for sign in (1, -1))
     farthest, nearest = (max_pool2d(each, 3, stride=1, padding=1).reshape(target.shape) for each in images)
-    sigma = torch.where(valid, farthest + nearest, 0.0) / 2
-    return torch.where(valid, sigma.maximum(1e-4 * target).square(), math.inf)
+    delta = torch.where(valid, farthest + nearest, 0.0) / 2
+    return torch.where(valid, delta.maximum(1e-4 * target).square() / 3, math.inf)
 
 
 def gradient_matching(

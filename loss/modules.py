@@ -73,10 +73,8 @@ class LaplaceNLL(_SigmaLoss):
         super().__init__(sigma_min=sigma_min, reduction=reduction)
 
 
-class FocusedLogL1(_SigmaLoss):
+class FocusedLogL1(_Loss):
     """:func:`~depthvar.loss.focused_log_l1` as a module; options are checked when it is built."""
-
-    function = staticmethod(focused_log_l1)
 
     def __init__(
         self,
@@ -89,6 +87,18 @@ class FocusedLogL1(_SigmaLoss):
     ) -> None:
         options = {"focus": focus, "relative_sigma": relative_sigma, "gradient": gradient, "scales": scales}
         super().__init__(**options, reduction=reduction)
+
+    def forward(
+        self,
+        pred: Tensor,
+        target: Tensor,
+        sigma_z2: Tensor | None = None,
+        valid: Tensor | None = None,
+        *,
+        scale: float | Tensor = 1.0,
+    ) -> Tensor:
+        """Return the loss; arguments, result and errors are those of the function."""
+        return focused_log_l1(pred, target, sigma_z2, valid, scale=scale, **self._options())
 
 
 class GradientMatching(_Loss):

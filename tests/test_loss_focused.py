@@ -16,13 +16,14 @@ from torch import Tensor
 from depthvar.loss import (
     FocusedLogL1,
     GradientMatching,
+    depth_range3,
     focus_weight,
     focused_log_l1,
     gradient_matching,
     inverse_depth_l1,
     laplace_nll,
 )
-from depthvar.loss.focused import FOCUS, GRADIENT, LEAST_RATIO, RELATIVE_SIGMA, SCALES, depth_range3
+from depthvar.loss.focused import FOCUS, GRADIENT, LEAST_RATIO, RELATIVE_SIGMA, SCALES
 from depthvar.loss.pi3 import Pi3LossMipNeRFVariance
 
 NAN, INF = math.nan, math.inf
@@ -164,10 +165,17 @@ def test_the_range_of_3_pixels_is_that_of_the_definition(
         around = (*image, slice(max(y - 1, 0), y + 2), slice(max(x - 1, 0), x + 2))
         near = z[around][known[around]]
         at = (*image, y, x)
-        expected = max((near.max() - near.min()) / 2, 1e-4 * z[at]) ** 2 if known[at] else INF
+        expected = max((near.max() - near.min()) / 2, 1e-4 * z[at]) ** 2 / 3 if known[at] else INF
         assert got[at].item() == pytest.approx(expected, rel=1e-12)
     torch.testing.assert_close(depth_range3(4 * target, valid), 16 * got, rtol=0, atol=0)
     assert torch.equal(focus_weight(got, target, valid) > 0, valid)
+
+
+def test_without_sigma_it_is_the_range_of_3_pixels() -> None:
+    pred, target, _, valid = maps()
+    expected = focused_log_l1(pred, target, depth_range3(target, valid), valid)
+    assert torch.equal(focused_log_l1(pred, target, valid=valid, scale=7.0), expected)  # in the target's own unit
+    assert torch.equal(FocusedLogL1()(pred, target, valid=valid), expected)
 
 
 # ---- the gradients ----
