@@ -16,7 +16,8 @@ REGIONS = ("interior", "edge", "below_3m", "3_to_10m", "beyond_10m")
 ERRORS = ("abs_rel", "delta_1.01", "delta_1.05", "mae")
 SECONDARY = (
     "abs_rel", "flying", "flying_share",
-    *(name for error in ERRORS for region in REGIONS if (name := f"{error}_{region}") not in PRIMARY), "soft_edge_error",
+    *(name for error in ERRORS for region in REGIONS if (name := f"{error}_{region}") not in PRIMARY),
+    "soft_edge_error",
 )  # fmt: skip
 LARGER_IS_BETTER = ("boundary_f1", *(name for name in (*PRIMARY, *SECONDARY) if name.startswith("delta")))
 F1_RATIOS = (1.05, 1.10, 1.15, 1.20, 1.25)

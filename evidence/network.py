@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-NETWORKS = {"small": (16, 32, 48, 64), "wide": (24, 40, 64, 96, 128)}  # channels of each level
+NETWORKS = {"small": (16, 32, 48, 64), "deep": (16, 32, 64, 128, 192)}  # channels of each level
 START = 1.0  # log metres, where an untrained network begins
 
 

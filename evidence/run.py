@@ -26,9 +26,10 @@ Counts = tuple[tuple[str, int], ...]  # rooms of each split
 
 @dataclass(frozen=True)
 class Run:
-    """The identity of a run: its loss, ground truth, learning rate, seed, budget, split that measures it, scenes, network.
+    """The identity of a run: loss, ground truth, learning rate, seed, budget, split that measures it, scenes, network.
 
-    ``scenes`` is a generator of ``GENERATORS`` and its seed: other seeds are other scenes. The seed of a run sets the network, the order of the samples and the faults of the ground truth.
+    The seed sets the network, the order of the samples and the faults of the ground truth. ``scenes`` is one of
+    ``GENERATORS`` and its seed: another seed makes other scenes.
     """
 
     arm: str

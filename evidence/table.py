@@ -4,9 +4,10 @@ A study that was interrupted, or whose time was up, goes on where it stopped. A 
 """
 
 import csv
+import itertools
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import fields
 from multiprocessing import get_context
@@ -19,8 +20,8 @@ from run import Counts, Run, train, views_of
 COLUMNS = [each.name for each in fields(Run)] + [*PRIMARY, *SECONDARY, "gradient_mean", "gradient_max", "seconds"]
 TEXTS = ("arm", "truth", "split", "scenes", "network")
 WHOLE = ("seed", "steps")
-COST = {"small": 1.0, "wide": 2.5}  # of a step, relative to each other
-MARGIN = 1.2  # a run may be as much slower than the slowest so far
+COST = {"small": 1.0, "deep": 1.6}  # of a step, relative to each other
+MARGIN = 1.25  # a run may be as much slower than those before it
 
 Rows = list[dict[str, Any]]
 
@@ -54,7 +55,7 @@ def execute(
     A run that would probably not end by ``until``, in seconds of :func:`time.monotonic`, is left out.
     """
     names = [each.name for each in fields(Run)]
-    done = {Run(**{name: row[name] for name in names}) for row in read(path)}
+    done = {Run(**{name: row[name] for name in names}): row["seconds"] for row in read(path)}
     waiting = [run for run in dict.fromkeys(runs) if run not in done]
     say(f"{path.name}: {len(done)} rows, {len(waiting)} runs to do")
     if not waiting:
@@ -66,7 +67,7 @@ def execute(
     start = time.monotonic()
     cost, total = 0.0, sum(map(cost_of, waiting))
     number = 0
-    for number, row in enumerate(rows_of(waiting, few, jobs, until), 1):
+    for number, row in enumerate(rows_of(waiting, few, jobs, Clock(until, done)), 1):
         append(path, row)
         cost += cost_of(Run(**{name: row[name] for name in names}))
         spent = time.monotonic() - start
@@ -84,31 +85,40 @@ def cost_of(run: Run) -> float:
     return run.steps * COST[run.network]
 
 
-def rows_of(runs: Iterable[Run], counts: Counts, jobs: int, until: float = float("inf")) -> Iterator[dict[str, Any]]:
-    """Yield the row of each run as it ends; one job runs here, more in processes. See :func:`execute`."""
-    slowest = 0.0  # seconds per cost
+class Clock:
+    """Says whether a run would end in time, by the pace of the runs that have ended, ``done`` with their seconds."""
 
-    def fits(run: Run) -> bool:
-        return time.monotonic() + MARGIN * slowest * cost_of(run) < until
+    def __init__(self, until: float, done: Mapping[Run, float]) -> None:
+        self.until = until
+        self.cost, self.seconds = sum(map(cost_of, done)), sum(done.values())
 
+    def fits(self, run: Run) -> bool:
+        pace = self.seconds / self.cost if self.cost else 0.0
+        return time.monotonic() + MARGIN * pace * cost_of(run) < self.until
+
+    def ended(self, run: Run, seconds: float) -> None:
+        self.cost, self.seconds = self.cost + cost_of(run), self.seconds + seconds
+
+
+def rows_of(runs: Iterable[Run], counts: Counts, jobs: int, clock: Clock) -> Iterator[dict[str, Any]]:
+    """Yield the row of each run that fits as it ends; one job runs here, more in processes."""
+    queue, going = filter(clock.fits, runs), dict[Future[dict[str, Any]], Run]()  # asked when it is its turn
     if jobs == 1:
-        for run in runs:
-            if fits(run):
-                start = time.monotonic()
-                yield train(run, counts)
-                slowest = max(slowest, (time.monotonic() - start) / cost_of(run))
+        for run in queue:
+            row = train(run, counts)
+            clock.ended(run, row["seconds"])
+            yield row
         return
-    queue, going = iter(runs), dict[Future[dict[str, Any]], Run]()
     with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
         try:
             while True:
-                while len(going) < jobs and (following := next((run for run in queue if fits(run)), None)):
-                    going[pool.submit(train, following, counts)] = following
+                for run in itertools.islice(queue, jobs - len(going)):
+                    going[pool.submit(train, run, counts)] = run
                 if not going:
                     return
                 for future in wait(going, return_when=FIRST_COMPLETED).done:
-                    run, row = going.pop(future), future.result()
-                    slowest = max(slowest, row["seconds"] / cost_of(run))
+                    row = future.result()
+                    clock.ended(going.pop(future), row["seconds"])
                     yield row
         finally:
             pool.shutdown(wait=True, cancel_futures=True)

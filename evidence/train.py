@@ -5,10 +5,11 @@
     python evidence/train.py one-rate     # the arms at one rate: results/training.csv
     python evidence/train.py sensitivity  # 1/σ with other knobs of the kernel: results/training.csv
     python evidence/train.py all
+    python evidence/train.py choose        # focused losses (:mod:`phases`) on validation rooms: results/choose.csv
+    python evidence/train.py confirm       # the best of them on other rooms: results/confirm.csv
     python evidence/report.py
 
-A run (:mod:`run`) becomes one row when it ends, and a row that is there is not run again: a study that was interrupted
-goes on where it stopped. A run has one thread, on the CPU; a GPU is not used.
+A run becomes a row, and a row that is there is not run again: see :mod:`table`.
 """
 
 import itertools
@@ -101,7 +102,7 @@ def chosen_rates(rows: Iterable[dict[str, Any]]) -> Rates:
     """
     tried: dict[tuple[str, int], dict[float, float]] = defaultdict(dict)
     for row in rows:
-        if row["abs_rel"] >= 0:  # a diverged run is NaN
+        if row["split"] == "validation" and row["abs_rel"] >= 0:  # a diverged run is NaN
             tried[row["arm"], row["steps"]][row["lr"]] = row["abs_rel"]
     return {
         key: max(rate for rate, error in errors.items() if error <= (1 + TIE) * min(errors.values()))
@@ -162,17 +163,35 @@ def chosen_budgets(context: Any, parameter: Any, text: str) -> list[int]:
 @click.option("--steps", callback=chosen_budgets, default=",".join(map(str, BUDGETS)), help="Budgets.")
 @click.option("--jobs", type=click.IntRange(1), default=2, help="Runs at a time, of one thread each.")
 @click.option("--out", type=click.Path(path_type=Path), default=RESULTS, help="Folder of the tables.")
+@click.option(
+    "--time-limit", type=click.FloatRange(0), default=math.inf, help="Seconds; no run is begun that would last longer."
+)
 @click.option("--smoke", is_flag=True, help="Five steps of one seed and budget on a few rooms, to see that all runs.")
 def main(
-    what: str, arms: list[str], truths: list[str], seeds: int, steps: list[int], jobs: int, out: Path, smoke: bool
+    what: str,
+    arms: list[str],
+    truths: list[str],
+    seeds: int,
+    steps: list[int],
+    jobs: int,
+    out: Path,
+    time_limit: float,
+    smoke: bool,
 ) -> None:
     """Do one part of the study, or all; see the top of this file."""
     counts = rooms.SPLITS
     if smoke:
         counts, steps, seeds, jobs = SMOKE_ROOMS, [5], 1, 1
     rates, table = out / "lr.csv", out / "training.csv"
+    until = time.monotonic() + time_limit
     if what == "choose":
-        execute(phases.choosing(), out / "choose.csv", jobs, counts, click.echo)
+        runs = phases.choosing(seeds, min(steps))
+        execute(runs, out / "choose.csv", jobs, counts, click.echo, until)
+    if what == "confirm":
+        table, parts = out / "confirm.csv", phases.small(phases.CONFIRMING) if smoke else phases.CONFIRMING
+        if execute(phases.tuning(parts), table, jobs, counts, click.echo, until) == 0:
+            runs = need_rates(lambda known: phases.confirming(parts, known), table)
+            execute(runs, table, jobs, counts, click.echo, until)
     if what in ("tune", "all"):
         execute(tuning(arms, steps), rates, jobs, counts, click.echo)
     if what in ("study", "all"):
