@@ -211,15 +211,13 @@ def test_confirming_is_on_other_scenes_with_other_seeds_and_tuned_rates() -> Non
 
 def test_the_confirming_phase_runs_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rooms, "CACHE", tmp_path)
-    parts = [part for part in phases.CONFIRMING if part.steps in (600, 1200) and len(part.truths) == 1]
-    monkeypatch.setattr(phases, "CONFIRMING", parts)
     late = CliRunner().invoke(train.main, ["confirm", "--smoke", "--time-limit", "0", "--out", str(tmp_path)])
     assert late.exit_code == 0, late.output
     assert not (tmp_path / "confirm.csv").exists()
     first = CliRunner().invoke(train.main, ["confirm", "--smoke", "--out", str(tmp_path)])
     assert first.exit_code == 0, first.output
     rows, text = table.read(tmp_path / "confirm.csv"), (tmp_path / "confirm.csv").read_bytes()
-    assert [row["split"] for row in rows] == 10 * ["validation"] + 4 * ["test"]
+    assert [row["split"] for row in rows] == 14 * ["validation"] + 18 * ["test"]
     assert {(row["scenes"], row["network"]) for row in rows} == {("rooms-1", "small"), ("planes-1", "deep")}
     second = CliRunner().invoke(train.main, ["confirm", "--smoke", "--out", str(tmp_path)])
     assert second.output.count(" 0 runs to do") == 2
