@@ -120,6 +120,6 @@ def markdown(results: Path) -> str:
 
 def blocks(results: Path) -> dict[str, str]:
     """Return the tables of docs/evidence.md by the names of their markers."""
-    confirmed = {key: group for key, group in in_order(measured(results / "confirm.csv", "test")).items()}
+    confirmed = in_order(measured(results / "confirm.csv", "test"))
     everything = {key: group for key, group in confirmed.items() if key[0] == "all"}
     return {"focus": rows_of(contrasts(everything, SHOWN), "loss", "against", "part", "pairs")}

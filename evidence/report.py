@@ -2,7 +2,7 @@
 
     python evidence/report.py
 
-writes results/training.md, the tables of docs/evidence.md and results/README.md between their markers, and
+writes results/training.md and results/focus.md, the tables of docs/evidence.md and results/README.md between their markers, and
 docs/images/evidence_*.png. Losses are compared with plain L1, parameters with the default ones, at the same ground
 truth, budget and seed. Intervals are 95 % bootstrap intervals of the mean difference over seeds; verdicts are by
 Student's paired test.
@@ -18,6 +18,8 @@ import click
 from arms import ARMS, SENSITIVITY
 from comparison import Difference, Group, Key, difference, grouped, verdicts
 from figures import save_differences, save_faults
+from focus_report import blocks as focus_blocks
+from focus_report import markdown as focus_markdown
 from measures import PRIMARY, SECONDARY
 from train import ALL_FAULTS, BASELINE, COMPARED, RESULTS, VARIED, Rates, chosen_rates, common_rate, read
 
@@ -163,14 +165,15 @@ def main(results: Path, docs: Path) -> None:
     if not rows:
         raise click.ClickException(f"{results / 'training.csv'}: no runs yet; run: python evidence/train.py all")
     (results / "training.md").write_text(markdown(rows, rates), encoding="utf-8")
+    (results / "focus.md").write_text(focus_markdown(results), encoding="utf-8")
     pages = [page for page in (docs / "evidence.md", results / "README.md") if page.exists()]
     for page in pages:
-        found = blocks(rows, rates) | {"weights": weight_table(results / "weights.csv")}
+        found = blocks(rows, rates) | focus_blocks(results) | {"weights": weight_table(results / "weights.csv")}
         page.write_text(with_blocks(page.read_text(encoding="utf-8"), found), encoding="utf-8")
     groups = at_tuned_rates(rows, rates)
     save_differences(groups, docs / "images" / "evidence_training.png")
     save_faults(groups, docs / "images" / "evidence_faults.png")
-    written = ", ".join(map(str, (results / "training.md", *pages, docs / "images")))
+    written = ", ".join(map(str, (results / "training.md", results / "focus.md", *pages, docs / "images")))
     click.echo(f"{written}: {len(rows)} runs")
 
 

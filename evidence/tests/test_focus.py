@@ -97,6 +97,7 @@ def test_the_focus_by_hand() -> None:
 
 
 def matching_by_loops(residual: Tensor, root: Tensor) -> float:
+    """Return the matching of gradients of one image."""
     total = 0.0
     for step in (1, 2, 4, 8):
         r, w = residual[:, ::step, ::step], root[:, ::step, ::step]
@@ -112,10 +113,13 @@ def matching_by_loops(residual: Tensor, root: Tensor) -> float:
 def test_gradient_matching_is_what_loops_find() -> None:
     generator = torch.Generator().manual_seed(0)
     residual, root = torch.randn(2, 11, 18, generator=generator), torch.rand(2, 11, 18, generator=generator)
-    root[:, 3:6, :4] = 0
-    assert gradient_matching(residual, root).item() == pytest.approx(matching_by_loops(residual, root), rel=1e-5)
-    assert gradient_matching(torch.ones_like(residual), root).item() == 0
-    assert gradient_matching(residual, torch.zeros_like(root)).item() == 0
+    root[0, 3:6, :4] = 0
+    valid = root > 0
+    parts = [matching_by_loops(residual[k : k + 1], root[k : k + 1]) for k in range(2)]
+    expected = np.average(parts, weights=valid.sum((1, 2)))
+    assert gradient_matching(residual, root, valid).item() == pytest.approx(expected, rel=1e-5)
+    assert gradient_matching(torch.ones_like(residual), root, valid).item() == 0
+    assert gradient_matching(residual, torch.zeros_like(root), ~valid & valid).item() == 0
 
 
 def test_log_error_by_hand() -> None:
@@ -222,3 +226,20 @@ def test_the_confirming_phase_runs_once(tmp_path: Path, monkeypatch: pytest.Monk
     second = CliRunner().invoke(train.main, ["confirm", "--smoke", "--out", str(tmp_path)])
     assert second.output.count(" 0 runs to do") == 2
     assert (tmp_path / "confirm.csv").read_bytes() == text
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("+both", {}), ("+both+sigma=online+c=0.3", {"relative_sigma": 0.3}), ("=0.25+both", {"gradient": 0.25})],
+)
+def test_the_loss_of_the_project_is_the_arm(name: str, options: dict[str, float], given: GroundTruth) -> None:
+    focused = pytest.importorskip("depthvar.loss.focused")
+    head, _, rest = name.partition("+")
+    arm = arm_of(f"log+gradient{head}+focus=8+{rest}")
+    target, valid = torch.from_numpy(given.depth), torch.from_numpy(given.valid)
+    generator = torch.Generator().manual_seed(0)
+    pred = torch.where(valid, target, 1.0) * torch.rand(target.shape, generator=generator)
+    sigma_z2 = torch.from_numpy(given.online if "online" in name else given.cached)
+    theirs = focused.focused_log_l1(pred, target, sigma_z2, valid, focus=8, **options)
+    ours = arm.loss(pred, torch.where(valid, target, 0.0), weights(arm, given), valid)
+    torch.testing.assert_close(ours, theirs)
