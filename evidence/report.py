@@ -2,10 +2,10 @@
 
     python evidence/report.py
 
-writes results/training.md and results/focus.md, the tables of docs/evidence.md and results/README.md between their markers, and
-docs/images/evidence_*.png. Losses are compared with plain L1, parameters with the default ones, at the same ground
-truth, budget and seed. Intervals are 95 % bootstrap intervals of the mean difference over seeds; verdicts are by
-Student's paired test.
+writes results/training.md and results/focus.md, the tables of docs/evidence.md and results/README.md between their
+markers, and docs/images/evidence_*.png. Losses are compared with plain L1, parameters with the default ones, at the
+same ground truth, budget and seed. Intervals are 95 % bootstrap intervals of the mean difference over seeds; verdicts
+are by Student's paired test.
 """
 
 import csv
