@@ -103,8 +103,7 @@ def loss_of(data: Loss, gradient: float, both: bool) -> Loss:
 
     def loss(pred: Tensor, target: Tensor, weight: Tensor, valid: Tensor) -> Tensor:
         root = weight.sqrt() if both else valid.to(pred.dtype)
-        matching = gradient_matching(log_ratio(pred, target, valid), root, valid)
-        return data(pred, target, weight, valid) + gradient * matching
+        return data(pred, target, weight, valid) + gradient * gradient_matching(log_ratio(pred, target, valid), root)
 
     return loss
 
@@ -119,18 +118,16 @@ def log_ratio(pred: Tensor, target: Tensor, valid: Tensor) -> Tensor:
     return torch.where(valid, pred / torch.where(valid, target, 1.0), 1.0).log()
 
 
-def gradient_matching(residual: Tensor, root: Tensor, valid: Tensor) -> Tensor:
+def gradient_matching(residual: Tensor, root: Tensor) -> Tensor:
     """Return the sum over scales of the mean ``|difference|`` of a residual to its right and lower neighbours.
 
     Scale s has every 2^s-th pixel. A pair counts the product of its two weights ``root``, 0 at invalid pixels, and the
-    sum over an image is divided by that of ``root`` at this scale: with 1 everywhere, by the number of valid pixels.
-    An image counts by its number of valid pixels.
+    sum is divided by the sum of ``root`` over the scale: with 1 everywhere, by the number of valid pixels.
     """
-    total = residual.new_zeros(len(residual))
+    total = residual.new_zeros(())
     for step in (2**s for s in range(SCALES)):
         r, w = residual[:, ::step, ::step], root[:, ::step, ::step]
-        pairs = ((r[:, :, 1:] - r[:, :, :-1]).abs() * w[:, :, 1:] * w[:, :, :-1]).sum((1, 2))
-        pairs = pairs + ((r[:, 1:] - r[:, :-1]).abs() * w[:, 1:] * w[:, :-1]).sum((1, 2))
-        total = total + pairs / w.sum((1, 2)).clamp_min(1e-6)
-    count = valid.sum((1, 2))
-    return (count * total).sum() / count.sum().clamp_min(1)
+        pairs = ((r[:, :, 1:] - r[:, :, :-1]).abs() * w[:, :, 1:] * w[:, :, :-1]).sum()
+        pairs = pairs + ((r[:, 1:] - r[:, :-1]).abs() * w[:, 1:] * w[:, :-1]).sum()
+        total = total + pairs / w.sum().clamp_min(1)
+    return total

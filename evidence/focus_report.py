@@ -29,7 +29,16 @@ CONTRASTS = (  # a loss, and what shows what it adds
     (PLAIN, "inverse_depth"),
     (GRADIENT, "inverse_depth"),
 )
-SHOWN = ((phases.BEST, "l1"), (phases.BEST, "inverse_depth"), (phases.BEST, PLAIN), (phases.RELATIVE, GRADIENT))
+SHOWN = {  # in docs/evidence.md, under these names; the first four in README.md too
+    "focused log, against plain L1": (phases.BEST, "l1"),
+    "focused log, against inverse depth": (phases.BEST, "inverse_depth"),
+    "focused log, against log with gradients": (phases.BEST, PLAIN),
+    "focused inverse depth, against inverse depth": (phases.RELATIVE, "inverse_depth"),
+    "focused inverse depth, against inverse depth with gradients": (phases.RELATIVE, GRADIENT),
+    "3×3 range as σ, against cached σ": (phases.ONLINE, phases.BEST),
+    "cleaned target, against the nearest pixel": (phases.CLEANED, phases.BEST),
+}
+BRIEF, IN_BRIEF = 4, (600, 2400)
 
 Groups = Mapping[Key, Group]
 
@@ -41,10 +50,15 @@ def measured(path: Path, split: str) -> Groups:
 
 def title_of(key: Key) -> str:
     """Return what a part of the confirming phase is called."""
+    return f"ground truth {key[0]}, {where(key)} steps"
+
+
+def where(key: Key) -> str:
+    """Return the budget of a part, and its scenes and network where they are others."""
     truth, steps = key
     like = next(part for part in phases.CONFIRMING if part.steps == steps and truth in part.truths)
-    where = "" if like.scenes.startswith("rooms") else f", {like.scenes.partition('-')[0]}, {like.network} network"
-    return f"ground truth {truth}, {steps:,} steps{where}"
+    elsewhere = "" if like.scenes.startswith("rooms") else f" ({like.scenes.partition('-')[0]}, {like.network} network)"
+    return f"{steps:,}{elsewhere}"
 
 
 def cell(one: Difference) -> str:
@@ -70,13 +84,15 @@ def against(group: Group, baseline: str) -> str:
     return rows_of(lines, "loss", "seeds")
 
 
-def contrasts(groups: Groups, pairs: Iterable[tuple[str, str]] = CONTRASTS) -> Iterator[tuple[str, ...]]:
-    """Yield a line for each pair of losses and part that has both."""
+def contrasts(
+    groups: Groups, pairs: Iterable[tuple[str, str]] = CONTRASTS
+) -> Iterator[tuple[str, str, Key, tuple[str, ...]]]:
+    """Yield, for each pair of losses and part that has both, the pair, the part, and the seeds and cells of a line."""
     for arm, baseline in pairs:
         for key, group in groups.items():
             if arm in group and baseline in group:
                 found = [difference(group, arm, each, baseline) for each in MEASURES]
-                yield f"`{arm}`", f"`{baseline}`", title_of(key), str(found[0].pairs), *map(cell, found)
+                yield arm, baseline, key, (str(found[0].pairs), *map(cell, found))
 
 
 def count(groups: Groups) -> str:
@@ -102,13 +118,14 @@ def in_order(groups: Groups) -> Groups:
 def markdown(results: Path) -> str:
     """Return the page of results/focus.md."""
     confirmed = in_order(measured(results / "confirm.csv", "test"))
+    lines = ((f"`{arm}`", f"`{base}`", title_of(key), *cells) for arm, base, key, cells in contrasts(confirmed))
     text = (
         "Written by `python evidence/report.py`. Differences in per cent of what a table compares with, paired by "
         "seed. Bold: better; ↓: worse, by Student's paired test at 5 %; otherwise undecided, or fewer than three "
         "pairs. Nothing is corrected for the number of comparisons. The measures named before the runs are the first "
         "five; the last two are secondary.\n\n"
         f"## Confirming phase: what each adds\n\n{count(confirmed)}\n\n"
-        f"{rows_of(contrasts(confirmed), 'loss', 'against', 'part', 'pairs')}\n"
+        f"{rows_of(lines, 'loss', 'against', 'part', 'pairs')}\n"
     )
     for key, group in confirmed.items():
         for baseline in (name for name in ("l1", "inverse_depth") if name in group):
@@ -119,7 +136,27 @@ def markdown(results: Path) -> str:
 
 
 def blocks(results: Path) -> dict[str, str]:
-    """Return the tables of docs/evidence.md by the names of their markers."""
+    """Return the tables of docs/evidence.md and README.md by the names of their markers."""
     confirmed = in_order(measured(results / "confirm.csv", "test"))
-    everything = {key: group for key, group in confirmed.items() if key[0] == "all"}
-    return {"focus": rows_of(contrasts(everything, SHOWN), "loss", "against", "part", "pairs")}
+    return {
+        "focus": shown({key: group for key, group in confirmed.items() if key[0] == "all"}),
+        "brief": brief(confirmed),
+    }
+
+
+def shown(groups: Groups) -> str:
+    """Return the table of ``SHOWN``: a line for each contrast and part that has both of its losses."""
+    lines = [
+        (name, where(key), *cells) for name, pair in SHOWN.items() for _, _, key, cells in contrasts(groups, [pair])
+    ]
+    return rows_of(lines, "what", "steps", "pairs")
+
+
+def brief(groups: Groups) -> str:
+    """Return the first of ``SHOWN`` with all faults, each cell with the budgets of ``IN_BRIEF``."""
+    few = {("all", steps): groups["all", steps] for steps in IN_BRIEF if ("all", steps) in groups}
+    lines = []
+    for name in list(SHOWN)[:BRIEF]:
+        cells = [cells[1:] for _, _, _, cells in contrasts(few, [SHOWN[name]])]
+        lines.append((name, *map("; ".join, zip(*cells, strict=True))))
+    return rows_of(lines, "what")

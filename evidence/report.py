@@ -25,7 +25,8 @@ from train import ALL_FAULTS, BASELINE, COMPARED, RESULTS, VARIED, Rates, chosen
 
 DOCS = RESULTS.parents[1] / "docs"
 DEPTH = "inverse_depth"  # what needs no σ
-OTHERS = (*SECONDARY, "gradient_mean", "gradient_max")
+LATER = "soft_edge_error"  # not measured in these runs
+OTHERS = (*(name for name in SECONDARY if name != LATER), "gradient_mean", "gradient_max")
 
 Rows = list[dict[str, Any]]
 Groups = Mapping[Key, Group]
@@ -145,15 +146,18 @@ def weight_table(path: Path) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def with_blocks(page: str, found: Mapping[str, str]) -> str:
-    """Return a page with each block between the markers of its name, ``<!-- name -->`` and ``<!-- /name -->``."""
+def with_blocks(page: str, found: Mapping[str, str], names: str = r"\S+") -> str:
+    """Return a page with each block between the markers of its name, ``<!-- name -->`` and ``<!-- /name -->``.
+
+    Markers whose name does not match the pattern ``names`` are left as they are.
+    """
 
     def put(match: re.Match[str]) -> str:
         if match[1] not in found:
             raise click.ClickException(f"no table {match[1]!r}; expected one of {', '.join(found)}")
         return f"<!-- {match[1]} -->\n{found[match[1]]}\n<!-- /{match[1]} -->"
 
-    return re.sub(r"<!-- (\S+) -->\n.*?<!-- /\1 -->", put, page, flags=re.DOTALL)
+    return re.sub(rf"<!-- ({names}) -->\n.*?<!-- /\1 -->", put, page, flags=re.DOTALL)
 
 
 @click.command(context_settings={"show_default": True})
@@ -170,6 +174,9 @@ def main(results: Path, docs: Path) -> None:
     for page in pages:
         found = blocks(rows, rates) | focus_blocks(results) | {"weights": weight_table(results / "weights.csv")}
         page.write_text(with_blocks(page.read_text(encoding="utf-8"), found), encoding="utf-8")
+    if docs == DOCS:
+        front = DOCS.parent / "README.md"
+        front.write_text(with_blocks(front.read_text(encoding="utf-8"), focus_blocks(results), "brief"), "utf-8")
     groups = at_tuned_rates(rows, rates)
     save_differences(groups, docs / "images" / "evidence_training.png")
     save_faults(groups, docs / "images" / "evidence_faults.png")

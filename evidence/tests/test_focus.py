@@ -1,8 +1,10 @@
 """The focused losses, the second scenes, and the phases of their study, by their laws."""
 
 import math
+from dataclasses import asdict
 from pathlib import Path
 
+import focus_report
 import numpy as np
 import phases
 import planes
@@ -97,7 +99,6 @@ def test_the_focus_by_hand() -> None:
 
 
 def matching_by_loops(residual: Tensor, root: Tensor) -> float:
-    """Return the matching of gradients of one image."""
     total = 0.0
     for step in (1, 2, 4, 8):
         r, w = residual[:, ::step, ::step], root[:, ::step, ::step]
@@ -114,12 +115,9 @@ def test_gradient_matching_is_what_loops_find() -> None:
     generator = torch.Generator().manual_seed(0)
     residual, root = torch.randn(2, 11, 18, generator=generator), torch.rand(2, 11, 18, generator=generator)
     root[0, 3:6, :4] = 0
-    valid = root > 0
-    parts = [matching_by_loops(residual[k : k + 1], root[k : k + 1]) for k in range(2)]
-    expected = np.average(parts, weights=valid.sum((1, 2)))
-    assert gradient_matching(residual, root, valid).item() == pytest.approx(expected, rel=1e-5)
-    assert gradient_matching(torch.ones_like(residual), root, valid).item() == 0
-    assert gradient_matching(residual, torch.zeros_like(root), ~valid & valid).item() == 0
+    assert gradient_matching(residual, root).item() == pytest.approx(matching_by_loops(residual, root), rel=1e-5)
+    assert gradient_matching(torch.ones_like(residual), root).item() == 0
+    assert gradient_matching(residual, torch.zeros_like(root)).item() == 0
 
 
 def test_log_error_by_hand() -> None:
@@ -238,8 +236,38 @@ def test_the_loss_of_the_project_is_the_arm(name: str, options: dict[str, float]
     arm = arm_of(f"log+gradient{head}+focus=8+{rest}")
     target, valid = torch.from_numpy(given.depth), torch.from_numpy(given.valid)
     generator = torch.Generator().manual_seed(0)
-    pred = torch.where(valid, target, 1.0) * torch.rand(target.shape, generator=generator)
+    pred = torch.where(valid, target, 1.0) * (0.5 + torch.rand(target.shape, generator=generator))
     sigma_z2 = torch.from_numpy(given.online if "online" in name else given.cached)
-    theirs = focused.focused_log_l1(pred, target, sigma_z2, valid, focus=8, **options)
-    ours = arm.loss(pred, torch.where(valid, target, 0.0), weights(arm, given), valid)
-    torch.testing.assert_close(ours, theirs)
+    ours, theirs = [], []
+    for k in range(len(pred)):  # of more images the gradients are divided by the sum of all, there by that of each
+        one = pred[k : k + 1], target[k : k + 1], sigma_z2[k : k + 1], valid[k : k + 1]
+        theirs.append(focused.focused_log_l1(*one, focus=8, **options).item())
+        known = torch.where(one[3], one[1], 0.0)
+        ours.append(arm.loss(one[0], known, weights(arm, given)[k : k + 1], one[3]).item())
+    np.testing.assert_allclose(ours, theirs, rtol=1e-5)
+
+
+def test_a_contrast_is_a_line_of_each_part_that_has_both(tmp_path: Path) -> None:
+    def write(arm: str, seed: int, value: float, **others: object) -> None:
+        of = dict.fromkeys(table.COLUMNS, value) | asdict(Run(arm, "all", 1e-3, seed, 600, "test", "rooms-1")) | others
+        table.append(tmp_path / "confirm.csv", of)
+
+    for seed in range(3):
+        write("l1", seed, 2.0)
+        write("log+gradient", seed, 1.0)
+        write("log+gradient", seed, 9.0, split="validation")  # no result
+        write(phases.BEST, seed, 1.5, truth="mixed")
+        write("log+gradient", seed, 1.0, truth="mixed")
+        write("log+gradient", seed, 1.0, steps=1200, scenes="planes-1", network="deep")
+    lines = list(focus_report.contrasts(focus_report.measured(tmp_path / "confirm.csv", "test")))
+    assert [(*line[:3], line[3][0]) for line in lines] == [
+        (phases.BEST, "log+gradient", ("mixed", 600), "3"),
+        ("log+gradient", "l1", ("all", 600), "3"),
+    ]
+    assert lines[0][3][1:3] == ("+50 % ↓", "**+50 %**")  # an error, and a share that is right
+    page = focus_report.markdown(tmp_path)
+    assert "10 comparisons in the primary measures: 5 better, 5 worse, 0 undecided" in page
+    assert "## Confirming phase: ground truth all, 600 steps, against `l1`" in page
+    assert "| `log+gradient` | 3 | **-50 %** | -50 % ↓ |" in page
+    assert focus_report.title_of(("all", 1200)) == "ground truth all, 1,200 (planes, deep network) steps"
+    assert focus_report.blocks(tmp_path)["focus"].count("\n") == 1  # none of those that are shown

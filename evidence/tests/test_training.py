@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import focus_report
 import numpy as np
 import pytest
 import report
@@ -445,12 +446,17 @@ def test_each_table_has_the_runs_of_its_rates() -> None:
 
 def test_tables_of_the_page_are_those_of_the_committed_runs() -> None:
     rows, rates = train.read(train.RESULTS / "training.csv"), train.chosen_rates(train.read(train.RESULTS / "lr.csv"))
-    found = report.blocks(rows, rates) | {"weights": report.weight_table(train.RESULTS / "weights.csv")}
+    found = report.blocks(rows, rates) | focus_report.blocks(train.RESULTS)
+    found |= {"weights": report.weight_table(train.RESULTS / "weights.csv")}
     for path, tables in ((report.DOCS / "evidence.md", 1), (train.RESULTS / "README.md", 10)):
         page = path.read_text(encoding="utf-8")
         assert report.with_blocks(page, found) == page, "run: python evidence/report.py"
         assert page.count("<!-- /") >= tables
+    front = (report.DOCS.parent / "README.md").read_text(encoding="utf-8")
+    assert report.with_blocks(front, found, "brief") == front, "run: python evidence/report.py"
+    assert front.count("<!-- brief -->") == 1
     assert (train.RESULTS / "training.md").read_text(encoding="utf-8") == report.markdown(rows, rates)
+    assert (train.RESULTS / "focus.md").read_text(encoding="utf-8") == focus_report.markdown(train.RESULTS)
     with pytest.raises(ClickException, match=r"no table 'lost'; expected one of tuned-3"):
         report.with_blocks("<!-- lost -->\n<!-- /lost -->", {"tuned-3": ""})
     assert (
