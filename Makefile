@@ -40,6 +40,8 @@ evidence: ## does σ mean what it says, does it help (docs/evidence.md): hours; 
 	$(PYTHON) evidence/physics.py
 	$(PYTHON) evidence/weight_shares.py
 	$(PYTHON) evidence/train.py all
+	$(PYTHON) evidence/train.py choose --seeds 2
+	$(PYTHON) evidence/train.py confirm
 	$(PYTHON) evidence/report.py
 
 evidence-smoke: ## a slice of it, in seconds; writes nothing that stays

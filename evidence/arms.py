@@ -1,7 +1,9 @@
-"""The arms of the study. An arm is a map of weights: every loss here is the mean of ``w · |Z_pred - Z_gt|``.
+"""The arms of the study: losses of a prediction, its target, a map of weights and the validity.
 
-``laplace_nll`` is no exception: σ is given, so its ``log b`` has no gradient. Weights come from the ground truth alone,
-computed once. All are divided by their mean over the image, except where ``normalized`` says otherwise.
+Those of ``ARMS`` and ``SENSITIVITY`` differ in their weights only: each is the mean of ``w · |Z_pred - Z_gt|``.
+``laplace_nll`` is no exception: σ is given, so its ``log b`` has no gradient. Those of :mod:`focus` have another error
+too. Weights come from the ground truth alone, computed once. All are divided by their mean over the image, except where
+``normalized`` says otherwise.
 """
 
 from collections.abc import Callable
@@ -19,6 +21,15 @@ from depthvar.loss.functional import Weighting, inverse_depth_weight, mean_one, 
 from depthvar.precompute import KernelParams, sigma_z2
 
 Weight = Callable[[Tensor, Tensor, Tensor], Tensor]
+Loss = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
+
+
+def weighted_error(pred: Tensor, target: Tensor, weight: Tensor, valid: Tensor) -> Tensor:
+    """Return the sum of ``weight · |pred - target|`` over (B, H, W) by the number of valid pixels.
+
+    Target and weight are 0 at invalid pixels.
+    """
+    return ((pred - target).abs() * weight).sum() / valid.sum().clamp_min(1)
 
 
 @dataclass(frozen=True)
@@ -30,11 +41,16 @@ class Arm:
         sigma: where σ comes from: the kernel, ``"online"`` or ``"cached"`` or with other parameters, or one of
             ``estimators.ESTIMATORS`` of the supervised depth, or of ``NATIVE`` of the depth of twice the resolution.
         normalized: weights of mean 1 in every image.
+        loss: (prediction in m, target in m, weight, valid), each (B, H, W), to a scalar; target and weight are 0 where
+            invalid.
+        cleaned: the target is the median of the depth of twice the resolution, :func:`ground_truth.cleaned`.
     """
 
     weight: Weight
     sigma: str | KernelParams = "online"
     normalized: bool = True
+    loss: Loss = weighted_error
+    cleaned: bool = False
 
 
 def form(weighting: Weighting, c: float = 1.0, floor: float = 0.0) -> Weight:
@@ -46,11 +62,17 @@ def without_edges(rtol: float) -> Weight:
     """Return a weight of 1, and 0 where depth varies by more than ``rtol`` in 3×3; invalid neighbours do not count."""
 
     def weight(sigma: Tensor, depth: Tensor, valid: Tensor) -> Tensor:
-        signed = (torch.where(valid, sign * depth, -torch.inf)[:, None] for sign in (1, -1))
-        far, near = (F.max_pool2d(each, 3, 1, 1)[:, 0] for each in signed)
-        return (far <= (1 + rtol) * -near).to(depth.dtype)
+        near, far = extremes(depth, valid)
+        return (far <= (1 + rtol) * near).to(depth.dtype)
 
     return weight
+
+
+def extremes(depth: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the least and the largest depth of 3×3, (N, H, W) each; invalid neighbours do not count."""
+    signed = (torch.where(valid, sign * depth, -torch.inf)[:, None] for sign in (-1, 1))
+    least, largest = (F.max_pool2d(each, 3, 1, 1)[:, 0] for each in signed)
+    return -least, largest
 
 
 def inverse_depth(sigma: Tensor, depth: Tensor, valid: Tensor) -> Tensor:
@@ -121,11 +143,3 @@ def weights(arm: Arm, given: GroundTruth) -> Tensor:
     weight = arm.weight(torch.where(known, sigma, 1.0), torch.where(known, depth, 1.0), known)
     weight = torch.where(known, weight, 0.0)
     return mean_one(weight, known) if arm.normalized else weight
-
-
-def weighted_error(pred: Tensor, target: Tensor, weight: Tensor, count: Tensor) -> Tensor:
-    """Return the sum of ``weight · |pred - target|`` over (B, H, W) by the number of valid pixels of each image, (B,).
-
-    Target and weight are 0 at invalid pixels.
-    """
-    return ((pred - target).abs() * weight).sum() / count.sum().clamp_min(1)

@@ -84,6 +84,16 @@ def degrade(
     return depth
 
 
+def cleaned(given: GroundTruth) -> GroundTruth:
+    """Return the ground truth with a depth that is the lower median of the known native depths under each pixel."""
+    blocks = np.where(given.native == 0, np.float32("nan"), given.native)
+    blocks = blocks.reshape(-1, HEIGHT, 2, WIDTH, 2).transpose(0, 1, 3, 2, 4).reshape(-1, HEIGHT, WIDTH, 4)
+    middle = (~np.isnan(blocks)).sum(-1, keepdims=True).clip(1) - 1
+    depth = np.take_along_axis(np.sort(blocks, -1), middle // 2, -1)[..., 0]  # NaN last
+    depth = np.nan_to_num(depth, nan=0.0, posinf=np.inf)
+    return given._replace(depth=depth, online=sigma_z2(depth, INTRINSICS))
+
+
 def shift(depth: Depth, dv: int, du: int) -> Depth:
     """Return (H, W) moved by whole pixels; what comes in is 0, unknown: a border repeated would look flat."""
     height, width = depth.shape

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-WIDTHS = (16, 32, 48, 64)
+NETWORKS = {"small": (16, 32, 48, 64), "deep": (16, 32, 64, 128, 192)}  # channels of each level
 START = 1.0  # log metres, where an untrained network begins
 
 
@@ -16,19 +16,20 @@ def packed(picture: Tensor) -> Tensor:
 
 
 class DepthNet(nn.Module):
-    """Packed pictures (B, 12, H/2, W/2) to depth (B, H, W) in metres, above 0."""
+    """Packed pictures (B, 12, H/2, W/2) to depth (B, H, W) in metres, above 0; ``name`` is one of ``NETWORKS``."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "small") -> None:
         super().__init__()
-        pairs = list(itertools.pairwise(WIDTHS))
-        self.stem = _block(12, WIDTHS[0])
+        widths = NETWORKS[name]
+        pairs = list(itertools.pairwise(widths))
+        self.stem = _block(12, widths[0])
         self.down = nn.ModuleList(
             _block(i, o, stride=2) if level == 0 else nn.Sequential(_block(i, o, stride=2), _block(o, o))
             for level, (i, o) in enumerate(pairs)
         )
         self.lateral = nn.ModuleList(nn.Conv2d(o, i, 1) for i, o in reversed(pairs))
         self.up = nn.ModuleList(_block(i, i) for i, _ in reversed(pairs))
-        self.head = nn.Conv2d(WIDTHS[0], 4, 3, padding=1)
+        self.head = nn.Conv2d(widths[0], 4, 3, padding=1)
 
     def forward(self, pictures: Tensor) -> Tensor:
         """Return the depth."""

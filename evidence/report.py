@@ -2,10 +2,10 @@
 
     python evidence/report.py
 
-writes results/training.md, the tables of docs/evidence.md and results/README.md between their markers, and
-docs/images/evidence_*.png. Losses are compared with plain L1, parameters with the default ones, at the same ground
-truth, budget and seed. Intervals are 95 % bootstrap intervals of the mean difference over seeds; verdicts are by
-Student's paired test.
+writes results/training.md and results/focus.md, the tables of docs/evidence.md and results/README.md between their
+markers, and docs/images/evidence_*.png. Losses are compared with plain L1, parameters with the default ones, at the
+same ground truth, budget and seed. Intervals are 95 % bootstrap intervals of the mean difference over seeds; verdicts
+are by Student's paired test.
 """
 
 import csv
@@ -18,12 +18,15 @@ import click
 from arms import ARMS, SENSITIVITY
 from comparison import Difference, Group, Key, difference, grouped, verdicts
 from figures import save_differences, save_faults
+from focus_report import blocks as focus_blocks
+from focus_report import markdown as focus_markdown
 from measures import PRIMARY, SECONDARY
 from train import ALL_FAULTS, BASELINE, COMPARED, RESULTS, VARIED, Rates, chosen_rates, common_rate, read
 
 DOCS = RESULTS.parents[1] / "docs"
 DEPTH = "inverse_depth"  # what needs no σ
-OTHERS = (*SECONDARY, "gradient_mean", "gradient_max")
+LATER = "soft_edge_error"  # not measured in these runs
+OTHERS = (*(name for name in SECONDARY if name != LATER), "gradient_mean", "gradient_max")
 
 Rows = list[dict[str, Any]]
 Groups = Mapping[Key, Group]
@@ -143,15 +146,18 @@ def weight_table(path: Path) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def with_blocks(page: str, found: Mapping[str, str]) -> str:
-    """Return a page with each block between the markers of its name, ``<!-- name -->`` and ``<!-- /name -->``."""
+def with_blocks(page: str, found: Mapping[str, str], names: str = r"\S+") -> str:
+    """Return a page with each block between the markers of its name, ``<!-- name -->`` and ``<!-- /name -->``.
+
+    Markers whose name does not match the pattern ``names`` are left as they are.
+    """
 
     def put(match: re.Match[str]) -> str:
         if match[1] not in found:
             raise click.ClickException(f"no table {match[1]!r}; expected one of {', '.join(found)}")
         return f"<!-- {match[1]} -->\n{found[match[1]]}\n<!-- /{match[1]} -->"
 
-    return re.sub(r"<!-- (\S+) -->\n.*?<!-- /\1 -->", put, page, flags=re.DOTALL)
+    return re.sub(rf"<!-- ({names}) -->\n.*?<!-- /\1 -->", put, page, flags=re.DOTALL)
 
 
 @click.command(context_settings={"show_default": True})
@@ -163,14 +169,18 @@ def main(results: Path, docs: Path) -> None:
     if not rows:
         raise click.ClickException(f"{results / 'training.csv'}: no runs yet; run: python evidence/train.py all")
     (results / "training.md").write_text(markdown(rows, rates), encoding="utf-8")
+    (results / "focus.md").write_text(focus_markdown(results), encoding="utf-8")
     pages = [page for page in (docs / "evidence.md", results / "README.md") if page.exists()]
     for page in pages:
-        found = blocks(rows, rates) | {"weights": weight_table(results / "weights.csv")}
+        found = blocks(rows, rates) | focus_blocks(results) | {"weights": weight_table(results / "weights.csv")}
         page.write_text(with_blocks(page.read_text(encoding="utf-8"), found), encoding="utf-8")
+    if docs == DOCS:
+        front = DOCS.parent / "README.md"
+        front.write_text(with_blocks(front.read_text(encoding="utf-8"), focus_blocks(results), "brief"), "utf-8")
     groups = at_tuned_rates(rows, rates)
     save_differences(groups, docs / "images" / "evidence_training.png")
     save_faults(groups, docs / "images" / "evidence_faults.png")
-    written = ", ".join(map(str, (results / "training.md", *pages, docs / "images")))
+    written = ", ".join(map(str, (results / "training.md", results / "focus.md", *pages, docs / "images")))
     click.echo(f"{written}: {len(rows)} runs")
 
 

@@ -7,10 +7,14 @@ The air is hazy and colours are saturated: the least colour channel of a pixel h
 network can learn depth in minutes. The camera looks along its own +z with y down.
 """
 
+import inspect
 import math
+import os
 import time
 import zlib
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +37,7 @@ SPLITS = {"train": 200, "validation": 20, "test": 30}  # rooms, of VIEWS views e
 VIEWS = 4
 
 Views = dict[str, NDArray[Any]]
+Render = Callable[[int, int], list[Views]]
 
 
 def rays_of(intrinsics: tuple[float, ...], shape: tuple[int, int], offsets: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -94,21 +99,32 @@ def view(
     rgb[hit] = shade(at + t[hit][:, None] * rays[hit], rays[hit], surface[hit], normal[hit], paint, lights)
     clear = np.exp(-np.where(hit, t, np.inf) / HAZE).astype(np.float32)[..., None]
     rgb = clear * rgb + (1 - clear) * HAZE_COLOUR
-    picture = rgb.clip(0, 1).mean(2) ** (1 / 2.2) + rng.normal(0, 0.003, (HEIGHT, WIDTH, 3))
-    # (H, W, 2, 2, 2, 2) is row and column of the native pixel, then of the ray in it.
-    blocks = t.reshape(HEIGHT, WIDTH, 2, 2, 2, 2).transpose(0, 2, 1, 4, 3, 5).reshape(2 * HEIGHT, 2 * WIDTH, 4)
-    labels = surface.reshape(HEIGHT, WIDTH, 2, 2, 2, 2).transpose(0, 2, 1, 4, 3, 5).reshape(blocks.shape)
     inside = rays_of(INTRINSICS, (HEIGHT, WIDTH), np.zeros(1))[:, :, 0] @ rotation.T
     native = rays_of(NATIVE_INTRINSICS, (2 * HEIGHT, 2 * WIDTH), np.zeros(1))[:, :, 0] @ rotation.T
     return {
-        "picture": (255 * picture.clip(0, 1) + 0.5).astype(np.uint8),
+        "picture": picture_of(rgb.clip(0, 1).mean(2), rng),
         "centre": cast(scene, at, inside, MAX_DEPTH)[0].astype(np.float32),
+        "native": cast(scene, at, native, MAX_DEPTH)[0].astype(np.float32),
+    } | summary(t, surface)
+
+
+def picture_of(light: NDArray[Any], rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Return the picture (H, W, 3) of linear light in [0, 1], with a display's curve and noise."""
+    picture = light ** (1 / 2.2) + rng.normal(0, 0.003, light.shape)
+    return (255 * picture.clip(0, 1) + 0.5).astype(np.uint8)
+
+
+def summary(t: NDArray[np.float64], surface: NDArray[np.int64]) -> Views:
+    """Return what :func:`load` says of the 16 rays of each pixel, from their depth and surface, (H, W, 16) each."""
+    # (H, W, 2, 2, 2, 2) is row and column of the native pixel, then of the ray in it.
+    blocks = t.reshape(HEIGHT, WIDTH, 2, 2, 2, 2).transpose(0, 2, 1, 4, 3, 5).reshape(2 * HEIGHT, 2 * WIDTH, 4)
+    labels = surface.reshape(HEIGHT, WIDTH, 2, 2, 2, 2).transpose(0, 2, 1, 4, 3, 5).reshape(blocks.shape)
+    return {
         "mean": _finite_mean(t),
         "mixed": _is_mixed(t, surface),
         "near": t.min(-1).astype(np.float32),
         "far": t.max(-1).astype(np.float32),
         "truth": np.sort(t, axis=-1)[..., 7].astype(np.float32),  # a depth that is there, not a mean of two
-        "native": cast(scene, at, native, MAX_DEPTH)[0].astype(np.float32),
         "native_mean": _finite_mean(blocks),
         "native_mixed": _is_mixed(blocks, labels),
     }
@@ -144,24 +160,26 @@ def render_room(seed: int, number: int) -> list[Views]:
     return [view(scene, find_camera(scene, rng, x, y, way_out), paint, lights, rng) for _ in range(VIEWS)]
 
 
-def generate(seed: int, rooms: dict[str, int], jobs: int = 2) -> dict[str, Views]:
+def generate(seed: int, rooms: dict[str, int], render: Render = render_room) -> dict[str, Views]:
     """Return the views of each split, stacked; rooms are numbered through, so no room is in two splits."""
     numbers = iter(range(sum(rooms.values())))
-    with ThreadPoolExecutor(jobs) as pool:  # the caster and most of NumPy release the GIL
-        waiting = {
-            split: [pool.submit(render_room, seed, next(numbers)) for _ in range(k)] for split, k in rooms.items()
-        }
+    jobs = len(os.sched_getaffinity(0)) if sum(rooms.values()) > 20 else 1  # a process costs a second
+    with ProcessPoolExecutor(jobs, get_context("spawn")) if jobs > 1 else ThreadPoolExecutor(1) as pool:
+        waiting = {split: [pool.submit(render, seed, next(numbers)) for _ in range(k)] for split, k in rooms.items()}
         made = {split: [each for room in some for each in room.result()] for split, some in waiting.items()}
     return {split: {name: np.stack([v[name] for v in views]) for name in views[0]} for split, views in made.items()}
 
 
-def load(rooms: dict[str, int] | None = None, seed: int = 0, cache: Path | None = None) -> dict[str, Views]:
+def load(
+    rooms: dict[str, int] | None = None, seed: int = 0, cache: Path | None = None, render: Render = render_room
+) -> dict[str, Views]:
     """Return the views of each split, rendered once and kept under ``cache``.
 
     Args:
         rooms: rooms of each split; None: ``SPLITS``.
         seed: of all rooms.
         cache: a folder; it is made, and ignored by Git. None: ``CACHE``.
+        render: the generator, (seed, number) to the views of a room, or of another kind of scene.
 
     Returns:
         Split → name → (N, ...). Depth is planar, in metres, float32, +inf for sky. ``picture`` (N, H, W, 3) uint8;
@@ -171,11 +189,12 @@ def load(rooms: dict[str, int] | None = None, seed: int = 0, cache: Path | None 
         resolution, with 4 rays a pixel.
     """
     rooms, cache = rooms or SPLITS, cache or CACHE
-    sources = (Path(__file__), Path(__file__).with_name("furniture.py"))
+    generator = Path(inspect.getfile(render))
+    sources = (Path(__file__), Path(__file__).with_name("furniture.py"), generator)
     program = zlib.crc32(b"".join(each.read_bytes() for each in sources))  # another program makes other rooms
-    path = cache / f"rooms-{seed}-{'-'.join(str(k) for k in rooms.values())}-{program:08x}.npz"
+    path = cache / f"{generator.stem}-{seed}-{'-'.join(str(k) for k in rooms.values())}-{program:08x}.npz"
     if not path.exists():
-        views = generate(seed, rooms)
+        views = generate(seed, rooms, render)
         cache.mkdir(parents=True, exist_ok=True)
         (cache / ".gitignore").write_text("*\n")
         part = path.with_suffix(".part.npz")  # an interrupted run leaves no cache that looks whole

@@ -8,23 +8,28 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+import planes
 import rooms
 import torch
-from arms import ARMS, SENSITIVITY, weighted_error, weights
-from ground_truth import GroundTruth, ground_truth
+from arms import weights
+from focus import arm_of
+from ground_truth import GroundTruth, cleaned, ground_truth
 from measures import measure
 from network import DepthNet, packed
 
 BATCH = 8
+
+GENERATORS = {"rooms": rooms.render_room, "planes": planes.render_scene}
 
 Counts = tuple[tuple[str, int], ...]  # rooms of each split
 
 
 @dataclass(frozen=True)
 class Run:
-    """The identity of a run: its loss, ground truth, learning rate, seed, budget, and the split that measures it.
+    """The identity of a run: loss, ground truth, learning rate, seed, budget, split that measures it, scenes, network.
 
-    The seed sets the network, the order of the samples and the faults of the ground truth.
+    The seed sets the network, the order of the samples and the faults of the ground truth. ``scenes`` is one of
+    ``GENERATORS`` and its seed: another seed makes other scenes.
     """
 
     arm: str
@@ -33,23 +38,26 @@ class Run:
     seed: int
     steps: int
     split: str
+    scenes: str = "rooms-0"
+    network: str = "small"
 
 
-@functools.cache
-def views_of(counts: Counts, seed: int = 0) -> dict[str, rooms.Views]:
-    return rooms.load(dict(counts), seed)
+@functools.lru_cache(maxsize=1)
+def views_of(scenes: str, counts: Counts) -> dict[str, rooms.Views]:
+    generator, _, seed = scenes.partition("-")
+    return rooms.load(dict(counts), int(seed), render=GENERATORS[generator])
 
 
-@functools.cache
-def pictures_of(counts: Counts, split: str) -> torch.Tensor:
+@functools.lru_cache(maxsize=2)
+def pictures_of(scenes: str, counts: Counts, split: str) -> torch.Tensor:
     """Return the pictures of a split as the network reads them, followed by their mirror images."""
-    pictures = torch.from_numpy(views_of(counts)[split]["picture"]).permute(0, 3, 1, 2) / 255
+    pictures = torch.from_numpy(views_of(scenes, counts)[split]["picture"]).permute(0, 3, 1, 2) / 255
     return packed(with_mirrored(pictures))
 
 
 @functools.lru_cache(maxsize=1)
-def given_of(truth: str, seed: int, counts: Counts) -> GroundTruth:
-    return ground_truth(truth, views_of(counts)["train"], seed)
+def given_of(truth: str, seed: int, scenes: str, counts: Counts) -> GroundTruth:
+    return ground_truth(truth, views_of(scenes, counts)["train"], seed)
 
 
 def train(run: Run, counts: Counts) -> dict[str, Any]:
@@ -61,27 +69,29 @@ def train(run: Run, counts: Counts) -> dict[str, Any]:
     start = time.perf_counter()
     torch.set_num_threads(1)
     torch.manual_seed(run.seed)
-    given = given_of(run.truth, run.seed, counts)
+    arm = arm_of(run.arm)
+    given = given_of(run.truth, run.seed, run.scenes, counts)
+    given = cleaned(given) if arm.cleaned else given
     depth = torch.from_numpy(given.depth)
     valid = torch.from_numpy(given.valid)
-    pictures, target = pictures_of(counts, "train"), with_mirrored(torch.where(valid, depth, 0.0))
-    weight, count = with_mirrored(weights((ARMS | SENSITIVITY)[run.arm], given)), valid.sum((1, 2)).repeat(2)
-    model = DepthNet().to(memory_format=torch.channels_last)
+    pictures = pictures_of(run.scenes, counts, "train")
+    target, weight, valid = map(with_mirrored, (torch.where(valid, depth, 0.0), weights(arm, given), valid))
+    model = DepthNet(run.network).to(memory_format=torch.channels_last)
     parameters = list(model.parameters())
     optimizer = torch.optim.AdamW(parameters, run.lr, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, run.lr, total_steps=run.steps + 1, pct_start=0.1)
     norms = []
     for index in itertools.islice(batches(len(depth), run.seed), run.steps):
         index = index + len(depth) * (torch.rand(BATCH) < 0.5)
-        loss = weighted_error(model(pictures[index]), target[index], weight[index], count[index])
+        loss = arm.loss(model(pictures[index]), target[index], weight[index], valid[index])
         optimizer.zero_grad()
         loss.backward()
         norms.append(torch.nn.utils.get_total_norm(each.grad for each in parameters))
         optimizer.step()
         schedule.step()
     norm = torch.stack(norms)
-    views = views_of(counts)[run.split]
-    errors = measure(predict(model, pictures_of(counts, run.split)[: len(views["picture"])]), views)
+    views = views_of(run.scenes, counts)[run.split]
+    errors = measure(predict(model, pictures_of(run.scenes, counts, run.split)[: len(views["picture"])]), views)
     seconds = time.perf_counter() - start
     return asdict(run) | errors | {
         "gradient_mean": norm.mean().item(), "gradient_max": norm.max().item(), "seconds": round(seconds, 2)

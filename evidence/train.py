@@ -5,32 +5,29 @@
     python evidence/train.py one-rate     # the arms at one rate: results/training.csv
     python evidence/train.py sensitivity  # 1/σ with other knobs of the kernel: results/training.csv
     python evidence/train.py all
+    python evidence/train.py choose        # focused losses (:mod:`phases`) on validation rooms: results/choose.csv
+    python evidence/train.py confirm       # the best of them on other rooms: results/confirm.csv
     python evidence/report.py
 
-A run (:mod:`run`) becomes one row when it ends, and a row that is there is not run again: a study that was interrupted
-goes on where it stopped. A run has one thread, on the CPU; a GPU is not used.
+A run becomes a row, and a row that is there is not run again: see :mod:`table`.
 """
 
-import csv
 import itertools
 import math
-import os
 import statistics
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import fields
-from multiprocessing import get_context
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
+import phases
 import rooms
 from arms import ARMS, SENSITIVITY
 from ground_truth import TRUTHS
-from measures import PRIMARY, SECONDARY
-from run import Counts, Run, train
+from run import Run
+from table import execute, read
 
 RESULTS = Path(__file__).with_name("results")
 RATES = (1e-3, 3e-3, 1e-2)
@@ -50,69 +47,7 @@ SHORT_ONLY = (  # too near to another for the time that a long run takes: anothe
 VARIED = "inverse_sigma"  # the arm whose knobs are varied, and whose learning rates the variants have
 SMOKE_ROOMS = {"train": 4, "validation": 1, "test": 1}
 
-COLUMNS = [each.name for each in fields(Run)] + [*PRIMARY, *SECONDARY, "gradient_mean", "gradient_max", "seconds"]
-
 Rates = dict[tuple[str, int], float]  # of each arm and budget
-
-
-def read(path: Path) -> list[dict[str, Any]]:
-    """Return the rows of a table of results, numbers as numbers; none if there is no file."""
-    if not path.exists():
-        return []
-    with path.open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    texts = ("arm", "truth", "split")
-    whole = ("seed", "steps")
-    return [{k: v if k in texts else int(v) if k in whole else float(v) for k, v in row.items()} for row in rows]
-
-
-def execute(runs: Iterable[Run], path: Path, jobs: int, counts: dict[str, int], say: Callable[[str], None]) -> int:
-    """Do the runs that have no row in ``path`` yet, appending each row when its run ends; return how many."""
-    names = [each.name for each in fields(Run)]
-    done = {Run(**{name: row[name] for name in names}) for row in read(path)}
-    waiting = [run for run in runs if run not in done]
-    say(f"{path.name}: {len(done)} rows, {len(waiting)} runs to do")
-    if not waiting:
-        return 0
-    rooms.load(counts)  # rendered once, before the processes
-    path.parent.mkdir(parents=True, exist_ok=True)
-    start = time.perf_counter()
-    steps, total = 0, sum(run.steps for run in waiting)
-    for number, row in enumerate(rows_of(waiting, tuple(counts.items()), jobs), 1):
-        append(path, row)
-        steps += row["steps"]
-        spent = time.perf_counter() - start
-        say(
-            f"{number}/{len(waiting)} {row['arm']}, {row['truth']}, lr {row['lr']:g}, seed {row['seed']}, "
-            f"{row['steps']} steps: AbsRel {row['abs_rel']:.4f}, interior {row['abs_rel_interior']:.4f}; "
-            f"{1e3 * row['seconds'] / row['steps']:.0f} ms/step, {spent / 60:.1f} min, "
-            f"{spent / steps * (total - steps) / 60:.1f} min to go"
-        )
-    return len(waiting)
-
-
-def rows_of(runs: Iterable[Run], counts: Counts, jobs: int) -> Iterator[dict[str, Any]]:
-    """Yield the row of each run as it ends; one job runs here, more in processes."""
-    if jobs == 1:
-        yield from (train(run, counts) for run in runs)
-        return
-    with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
-        futures = [pool.submit(train, run, counts) for run in runs]
-        try:
-            yield from (future.result() for future in as_completed(futures))
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-
-
-def append(path: Path, row: dict[str, Any]) -> None:
-    """Add a row in one write, with the header if the table is new."""
-    is_new = not path.exists()
-    values = {k: f"{v:.6g}" if isinstance(v, float) else str(v) for k, v in row.items()}
-    line = ",".join(values[name] for name in COLUMNS) + "\n"
-    with path.open("a") as file:
-        file.write((",".join(COLUMNS) + "\n" if is_new else "") + line)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def arms_of(arms: Iterable[str], truth: str, is_long: bool) -> list[str]:
@@ -167,7 +102,7 @@ def chosen_rates(rows: Iterable[dict[str, Any]]) -> Rates:
     """
     tried: dict[tuple[str, int], dict[float, float]] = defaultdict(dict)
     for row in rows:
-        if row["abs_rel"] >= 0:  # a diverged run is NaN
+        if row["split"] == "validation" and row["abs_rel"] >= 0:  # a diverged run is NaN
             tried[row["arm"], row["steps"]][row["lr"]] = row["abs_rel"]
     return {
         key: max(rate for rate, error in errors.items() if error <= (1 + TIE) * min(errors.values()))
@@ -221,22 +156,42 @@ def chosen_budgets(context: Any, parameter: Any, text: str) -> list[int]:
 
 
 @click.command(context_settings={"show_default": True})
-@click.argument("what", type=click.Choice(["tune", "study", "one-rate", "sensitivity", "all"]))
+@click.argument("what", type=click.Choice(["tune", "study", "one-rate", "sensitivity", "all", "choose", "confirm"]))
 @click.option("--arms", callback=chosen(ARMS), help="Names, with commas between; without it all.")
 @click.option("--truths", callback=chosen(TRUTHS), help="Names of ground truths, in the same form.")
 @click.option("--seeds", type=click.IntRange(1), default=5, help="How many.")
 @click.option("--steps", callback=chosen_budgets, default=",".join(map(str, BUDGETS)), help="Budgets.")
 @click.option("--jobs", type=click.IntRange(1), default=2, help="Runs at a time, of one thread each.")
 @click.option("--out", type=click.Path(path_type=Path), default=RESULTS, help="Folder of the tables.")
+@click.option(
+    "--time-limit", type=click.FloatRange(0), default=math.inf, help="Seconds; no run is begun that would last longer."
+)
 @click.option("--smoke", is_flag=True, help="Five steps of one seed and budget on a few rooms, to see that all runs.")
 def main(
-    what: str, arms: list[str], truths: list[str], seeds: int, steps: list[int], jobs: int, out: Path, smoke: bool
+    what: str,
+    arms: list[str],
+    truths: list[str],
+    seeds: int,
+    steps: list[int],
+    jobs: int,
+    out: Path,
+    time_limit: float,
+    smoke: bool,
 ) -> None:
     """Do one part of the study, or all; see the top of this file."""
     counts = rooms.SPLITS
     if smoke:
         counts, steps, seeds, jobs = SMOKE_ROOMS, [5], 1, 1
     rates, table = out / "lr.csv", out / "training.csv"
+    until = time.monotonic() + time_limit
+    if what == "choose":
+        runs = phases.choosing(seeds, min(steps))
+        execute(runs, out / "choose.csv", jobs, counts, click.echo, until)
+    if what == "confirm":
+        table, parts = out / "confirm.csv", phases.small(phases.CONFIRMING) if smoke else phases.CONFIRMING
+        if execute(phases.tuning(parts), table, jobs, counts, click.echo, until) == 0:
+            runs = need_rates(lambda known: phases.confirming(parts, known), table)
+            execute(runs, table, jobs, counts, click.echo, until)
     if what in ("tune", "all"):
         execute(tuning(arms, steps), rates, jobs, counts, click.echo)
     if what in ("study", "all"):

@@ -1,15 +1,18 @@
 """The training study's parts by their laws: rooms, faults of the ground truth, weights, measures, runs, report."""
 
+import math
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import focus_report
 import numpy as np
 import pytest
 import report
 import rooms
 import run
+import table
 import torch
 import train
 import weight_shares
@@ -154,7 +157,7 @@ def test_arms_of_the_project_are_its_losses(views: dict[str, rooms.Views]) -> No
     pred = (torch.where(valid, target, 1.0) + torch.rand(target.shape, generator=generator)).requires_grad_()
 
     def ours(name: str) -> torch.Tensor:
-        return weighted_error(pred, known, weights(ARMS[name], given), valid.sum((1, 2)))
+        return weighted_error(pred, known, weights(ARMS[name], given), valid)
 
     same = torch.testing.assert_close
     same(ours("l1"), (pred - target)[valid].abs().mean())
@@ -205,12 +208,14 @@ def test_shares_of_weight_are_those_of_pixels_for_plain_l1_and_follow_the_weight
 
 def test_invalid_pixels_add_nothing_to_the_loss() -> None:
     pred = torch.tensor([[[3.0, 7.0]]], requires_grad=True)
-    loss = weighted_error(pred, torch.tensor([[[1.0, 0.0]]]), torch.tensor([[[1.0, 0.0]]]), torch.tensor([1]))
+    loss = weighted_error(
+        pred, torch.tensor([[[1.0, 0.0]]]), torch.tensor([[[1.0, 0.0]]]), torch.tensor([[[True, False]]])
+    )
     loss.backward()
     assert loss.item() == 2
     assert pred.grad is not None
     assert pred.grad[0, 0].tolist() == [1, 0]
-    assert weighted_error(pred, pred, pred, torch.tensor([0])).item() == 0
+    assert weighted_error(pred, pred, pred, torch.tensor([[[False, False]]])).item() == 0
 
 
 def test_a_mirrored_picture_is_seen_with_its_mirrored_depth() -> None:
@@ -309,8 +314,9 @@ def test_runs_in_processes_are_those_here() -> None:
     few = tuple(train.SMOKE_ROOMS.items())
     rooms.load(train.SMOKE_ROOMS)  # where the processes look for them
     runs = [train.Run("l1", "clean", 1e-3, seed, 2, "test") for seed in range(2)]
-    there = sorted(train.rows_of(runs, few, 2), key=lambda row: row["seed"])
-    for one, other in zip(there, train.rows_of(runs, few, 1), strict=True):
+    clock = table.Clock(math.inf, {})
+    there = sorted(table.rows_of(runs, few, 2, clock), key=lambda row: row["seed"])
+    for one, other in zip(there, table.rows_of(runs, few, 1, clock), strict=True):
         np.testing.assert_equal(one | {"seconds": 0}, other | {"seconds": 0})
 
 
@@ -345,9 +351,11 @@ def test_wrong_use_is_said_in_a_line(tmp_path: Path) -> None:
 
 def test_the_learning_rate_is_the_largest_of_those_that_are_as_good_as_the_best() -> None:
     tried = ((1e-3, 0.3), (3e-3, 0.1), (1e-2, float("nan")))
-    rows = [{"arm": "l1", "steps": 600, "lr": lr, "abs_rel": error} for lr, error in tried]
+    of = {"arm": "l1", "split": "validation"}
+    rows = [of | {"steps": 600, "lr": lr, "abs_rel": error} for lr, error in tried]
     as_good = ((3e-3, 0.0505), (1e-3, 0.05), (1e-2, 0.0506))  # 1 % and 1.2 % above the least
-    rows += [{"arm": "l1", "steps": 2400, "lr": lr, "abs_rel": error} for lr, error in as_good]
+    rows += [of | {"steps": 2400, "lr": lr, "abs_rel": error} for lr, error in as_good]
+    rows += [of | {"steps": 600, "lr": 1e-2, "abs_rel": 0.01, "split": "test"}]  # the test rooms choose nothing
     assert train.chosen_rates(rows) == {("l1", 600): 3e-3, ("l1", 2400): 3e-3}
 
 
@@ -438,12 +446,17 @@ def test_each_table_has_the_runs_of_its_rates() -> None:
 
 def test_tables_of_the_page_are_those_of_the_committed_runs() -> None:
     rows, rates = train.read(train.RESULTS / "training.csv"), train.chosen_rates(train.read(train.RESULTS / "lr.csv"))
-    found = report.blocks(rows, rates) | {"weights": report.weight_table(train.RESULTS / "weights.csv")}
+    found = report.blocks(rows, rates) | focus_report.blocks(train.RESULTS)
+    found |= {"weights": report.weight_table(train.RESULTS / "weights.csv")}
     for path, tables in ((report.DOCS / "evidence.md", 1), (train.RESULTS / "README.md", 10)):
         page = path.read_text(encoding="utf-8")
         assert report.with_blocks(page, found) == page, "run: python evidence/report.py"
         assert page.count("<!-- /") >= tables
+    front = (report.DOCS.parent / "README.md").read_text(encoding="utf-8")
+    assert report.with_blocks(front, found, "brief") == front, "run: python evidence/report.py"
+    assert front.count("<!-- brief -->") == 1
     assert (train.RESULTS / "training.md").read_text(encoding="utf-8") == report.markdown(rows, rates)
+    assert (train.RESULTS / "focus.md").read_text(encoding="utf-8") == focus_report.markdown(train.RESULTS)
     with pytest.raises(ClickException, match=r"no table 'lost'; expected one of tuned-3"):
         report.with_blocks("<!-- lost -->\n<!-- /lost -->", {"tuned-3": ""})
     assert (
