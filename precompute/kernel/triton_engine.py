@@ -16,13 +16,14 @@ from torch import Tensor
 from depthvar.datasets.frame import LARGEST_DEPTH
 from depthvar.datasets.params import Estimator, KernelParams
 
-from . import triton_kernels as kernels
 from .torch_engine import checked
+from .triton_difference import difference
+from .triton_range import spread
 
 if tuple(int(part) for part in triton.__version__.split(".")[:2]) < (3, 4):  # they know no tuples in loops
     raise ImportError(f"the kernel needs triton 3.4 or newer, as torch 2.8 brings it; got {triton.__version__}")
 
-INTERPRETED = not isinstance(kernels.spread, triton.JITFunction)  # on the CPU: TRITON_INTERPRET=1
+INTERPRETED = not isinstance(spread, triton.JITFunction)  # on the CPU: TRITON_INTERPRET=1
 _ROWS, _COLUMNS = 24, 128  # of a program; rows are a multiple of 2, 4 and 6
 _FUSED = {"enable_fp_fusion": True}  # a * b + c rounds once; said, since releases of Triton differ in the default
 
@@ -98,12 +99,12 @@ def _computed(
             grid = (frames * -(-h // rows) * -(-w // columns),)
             tile = {"MASKED": valid is not None, "COLUMNS": columns, "num_warps": columns // 64} | _FUSED
             if window:
-                kernels.spread[grid](
+                spread[grid](
                     z, mask, camera, out, h, w, stride, *steps, frames, lambda_prior**2, alpha_clamp**2, max_depth,
                     min_valid, rows, WINDOW=window, COMPONENTS=components, **tile,
                 )  # fmt: skip
             else:
-                kernels.difference[grid](z, mask, out, h, w, *steps, max_depth, rows, **tile)
+                difference[grid](z, mask, out, h, w, *steps, max_depth, rows, **tile)
     return levels
 
 

@@ -1,28 +1,18 @@
-"""The kernel in the language Triton: what one program does on a GPU (``triton_engine`` launches it).
+"""The estimator of the range in the language Triton: what one program does on a GPU (``triton_engine`` launches it).
 
-A program goes down a block of columns of one frame, two rows per step; a thread has two columns that are next to each
-other, the second axis of its tensors. As in the other engines, only the k smallest distances of a window and the k
-smallest of their negatives are kept, first along a row, then over the rows. What two windows share is merged once: the
-pixels between the outer ones of two columns, and the rows of two windows, in pairs. The list of a row is a flat tuple:
-k smallest, k smallest negatives, number of known pixels. All lists stay in registers; a depth comes once from memory,
-and then from the cache.
+Two rows per step. As in the other engines, only the k smallest distances of a window and the k smallest of their
+negatives are kept, first along a row, then over the rows. What two windows share is merged once: the pixels between the
+outer ones of two columns, and the rows of two windows, in pairs. The list of a row is a flat tuple: k smallest, k
+smallest negatives, number of known pixels. All lists stay in registers.
 """
 
 import triton
 import triton.language as tl
 
-from depthvar.datasets.frame import SMALLEST_DEPTH
+from .triton_image import FLOOR, INF, SIZES, THIRD, depth_of, load, tile
 
-_INF = tl.constexpr(float("inf"))
-_SMALLEST = tl.constexpr(SMALLEST_DEPTH)
 _LARGEST = tl.constexpr(3.4028234663852886e38)  # of float32
-_FLOOR = tl.constexpr(1e-8)  # (1e-4)²: method, step 5
-_THIRD = tl.constexpr(1 / 3)
 _FOUR_15TH = tl.constexpr(4 / 15)
-
-# Arguments whose values need no compilation of their own. (Of the others, a step of 1 between columns does.)
-_SIZES = ["height", "stride", "frame_step", "row_step", "mask_frame_step", "mask_row_step"]
-_SIZES += ["mask_column_step", "frames", "min_valid", "rows"]
 
 
 @triton.jit
@@ -78,46 +68,10 @@ def _merge(a, b, K: tl.constexpr):
 
 
 @triton.jit
-def _tile(height, width, rows, COLUMNS: tl.constexpr):
-    """Return the frame, the first row and every second column of a program; programs go along the rows first."""
-    across, down = tl.cdiv(width, COLUMNS), tl.cdiv(height, rows)
-    program = tl.program_id(0)
-    u = program % across * COLUMNS + 2 * tl.arange(0, COLUMNS // 2)
-    return (program // (across * down)).to(tl.int64), program // across % down * rows, u
-
-
-@triton.jit
-def _load(image, v, u, FIRST: tl.constexpr, COUNT: tl.constexpr, MASKED: tl.constexpr):
-    """Return the depth of COUNT columns of row v from FIRST columns behind u, and the masks; beyond the image 0."""
-    depth, valid, height, width, row_step, column_step, mask_row_step, mask_column_step = image
-    end = tl.where((v >= 0) & (v < height), width, 0).to(tl.uint32)
-    v, at = v.to(tl.int64), u.to(tl.int64)
-    z, masks = (), ()
-    for i in tl.static_range(FIRST, FIRST + COUNT):
-        inside = (u + i).to(tl.uint32) < end  # and not below 0
-        # A pointer to u, and from there a constant: one address serves all columns.
-        z = z + (tl.load(depth + v * row_step + at * column_step + i * column_step, mask=inside, other=0.0),)
-        if MASKED:
-            mask = valid + v * mask_row_step + at * mask_column_step + i * mask_column_step
-            masks = masks + (tl.load(mask, mask=inside, other=0),)
-    return z, masks
-
-
-@triton.jit
 def _load_two(image, v, u, WINDOW: tl.constexpr, MASKED: tl.constexpr):
     """Return what the lists of the rows v and v + 1 need."""
     FIRST: tl.constexpr = -(WINDOW // 2)
-    return _load(image, v, u, FIRST, WINDOW + 1, MASKED), _load(image, v + 1, u, FIRST, WINDOW + 1, MASKED)
-
-
-@triton.jit
-def _depth(loaded, i: tl.constexpr, MASKED: tl.constexpr):
-    """Return the depth of column i of those loaded, and whether it is known."""
-    z = loaded[0][i].to(tl.float32)
-    known = z >= _SMALLEST
-    if MASKED:
-        known = known & (loaded[1][i] != 0)
-    return z, known
+    return load(image, v, u, FIRST, WINDOW + 1, MASKED), load(image, v + 1, u, FIRST, WINDOW + 1, MASKED)
 
 
 @triton.jit
@@ -126,11 +80,11 @@ def _list(loaded, a2, b2, WINDOW: tl.constexpr, MASKED: tl.constexpr):
     K: tl.constexpr = WINDOW // 2
     depth, small, negative, counts = (), (), (), ()
     for i in tl.static_range(WINDOW + 1):
-        z, known = _depth(loaded, i, MASKED)
-        z = tl.where(known, z, _INF)
+        z, known = depth_of(loaded, i, MASKED)
+        z = tl.where(known, z, INF)
         t = z * tl.sqrt(a2[i] + b2)
         depth, small = depth + (z,), small + (t,)
-        negative = negative + (tl.where(known, -t, _INF),)
+        negative = negative + (tl.where(known, -t, INF),)
         counts = counts + (known.to(tl.int32),)
     n = counts[1]
     for i in tl.static_range(2, WINDOW):
@@ -168,24 +122,24 @@ def _finish(z, window, v, columns, slant2, maps, limits, K: tl.constexpr, COMPON
     n = window[2 * K]
     low, high = _at_rank(window[:K], n, K), -_at_rank(window[K : 2 * K], n, K)
     edge = 0.5 * (high - tl.minimum(low, _LARGEST))  # inf if high is, also where low is
-    edge = tl.where((n < min_valid) & (window[K] > -_INF), 0.0, edge)
+    edge = tl.where((n < min_valid) & (window[K] > -INF), 0.0, edge)
     r = edge * tl.rsqrt(t * t)  # inf * 0 only where t is inf, which the last step overwrites
-    x = tl.minimum(tl.maximum(r * r + prior2, _FLOOR), cap2)  # step 5: x = δ² / t², the cap last
+    x = tl.minimum(tl.maximum(r * r + prior2, FLOOR), cap2)  # step 5: x = δ² / t², the cap last
     # Step 6: σ_t² / t² of a conical frustum of relative half-length √x (mip-NeRF, arXiv:2103.13415, eq. 7).
     root = tl.rsqrt(3 + x)
     q = x * (root * root)
-    g = x * _THIRD - (12 * _FOUR_15TH - _FOUR_15TH * x) * (q * q)
+    g = x * THIRD - (12 * _FOUR_15TH - _FOUR_15TH * x) * (q * q)
     finite = z <= max_depth
     inside = columns < tl.where(v < height, width, 0)
     at = out + v.to(tl.int64) * width + columns
-    tl.store(at, tl.where(finite, z * z * g, _INF), mask=inside)
+    tl.store(at, tl.where(finite, z * z * g, INF), mask=inside)
     if COMPONENTS:
-        tl.store(at + map_step, tl.where(finite, t * t * g, _INF), mask=inside)
+        tl.store(at + map_step, tl.where(finite, t * t * g, INF), mask=inside)
         tl.store(at + 2 * map_step, t, mask=inside)
-        tl.store(at + 3 * map_step, tl.where(t < _INF, t * tl.sqrt(x), _INF), mask=inside)
+        tl.store(at + 3 * map_step, tl.where(t < INF, t * tl.sqrt(x), INF), mask=inside)
 
 
-@triton.jit(do_not_specialize=_SIZES)
+@triton.jit(do_not_specialize=SIZES)
 def spread(
     depth, valid, cameras, out, height, width, stride, frame_step, row_step, column_step, mask_frame_step,
     mask_row_step, mask_column_step, frames, lambda_prior2, cap2, max_depth, min_valid, rows,
@@ -198,7 +152,7 @@ def spread(
     fill them, and after r more they are all new: so many are written out in the loop, and no register is copied.
     """
     K: tl.constexpr = WINDOW // 2
-    frame, top, u = _tile(height, width, rows, COLUMNS)
+    frame, top, u = tile(height, width, rows, COLUMNS)
     image = (
         depth + frame * frame_step, valid + frame * mask_frame_step, height, width, row_step, column_step,
         mask_row_step, mask_column_step,
@@ -256,54 +210,3 @@ def _b2(v, cy, fy):
     """Return b² of row v."""
     b = (v.to(tl.float32) - cy) * fy
     return b * b
-
-
-@triton.jit
-def _rise(a, a_known, b, b_known):
-    """Return the difference of two depths; -1 where one is unknown."""
-    return tl.where(a_known & b_known, tl.abs(b - a), -1.0)
-
-
-@triton.jit
-def _row(loaded, MASKED: tl.constexpr):
-    """Return depth, what is known, and the larger difference along the row, of two columns."""
-    before, before_known = _depth(loaded, 0, MASKED)
-    left, left_known = _depth(loaded, 1, MASKED)
-    right, right_known = _depth(loaded, 2, MASKED)
-    after, after_known = _depth(loaded, 3, MASKED)
-    inner = _rise(left, left_known, right, right_known)
-    outer = tl.join(_rise(before, before_known, left, left_known), _rise(right, right_known, after, after_known))
-    return tl.join(left, right), tl.join(left_known, right_known), tl.maximum(outer, inner[:, None])
-
-
-@triton.jit(do_not_specialize=_SIZES)
-def difference(
-    depth, valid, out, height, width, frame_step, row_step, column_step, mask_frame_step, mask_row_step,
-    mask_column_step, max_depth, rows, MASKED: tl.constexpr, COLUMNS: tl.constexpr,
-):  # fmt: skip
-    """Fill rows × COLUMNS pixels of ``out`` by the estimator of the difference; ``rows`` is even."""
-    frame, top, u = _tile(height, width, rows, COLUMNS)
-    image = (
-        depth + frame * frame_step, valid + frame * mask_frame_step, height, width, row_step, column_step,
-        mask_row_step, mask_column_step,
-    )  # fmt: skip
-    out += frame * height * width
-    columns = u[:, None] + tl.arange(0, 2)[None, :]
-    z, known, across = _row(_load(image, top, u, -1, 4, MASKED), MASKED)
-    above, above_known, _ = _row(_load(image, top - 1, u, -1, 4, MASKED), MASKED)
-    up = _rise(above, above_known, z, known)
-    loaded = _load(image, top + 1, u, -1, 4, MASKED)
-    for i in range(0, tl.minimum(rows, height - top), 2):
-        for j in tl.static_range(2):  # so many are written out, and no row moves
-            v = top + i + j
-            next_loaded = _load(image, v + 2, u, -1, 4, MASKED)  # now, for the next row
-            below, below_known, below_across = _row(loaded, MASKED)
-            down = _rise(z, known, below, below_known)
-            along, rise = tl.maximum(across, 0.0), tl.maximum(tl.maximum(up, down), 0.0)
-            usable = known & (z < _INF) & (z <= max_depth) & (tl.maximum(across, tl.maximum(up, down)) >= 0)
-            per_depth = tl.rsqrt(z * z)
-            along, rise = along * per_depth, rise * per_depth
-            x = tl.minimum(tl.maximum(0.25 * (along * along + rise * rise), _FLOOR), 1.0)
-            inside = columns < tl.where(v < height, width, 0)
-            tl.store(out + v.to(tl.int64) * width + columns, tl.where(usable, z * z * x * _THIRD, _INF), mask=inside)
-            z, known, across, up, loaded = below, below_known, below_across, down, next_loaded
