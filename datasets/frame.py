@@ -76,8 +76,13 @@ class Frame:
 
 def is_valid(depth: NDArray[np.float32], max_depth: float | None) -> NDArray[np.bool_]:
     """Return where depth in metres is neither unknown nor far."""
-    limit = np.float32(LARGEST_DEPTH if max_depth is None else max_depth)
-    return (depth >= np.float32(SMALLEST_DEPTH)) & (depth <= limit)
+    least, most = valid_depths(max_depth)
+    return (depth >= least) & (depth <= most)
+
+
+def valid_depths(max_depth: float | None) -> tuple[np.float32, np.float32]:
+    """Return the least and the largest depth in metres that is neither unknown nor far."""
+    return np.float32(SMALLEST_DEPTH), np.float32(LARGEST_DEPTH if max_depth is None else max_depth)
 
 
 def as_depth(value: Any) -> NDArray[np.float32]:

@@ -19,15 +19,17 @@ import numpy as np
 from depthvar.datasets.lookup.resize import resize_depth
 from depthvar.datasets.lookup.sample import sample
 from depthvar.precompute import Difference, KernelParams, sigma_z2
+from depthvar.precompute.pipeline.summary import SigmaSummary
 depth = np.linspace(1, 2, 48, dtype=np.float32).reshape(6, 8)
 levels = {1: sigma_z2(depth, (8, 8, 4, 3), Difference())}
 view = sample(lambda stride, rows: levels[stride][rows], (1,), (8, 8, 4, 3), (6, 8), (6, 6, 3, 2), (3, 4))
 assert view.shape == (3, 4) and np.isfinite(view).any()
+assert SigmaSummary.of(levels[1]).finite == 48
 assert resize_depth(depth, (8, 8, 4, 3), (4, 4, 1.75, 1.25), (3, 4), "median").all()
 """
 
 
-def test_the_kernel_and_the_lookup_need_no_folder_for_compiled_code() -> None:
+def test_the_kernel_the_passes_and_the_lookup_need_no_folder_for_compiled_code() -> None:
     process = subprocess.run([sys.executable, "-c", WITHOUT_A_FOLDER], capture_output=True, text=True, check=False)
     assert process.returncode == 0, process.stderr
     said = "compiling the CPU kernel for this machine (about 2 s in every process: set NUMBA_CACHE_DIR to a folder"

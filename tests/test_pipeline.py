@@ -14,7 +14,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
+from hypothesis.extra.numpy import array_shapes, arrays
 from numcodecs import BitRound
 from numpy.typing import NDArray
 from tiny_data import TinyData, make_depth
@@ -81,16 +81,35 @@ def test_every_frame_and_stride_is_what_the_kernel_gives(tiny: TinyData, executo
             np.testing.assert_array_equal(finite, frame.valid[::stride, ::stride])
 
 
-BITS = st.integers(0, 2**32 - 1) | st.floats(width=32).map(lambda number: int(np.float32(number).view(np.uint32)))
+ANY = st.integers(0, 2**32 - 1)
+TIES = st.builds(lambda bits, zeros: bits >> zeros << zeros, ANY, st.integers(0, 21))
+BITS = ANY | TIES | st.floats(width=32).map(lambda number: int(np.float32(number).view(np.uint32)))
 
 
-@given(arrays(np.uint32, st.integers(1, 64), elements=BITS), st.integers(1, 23))
+@given(arrays(np.uint32, array_shapes(min_dims=2, max_dims=2), elements=BITS), st.integers(1, 23))
 def test_mantissas_are_rounded_to_the_bit_as_numcodecs_rounds_them(bits: NDArray[np.uint32], keepbits: int) -> None:
-    """All of float32: infinities, every NaN, subnormals and both zeros too."""
+    """All of float32, infinities, every NaN, subnormals and both zeros too; in an array and in a tensor."""
     rounding = BitRound(keepbits=keepbits)
     expected = np.array(rounding.decode(rounding.encode(bits.view(np.float32))))
-    round_mantissas(bits.view(np.int32), keepbits)
+    tensor = torch.tensor(bits.view(np.int32))
+    for each in (bits.view(np.int32), tensor):
+        round_mantissas(each, keepbits)
     np.testing.assert_array_equal(bits, expected.view(np.uint32))
+    np.testing.assert_array_equal(tensor, expected.view(np.int32))
+
+
+def test_what_would_be_rounded_in_a_copy_is_refused() -> None:
+    with pytest.raises(TypeError, match="No matching definition"):
+        round_mantissas(np.ones((4, 4), np.int32)[:, ::2], 8)
+
+
+def test_a_run_loads_its_passes_before_its_threads(tiny: TinyData, monkeypatch: pytest.MonkeyPatch) -> None:
+    import depthvar.precompute.pipeline.passes as passes
+
+    monkeypatch.delitem(sys.modules, passes.__name__)
+    monkeypatch.delattr(sys.modules[passes.__package__], "passes")
+    next(pipeline.run(tiny.job(), execute.serial))
+    assert passes.__name__ in sys.modules
 
 
 def test_all_executors_write_the_same_bytes(tiny: TinyData, dask_address: str, tmp_path: Path) -> None:

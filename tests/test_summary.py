@@ -31,7 +31,7 @@ sigmas = npst.arrays(np.float32, (3, 5), elements=st.sampled_from([np.inf, 1e-12
 
 def frame(depth: NDArray[np.float32], max_depth: float | None = 80) -> Frame:
     height, width = depth.shape
-    return Frame("key", depth, np.array([1.0, 1, width / 2, height / 2]), max_depth)
+    return Frame("key", depth, np.array([width, width, width / 2, height / 2]), max_depth)
 
 
 @given(st.lists(depths, min_size=1, max_size=5), st.sampled_from([None, 80.0]))
@@ -57,6 +57,48 @@ def test_the_parts_add_up_in_any_order(maps: list[NDArray[np.float32]]) -> None:
         assert total.frames == len(maps)
         for name in ("pixels", "finite", "least", "largest", "histogram"):
             assert getattr(total, name) == getattr(whole, name), name
+
+
+any_float = st.integers(0, 2**32 - 1).map(lambda bits: np.uint32(bits).view(np.float32))
+special = st.sampled_from([*map(np.float32, (np.inf, -np.inf, np.nan, 0, -1, 2**-40, 80, 2**50, 3.4e38))])
+copies = st.sampled_from([(1, 1), (70, 70)])  # of 3×5 pixels; in the larger ones the histogram leaves some out
+
+
+def small(shape: tuple[int, int]) -> st.SearchStrategy[NDArray[np.float32]]:
+    return npst.arrays(np.float32, shape, elements=special | any_float)
+
+
+def agree_as_numbers(one: DepthSummary | SigmaSummary, other: DepthSummary | SigmaSummary) -> None:
+    got, wanted = dict(vars(one)), dict(vars(other))
+    assert got.pop("histogram", None) == wanted.pop("histogram", None)
+    np.testing.assert_array_equal([*got.values()], [*wanted.values()])  # NaN is NaN, -0 is 0
+    assert [*map(type, got.values())] == [*map(type, wanted.values())]
+
+
+@given(small((3, 5)), copies, st.booleans())
+def test_one_pass_over_sigma_finds_what_numpy_finds(
+    some: NDArray[np.float32], copies: tuple[int, int], turned: bool
+) -> None:
+    sigma_z2 = np.tile(some, copies)
+    sigma_z2 = sigma_z2.T if turned else sigma_z2
+    sigma_z2.flags.writeable = False
+    agree_as_numbers(SigmaSummary.of(sigma_z2), SigmaSummary.by_numpy(sigma_z2))
+
+
+@given(small((3, 5)), copies, st.booleans(), st.sampled_from([None, 80.0, 0.3, np.inf]))
+def test_one_pass_over_depth_finds_what_numpy_finds(
+    some: NDArray[np.float32], copies: tuple[int, int], turned: bool, limit: float | None
+) -> None:
+    depth = np.tile(some, copies)
+    depth = depth.T if turned else depth
+    depth.flags.writeable = False
+    given_frame = frame(depth, limit)
+    valid = given_frame.valid
+    count = int(valid.sum())
+    limits = float(depth.min(where=valid, initial=np.inf)), float(depth.max(where=valid, initial=0))
+    agree_as_numbers(
+        DepthSummary.of(given_frame), DepthSummary(1, depth.size, count, int((depth > 0).sum()) - count, *limits)
+    )
 
 
 @given(st.lists(st.floats(2**-33, 2**20, width=32), min_size=1, max_size=200), st.sampled_from([0.05, 0.5, 0.95]))

@@ -71,7 +71,7 @@ def _values(store: Store, done: Mapping[str, NDArray[np.intp]]) -> dict[str, Any
         try:
             if (book := read_group(store, name)) is None:
                 raise CacheError(f"{store.url}/{name}: not there any more")
-            sigma += SigmaSummary.of(OpenGroup(store, book).read(row, 1, book.keys[row]))
+            sigma += SigmaSummary.by_numpy(OpenGroup(store, book).read(row, 1, book.keys[row]))
         except CacheError:
             unreadable += 1
     return {"sigma": sigma.to_json(), "unreadable": unreadable}

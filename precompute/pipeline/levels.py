@@ -128,9 +128,14 @@ def round_mantissas(bits: "NDArray[np.int32] | Tensor", keepbits: int) -> None:
     To the bit what numcodecs' BitRound returns.
 
     Args:
-        bits: the numbers, viewed as int32; an array or a tensor.
+        bits: the numbers, viewed as int32; an array (H, W), C contiguous, or a tensor.
         keepbits: 1 to 23.
     """
-    if dropped := 23 - keepbits:
+    dropped = 23 - keepbits
+    if dropped and isinstance(bits, np.ndarray):
+        from .passes import round_bits
+
+        round_bits(bits, dropped)
+    elif dropped:
         bits += (bits >> dropped & 1) + ((1 << dropped - 1) - 1)
         bits &= -(1 << dropped)

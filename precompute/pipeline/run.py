@@ -77,8 +77,11 @@ def run(
             remove.remove_partial(store)
         own = shards.part(part)
         tasks = choose(own, limit)
-        if job.engine == "numba" and any(task.action in ("compute", "check") for task in tasks):
-            warm_up(job.params.estimator)  # once here, not in every thread, and before anyone draws a progress bar
+        if any(task.action in ("compute", "check") for task in tasks):
+            # Compiled or loaded once here, not in every thread, and before anyone draws a progress bar.
+            if job.engine == "numba":
+                warm_up(job.params.estimator)
+            from . import passes  # noqa: F401 # two seconds when first compiled: no line of its own
         yield make_plan(job, shards, own, tasks)
         yield from execute(job, tasks)
 

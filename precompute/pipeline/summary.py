@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from depthvar.datasets.frame import Frame
+from depthvar.datasets.frame import Frame, valid_depths
 
 _DROPPED_BITS = 20  # of a float32: what is left is its exponent and 3 bits, 8 bins from one power of two to the next
 _INFINITE = 0x7F800000 >> _DROPPED_BITS  # the bin of +inf, above those of all numbers
-_MANY_PIXELS = 1 << 16  # of larger maps only every 4th row and column goes into the histogram, which takes longest
+_MANY_PIXELS = 1 << 16  # of larger maps only every 4th row and column goes into the histogram
 
 
 @dataclass(frozen=True)
@@ -34,16 +34,10 @@ class DepthSummary:
     @classmethod
     def of(cls, frame: Frame) -> "DepthSummary":
         """Summarise one frame."""
-        valid, depth = frame.valid, frame.depth
-        count = int(np.count_nonzero(valid))
-        return cls(
-            frames=1,
-            pixels=depth.size,
-            valid=count,
-            far=int(np.count_nonzero(depth > 0)) - count,
-            nearest=float(depth.min(where=valid, initial=np.inf)),  # faster than depth[valid].min()
-            farthest=float(depth.max(where=valid, initial=0)),
-        )
+        from .passes import count_depth
+
+        known, valid, nearest, farthest = count_depth(np.ascontiguousarray(frame.depth), *valid_depths(frame.max_depth))
+        return cls(1, frame.depth.size, valid, known - valid, _float(nearest), _float(farthest))
 
     def __add__(self, other: "DepthSummary") -> "DepthSummary":
         return DepthSummary(
@@ -80,8 +74,18 @@ class SigmaSummary:
     @classmethod
     def of(cls, sigma_z2: NDArray[np.float32]) -> "SigmaSummary":
         """Summarise one map (H, W) in m², ``+inf`` where there is no information."""
-        finite = sigma_z2 < np.inf
-        step = 4 if sigma_z2.size > _MANY_PIXELS else 1
+        from .passes import count_sigma
+
+        finite, least, largest, places, counts = count_sigma(
+            np.ascontiguousarray(sigma_z2), _step(sigma_z2), _DROPPED_BITS, _INFINITE
+        )
+        histogram = dict(zip(places.tolist(), counts.tolist(), strict=True))
+        return cls(1, sigma_z2.size, finite, _float(least), _float(largest), histogram)
+
+    @classmethod
+    def by_numpy(cls, sigma_z2: NDArray[np.float32]) -> "SigmaSummary":
+        """Return what ``of`` returns; for a few maps, which NumPy summarises in less time than Numba needs to load."""
+        finite, step = sigma_z2 < np.inf, _step(sigma_z2)
         some = np.ascontiguousarray(sigma_z2[::step, ::step]).view(np.uint32) >> _DROPPED_BITS
         counts = np.bincount(some.ravel(), minlength=_INFINITE)[:_INFINITE]
         return cls(
@@ -124,6 +128,16 @@ class SigmaSummary:
             "p95_m": self.quantile(0.95),
             "max_m": math.sqrt(self.largest) if self.finite else None,
         }
+
+
+def _step(sigma_z2: NDArray[np.float32]) -> int:
+    """Return of how many rows and columns one goes into the histogram."""
+    return 4 if sigma_z2.size > _MANY_PIXELS else 1
+
+
+def _float(bits: int) -> float:
+    """Return the float32 of these bits, as int32."""
+    return float(np.int32(bits).view(np.float32))
 
 
 class Stopwatch:
