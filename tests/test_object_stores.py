@@ -25,10 +25,11 @@ from tiny_data import TinyData, make_depth
 from torch.utils.data import DataLoader
 
 from depthvar.datasets.cache.codec import with_crc
-from depthvar.datasets.cache.remote_store import CONNECTIONS, RemoteStore
+from depthvar.datasets.cache.remote_store import RemoteStore
 from depthvar.datasets.cache.sigma_cache import SigmaCache
 from depthvar.datasets.cache.store import LocalStore
 from depthvar.datasets.errors import CacheError, FrameNotFoundError, ParameterError
+from depthvar.datasets.remote import CONNECTIONS
 from depthvar.precompute import KernelParams, cache_info, validate
 from depthvar.precompute.cli.main import main
 from depthvar.precompute.pipeline import execute
