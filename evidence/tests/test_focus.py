@@ -22,6 +22,8 @@ from measures import least_error, measure
 from run import Run
 from torch import Tensor
 
+from depthvar.loss import focused_log_l1
+
 FEW = {"train": 4, "validation": 1, "test": 1}
 NAMES = sorted({*phases.CHOICES, *(arm for part in phases.CONFIRMING for arm in part.arms)})
 
@@ -231,7 +233,6 @@ def test_the_confirming_phase_runs_once(tmp_path: Path, monkeypatch: pytest.Monk
     [("+both", {}), ("+both+sigma=online+c=0.3", {"relative_sigma": 0.3}), ("=0.25+both", {"gradient": 0.25})],
 )
 def test_the_loss_of_the_project_is_the_arm(name: str, options: dict[str, float], given: GroundTruth) -> None:
-    focused = pytest.importorskip("depthvar.loss.focused")
     head, _, rest = name.partition("+")
     arm = arm_of(f"log+gradient{head}+focus=8+{rest}")
     target, valid = torch.from_numpy(given.depth), torch.from_numpy(given.valid)
@@ -241,7 +242,7 @@ def test_the_loss_of_the_project_is_the_arm(name: str, options: dict[str, float]
     ours, theirs = [], []
     for k in range(len(pred)):  # of more images the gradients are divided by the sum of all, there by that of each
         one = pred[k : k + 1], target[k : k + 1], sigma_z2[k : k + 1], valid[k : k + 1]
-        theirs.append(focused.focused_log_l1(*one, focus=8, **options).item())
+        theirs.append(focused_log_l1(*one, focus=8, **options).item())
         known = torch.where(one[3], one[1], 0.0)
         ours.append(arm.loss(one[0], known, weights(arm, given)[k : k + 1], one[3]).item())
     np.testing.assert_allclose(ours, theirs, rtol=1e-5)
