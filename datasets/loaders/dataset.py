@@ -1,4 +1,4 @@
-"""σ² in a training's data loader, of our own; around someone else's: :mod:`depthvar.datasets.loaders.attach`."""
+"""A complete training data set with σ²; around another data set: :mod:`depthvar.datasets.loaders.attach`."""
 
 import math
 from collections.abc import Callable
