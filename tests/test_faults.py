@@ -163,7 +163,8 @@ def limited(store, path, data):
     global left
     left -= 1
     if left == 0:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (3, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))  # 0, 1, 2 are open
+        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))  # 0, 1 and 2 are open
     return put(store, path, data)
 LocalStore.put = limited
 main()
