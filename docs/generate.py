@@ -92,32 +92,33 @@ def figures() -> str:
         [
             (
                 "kernel, window 5, one core",
-                f"{numba['megapixels_per_s']:.0f} million pixels/s, {numba['times_unfold_sort']:.0f} times unfold+sort",
+                f"{numba['megapixels_per_s']:.0f} million pixels/s, "
+                f"{numba['times_unfold_sort']:.0f} times as fast as unfold+sort",
                 "kernel",
             ),
             (
                 "`precompute run`, two cores, 640×480 PNG",
                 f"{pipeline['frames_per_second']['run']:.0f} frames/s, "
-                f"{pipeline['times_a_run_with_unfold_sort']:.0f} times a run with unfold+sort",
+                f"{pipeline['times_a_run_with_unfold_sort']:.0f} times as fast as with unfold+sort",
                 "pipeline",
             ),
             (
-                "its peak memory, 640×480 to 3840×2160",
+                "peak memory of `precompute run`, 640×480 to 3840×2160",
                 f"{min(memory.values())} to {max(memory.values())} MiB",
                 "pipeline",
             ),
             (
-                "the cache, all strides, per pixel of depth",
+                "size of the cache, all strides, per pixel of depth",
                 f"{min(stored):.1f} to {max(stored):.1f} bytes",
                 "cache",
             ),
             (
-                "σ² of a 224×224 view, lookup; computed in the loader",
+                "time for σ² of a 224×224 view: lookup; computed in the loader",
                 "; ".join(f"{with_sigma[name]['sigma_ms']:.1f} ms" for name in ("annotate", "sigma_z2 in the loader")),
                 "loader",
             ),
             (
-                "training step relative to plain L1: cached σ; unfold+sort",
+                "time of a training step, relative to plain L1: cached σ²; unfold+sort",
                 f"{steps['weighted_l1_cached']['times_l1']:.2f}; {steps['weighted_l1_unfold_sort']['times_l1']:.2f}",
                 "step",
             ),
