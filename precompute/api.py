@@ -35,7 +35,7 @@ FRAMES_PER_WORKER = 100  # of 640×480, which threads compute in the 2 s of CPU 
 
 @dataclass(frozen=True)
 class RunResult:
-    """What became of a run, in frames.
+    """Result of a run, in frames.
 
     Attributes:
         dataset: name of the source.

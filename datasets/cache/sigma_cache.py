@@ -38,7 +38,7 @@ class SigmaCache:
         root: the folder or URL of the data. Paths and URLs that lead below it are keys too. None: what holds the cache.
         read_cache: a folder on the local disk that keeps what is read from ``s3://…``, for all processes of this
             machine and for later ones. None: nothing is kept.
-        read_cache_gb: of 10⁹ bytes, what it may hold; then the oldest goes.
+        read_cache_gb: the most that it may hold, in 10⁹ bytes; then the oldest entries are removed.
 
     Safe in DataLoader workers: a pickled or forked copy opens its own handles when first used. The compiled code of
     ``sample`` is loaded here (about a second; some 5 s when a machine compiles it for the first time), so that

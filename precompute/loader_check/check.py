@@ -60,10 +60,10 @@ class LoaderCheck:
 def check_loader(views: Iterable[Mapping[str, Any]], cache: SigmaCache, key: Key = view_key) -> LoaderCheck:
     """Compare σ² in samples of a loader with the kernel run on the samples' own depth, and name what is wrong.
 
-    A view is right where its weights are as near to those of the kernel as a lookup within half a pixel of the best one
-    gets; so a large error is never right. What explains an error is estimated: the scale and shift between σ and depth,
-    a flip, another frame, another form of σ or depth, other units, other parameters. An error that nothing explains is
-    a finding too. Pass some eight views from different frames and crops, with structure in them.
+    A view is right if its weights are as close to those of the kernel as the weights of a lookup that is half a pixel
+    wrong. For a larger error the cause is estimated: the scale and shift between σ and depth, a flip, another frame,
+    another form of σ or depth, other units, other parameters. An error without a cause is a finding too. Pass about
+    eight views from different frames and crops, with structure in them.
 
     Args:
         views: mappings of arrays or tensors, one view each, no batches:
