@@ -79,13 +79,13 @@ def check_loader(views: Iterable[Mapping[str, Any]], cache: SigmaCache, key: Key
         key: returns the frame's key, or a path to it, for a view; by default ``view["key"]``.
 
     Returns:
-        The findings, none where the samples are right, and the figures that they rest on. Compared are pixels whose
-        whole window has depth.
+        The findings (none if the samples are right), and the figures behind them. Only pixels whose whole window has
+        depth are compared.
 
     Raises:
-        ParameterError: no views or no cache; a batch of views; no view; one without depth, intrinsics, ``sigma_Z2``
-            or, by default, ``"key"``, or with one of another number of dimensions; or none with 256 pixels to compare,
-            as of sparse depth.
+        ParameterError: there are no views or no cache; a view is a batch or no mapping, or lacks depth, intrinsics,
+            ``sigma_Z2`` or (by default) ``"key"``, or has one with a wrong number of dimensions; or no view has 256
+            pixels to compare, as with sparse depth.
         FrameNotFoundError, CacheError: as ``SigmaCache.read``.
 
     Example:
