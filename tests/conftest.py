@@ -10,7 +10,8 @@ from typing import Any
 
 import hypothesis
 import pytest
-from object_servers import SERVERS, Proxy, environment, forget_clients
+from object_servers import SERVERS, Proxy, forget_clients
+from store_credentials import environment
 from tiny_data import TinyData, make_depth
 
 from depthvar.precompute.pipeline import execute

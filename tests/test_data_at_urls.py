@@ -17,9 +17,10 @@ import pytest
 from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from object_servers import KEY, SECRET, Proxy, forget_clients
+from object_servers import Proxy, forget_clients
 from PIL import Image
 from remote_caches import put, upload
+from store_credentials import KEY, SECRET
 from tiny_data import TinyData, make_depth
 from torch.utils.data import DataLoader
 
@@ -527,7 +528,7 @@ def test_where_no_data_are_the_cache_and_its_lock_are_none(url: str, tiny: TinyD
 
     assert f"error: {url}: no depth file matches '{{sequence}}/depth/{{frame}}.npy', found no file at all: " in error()
     for path in ("zarr.json", "a/zarr.json", "a/digest/c.0.0"):
-        put(url, f"sigma_Z2.zarr/{path}", b"{}")
+        put(url, f"old.zarr/{path}", b"{}")
     put(url, "other.lock/1-of-2", b"{}")
     assert "found no file at all: " in error()
     put(url, "notes.txt", b"x")

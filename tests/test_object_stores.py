@@ -18,8 +18,9 @@ import pytest
 from children import Frames
 from click.testing import CliRunner
 from lock_holder import holder
-from object_servers import KEY, SECRET, Fault, Proxy, forget_clients
+from object_servers import Fault, Proxy, forget_clients
 from remote_caches import locks, run, same, take
+from store_credentials import KEY, SECRET
 from tiny_data import TinyData, make_depth
 from torch.utils.data import DataLoader
 

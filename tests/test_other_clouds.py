@@ -15,8 +15,9 @@ import pytest
 from children import Frames
 from click.testing import CliRunner
 from lock_holder import holder
-from object_servers import ACCOUNT_KEY, SERVERS, TOKEN, Proxy, azure_sas, forget_clients
+from object_servers import SERVERS, Proxy, forget_clients
 from remote_caches import locks, put, run, same, take, upload
+from store_credentials import ACCOUNT_KEY, TOKEN, azure_sas
 from tiny_data import TinyData, make_depth
 from torch.utils.data import DataLoader
 
