@@ -103,6 +103,7 @@ def test_a_cache_is_written_grown_pruned_checked_and_overwritten(url: str, proxy
     writes = [method for method, path, _ in proxy.seen if method not in ("GET", "HEAD") and path != "/token"]
     assert len(writes) == 5  # the lock: two to try the server, one to create, and both removed
     tiny.write("b", "009", make_depth(24, 32, 9))
+    tiny.age()
     (tiny.root / "a/P0/depth/001.npy").unlink()
     assert run(tiny.job(cache=url), prune=True).pruned == run(tiny.job(), prune=True).pruned == 1
     same(url, local.cache)
