@@ -11,10 +11,12 @@ CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _RAISED_AGAIN = re.compile(r"Caught \w+ in [^\n]*\.\nOriginal Traceback \(most recent call last\):\n")
 _USER = re.compile(r"""(?<=://)(?:[^\s'"@/]*|[^\s'"@]*:[^\s'"@]*)@""")  # a secret key may hold a slash
 _QUERY = re.compile(r"""(://[^\s'"?]*)\?[^\s'"]*[^\s'":;,.)]""")  # signatures and tokens
+_NAMED = re.compile(r"""(?i)(\b(?:access_token|AccountKey|SharedAccessSignature)|[?&]sig)=[^\s'":;,)]+""")  # of clouds
 
 
 def hide_credentials(text: str) -> str:
-    """Return text with ``***`` for the user, password and query of every URL in it."""
+    """Return text with ``***`` for the user, password and query of each URL, and for keys of connection strings."""
+    text = _NAMED.sub(r"\1=***", text) if "=" in text else text
     return _QUERY.sub(r"\1?***", _USER.sub("***@", text)) if "://" in text else text
 
 

@@ -1,5 +1,6 @@
 """Objects of bytes at any URL that fsspec opens: what caches and depth files there have in common."""
 
+import re
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +12,13 @@ T = TypeVar("T")
 Item = TypeVar("Item")
 
 EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs", "az": "azure", "abfs": "azure", "abfss": "azure"}
-BUCKETS = ("s3", "s3a", "gs", "gcs")
+CREDENTIALS = {  # where the package of an extra finds them
+    "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or the machine's role",
+    "gcs": "GOOGLE_APPLICATION_CREDENTIALS, `gcloud auth application-default login`, or the machine's account",
+    "azure": "AZURE_STORAGE_CONNECTION_STRING, or AZURE_STORAGE_ACCOUNT_NAME with AZURE_STORAGE_ACCOUNT_KEY, "
+    "AZURE_STORAGE_SAS_TOKEN or `az login`",
+}
+MOST_SAID = 300  # characters of a server's words in a message
 CONNECTIONS = 32  # at once, of a process
 POOL = "depthvar-store"  # how the threads are called that wait for them
 ATTEMPTS = 6  # of a request that the server refuses for now (500, 503, dropped, slow), with up to 20 s between them
@@ -34,25 +41,32 @@ class Remote:
     def __init__(self, url: str) -> None:
         self.url = hide_credentials(url)
         scheme = url.partition("://")[0]
-        if scheme in BUCKETS and "://***@" in self.url:  # s3fs would repeat them in its errors
+        extra = EXTRAS.get(scheme)
+        self._credentials = f"{CREDENTIALS[extra]} (docs/object-stores.md)" if extra else None  # where they come from
+        is_user = "://***@" in self.url and not (extra == "azure" and ".core.windows.net" in self.url)
+        if extra and (is_user or (extra == "azure" and "?***" in self.url)):  # the package would repeat or store them
             raise self.error(
-                f"{self.url}: expected a bucket, got credentials before it; give them by the environment or the "
-                "profile (docs/object-stores.md)"
+                f"{self.url}: expected a bucket, got credentials next to it; give them by {self._credentials}"
             )
         try:
             import fsspec
 
             fs, root = fsspec.core.url_to_fs(url, use_listings_cache=False, **_options(scheme))  # others write, too
-        except (ImportError, ValueError) as error:
-            extra = f"pip install 'depthvar[{EXTRAS[scheme]}]'" if scheme in EXTRAS else None
-            raise self.error(
-                f"{self.url}: expected a folder or a URL that fsspec opens, got an error ({error}); "
-                f"{extra or 'install the package for that kind of URL'}"
-            ) from error
+        except MemoryError:
+            raise
+        except Exception as error:  # the packages for Google and Azure look for credentials here
+            expected = "expected a folder or a URL that fsspec opens"
+            cure = "install the package for that kind of URL"
+            if extra and isinstance(error, ImportError):
+                cure = f"pip install 'depthvar[{extra}]'"
+            elif self._credentials:
+                expected, cure = "expected credentials", f"give them by {self._credentials}"
+            raise self.error(f"{self.url}: {expected}, got an error ({_said(error)}); {cure}") from error
         self._fs: Any = fs
         self.has_tags = scheme in ("s3", "s3a")
         if self.has_tags:
             fs.retries = 1  # botocore's, by _options, are enough: together they would try for minutes
+        self._is_azure = extra == "azure"
         self._root = str(root).rstrip("/")
 
     def get(self, path: str, start: int = 0, stop: int | None = None) -> bytes | None:
@@ -74,8 +88,16 @@ class Remote:
 
                 answer: tuple[bytes, str | None] = sync(self._fs.loop, _get_object, self._fs, full, start, stop)
                 return answer
-            part = {} if start == 0 and stop is None else {"start": start, "end": stop}
-            return bytes(self._fs.cat_file(full, **part)), None
+            first = start
+            if start < 0 and self._is_azure:  # whose ranges cannot count from the end
+                first = max(0, self._fs.size(full) + start)
+            part = {} if first == 0 and stop is None else {"start": first, "end": stop}
+            try:
+                return bytes(self._fs.cat_file(full, **part)), None
+            except Exception as error:
+                if status_code(error) == 416:  # the object ends before
+                    return b"", None
+                raise
 
         return self._call(path, "read", read) or (None, None)
 
@@ -87,13 +109,17 @@ class Remote:
         """Return what ``act`` makes of the full path; None where there is nothing. A fault becomes one line."""
         try:
             return act(f"{self._root}/{path}".rstrip("/"))
-        except FileNotFoundError:
-            return None
         except (MemoryError, DepthVarError):
             raise
         except Exception as error:  # each server's package has errors of its own; none of them is about our bytes
-            what = one_line(" ".join(str(error).split())) or type(error).__name__
-            raise self.error(f"{self.url}/{path}: cannot be {done}: {what}; fix that and try again") from error
+            if isinstance(error, FileNotFoundError) and done not in ("written", "created"):  # these: no such bucket
+                return None
+            said = f"{_said(error)}; fix that and try again"
+            if self._credentials and _is_refusal(error):
+                said = (
+                    f"the store refuses access ({_said(error)}); give credentials that allow it by {self._credentials}"
+                )
+            raise self.error(f"{self.url}/{path}: cannot be {done}: {said}") from error
 
 
 async def _get_object(fs: Any, full: str, start: int, stop: int | None) -> tuple[bytes, str | None]:
@@ -138,8 +164,24 @@ def _options(scheme: str) -> dict[str, Any]:
 
 
 def status_code(error: BaseException | None) -> int | None:
-    """Return the HTTP status that an error of botocore, or what it is the cause of, came with."""
-    while error is not None and not hasattr(error, "response"):
+    """Return the HTTP status that an error of a store's package, or what it is the cause of, came with."""
+    while error is not None:
+        response: Any = getattr(error, "response", None)
+        code = response["ResponseMetadata"].get("HTTPStatusCode") if isinstance(response, dict) else None  # botocore
+        code = code or getattr(error, "status_code", None) or getattr(error, "code", None)  # Azure; Google
+        if isinstance(code, int):
+            return code
         error = error.__cause__
-    response = getattr(error, "response", None)
-    return response["ResponseMetadata"].get("HTTPStatusCode") if isinstance(response, dict) else None
+    return None
+
+
+def _is_refusal(error: Exception) -> bool:
+    """Return whether an error is about credentials, or what they allow; each package has its own ones for that."""
+    known = re.search("Credential|Authentication|Permission", type(error).__name__)
+    return bool(known) or status_code(error) in (401, 403) or str(error).startswith("Forbidden: ")  # the last: Google
+
+
+def _said(error: Exception) -> str:
+    """Return what an error says, in one line, without credentials; its name where it says nothing."""
+    text = one_line(hide_credentials(" ".join(str(error).split()))) or type(error).__name__
+    return text if len(text) <= MOST_SAID else f"{text[:MOST_SAID]} …"

@@ -10,13 +10,15 @@ from typing import Any
 
 import hypothesis
 import pytest
+from object_servers import SERVERS, Proxy, forget_clients
+from store_credentials import environment
 from tiny_data import TinyData, make_depth
 
 from depthvar.precompute.pipeline import execute
 from depthvar.precompute.pipeline.shards import Task
 from depthvar.precompute.pipeline.worker import Job, TaskResult
 
-pytest.register_assert_rewrite("ten_shards", "reference")  # helpers that assert
+pytest.register_assert_rewrite("ten_shards", "reference", "remote_caches")  # helpers that assert
 hypothesis.settings.register_profile("depthvar", deadline=None)  # machines are shared: time is benchmarks' business
 hypothesis.settings.load_profile("depthvar")
 # Before torch is imported, here and in every process that a test starts: threads of threads wait for each other.
@@ -91,6 +93,25 @@ def tiny(tmp_path: Path) -> TinyData:
         for index in range(count):
             data.write(sequence, f"{index:03}", make_depth(24, 32, index))
     return data
+
+
+@pytest.fixture(scope="module")
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int]]:
+    """The scheme and port of an object store: moto's, where a test does not name another one."""
+    name = getattr(request, "param", "moto")
+    with SERVERS[name](tmp_path_factory.mktemp(name)) as port:
+        yield name if name in ("gs", "az") else "s3", port
+
+
+@pytest.fixture
+def proxy(server: tuple[str, int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Proxy]:
+    """A proxy before the server, which the environment names as the endpoint."""
+    scheme, port = server
+    with Proxy(port) as proxy:
+        for name, value in environment(proxy.port, scheme, tmp_path).items():
+            monkeypatch.setenv(name, value)
+        forget_clients()
+        yield proxy
 
 
 @pytest.fixture(params=["serial", "threads", "dask"])

@@ -2,10 +2,10 @@
 
 import pickle
 import re
+import sys
 import tempfile
 import uuid
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,13 @@ import distributed  # noqa: F401 # whose settings dask.config.set changes
 import fsspec
 import numpy as np
 import pytest
-import s3fs
 from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from object_servers import KEY, SECRET, Proxy, environment, moto
+from object_servers import Proxy, forget_clients
 from PIL import Image
+from remote_caches import put, upload
+from store_credentials import KEY, SECRET
 from tiny_data import TinyData, make_depth
 from torch.utils.data import DataLoader
 
@@ -35,21 +36,6 @@ from depthvar.precompute.pipeline.job import Job
 from depthvar.precompute.pipeline.plan import Plan
 
 CAMERA = [40, 40, 16, 12]
-
-
-@pytest.fixture(scope="module")
-def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    with moto(tmp_path_factory.mktemp("moto")) as port:
-        yield port
-
-
-@pytest.fixture
-def proxy(port: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
-    with Proxy(port) as proxy:
-        for name, value in environment(proxy.port).items():
-            monkeypatch.setenv(name, value)
-        s3fs.S3FileSystem.clear_instance_cache()  # a process keeps its clients, and they their endpoint
-        yield proxy
 
 
 @pytest.fixture
@@ -79,18 +65,6 @@ def data(request: pytest.FixtureRequest, tiny: TinyData) -> TinyData:
     tiny.toml.write_text(text)
     tiny.shard_frames = 2
     return tiny
-
-
-def upload(root: Path, url: str) -> None:
-    """Put every file below a folder; not its caches, and not the description."""
-    for path in root.rglob("*.*"):
-        if path.is_file() and ".zarr" not in str(path) and path.suffix != ".toml":
-            put(url, path.relative_to(root).as_posix(), path.read_bytes())
-
-
-def put(url: str, path: str, content: bytes) -> None:
-    fs, root = fsspec.core.url_to_fs(url)
-    fs.pipe_file(f"{root}/{path}", content)
 
 
 def remove(url: str, path: str) -> None:
@@ -490,7 +464,9 @@ def test_a_server_that_refuses_ends_the_run_in_one_line(
     upload(tiny.root, s3)
     proxy.fault = lambda method, path, _: status if what in path else None
     done = "listed" if what == "list-type" else "read"
-    with pytest.raises(StoreError, match=rf"^{s3}/\S*: cannot be {done}: .+; fix that and try again$"):
+    refused = r"the store refuses access \(.+\); give credentials that allow it by AWS_ACCESS_KEY_ID and .+"
+    message = refused if status == 403 else ".+; fix that and try again"
+    with pytest.raises(StoreError, match=rf"^{s3}/\S*: cannot be {done}: {message}$"):
         work(at(s3, tiny, on_error="skip"))
     proxy.fault = None
     planned, results = work(at(s3, tiny, on_error="skip"))
@@ -513,16 +489,19 @@ def typed(*words: str) -> Any:
             "s3://no-such-bucket/x: no depth file matches .*, found no file at all: check --root",
         ),
         ("s3://bucket/nothing", "s3://bucket/nothing: no depth file matches .*, found no file at all: check --root"),
-        ("s3://KEYID:s/ecret@bucket/x", r"s3://\*\*\*@bucket/x: expected a bucket, got credentials before it; give"),
+        ("s3://KEYID:s/ecret@bucket/x", r"s3://\*\*\*@bucket/x: expected a bucket, got credentials next to it; give"),
         (
             "nosuch://x/y",
             "nosuch://x/y: expected a folder or a URL that fsspec opens, got an error .*Protocol not known",
         ),
-        ("az://container/x", r"az://container/x: expected .* pip install 'depthvar\[azure\]'"),
+        ("abfs://container/x", r"abfs://container/x: expected .* pip install 'depthvar\[azure\]'"),
         ("s3://", "root: expected a bucket and a folder after the scheme, got s3://"),
     ],
 )
-def test_what_is_no_data_set_is_one_line(proxy: Proxy, tiny: TinyData, place: str, message: str) -> None:
+def test_what_is_no_data_set_is_one_line(
+    proxy: Proxy, tiny: TinyData, place: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "adlfs", None)
     result = typed("--dataset", str(tiny.toml), "--root", place, "--out", str(tiny.root / "x.zarr"))
     assert result.exit_code in (1, 2)
     assert re.search(f"^error: {message}", result.output), result.output
@@ -534,12 +513,26 @@ def test_what_is_no_data_set_is_one_line(proxy: Proxy, tiny: TinyData, place: st
 def test_no_credentials_are_one_line(proxy: Proxy, tiny: TinyData, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
-    s3fs.S3FileSystem.clear_instance_cache()
+    forget_clients()
     result = typed("--dataset", str(tiny.toml), "--root", "s3://bucket/x", "--out", str(tiny.root / "x.zarr"))
-    assert (
-        result.output
-        == "error: s3://bucket/x/: cannot be listed: Unable to locate credentials; fix that and try again\n"
+    assert result.output == (
+        "error: s3://bucket/x/: cannot be listed: the store refuses access (Unable to locate credentials); give "
+        "credentials that allow it by AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or the machine's role "
+        "(docs/object-stores.md)\n"
     )
+
+
+def test_where_no_data_are_the_cache_and_its_lock_are_none(url: str, tiny: TinyData) -> None:
+    def error() -> str:
+        return str(typed("--dataset", str(tiny.toml), "--root", url).output)
+
+    assert f"error: {url}: no depth file matches '{{sequence}}/depth/{{frame}}.npy', found no file at all: " in error()
+    for path in ("zarr.json", "a/zarr.json", "a/digest/c.0.0"):
+        put(url, f"old.zarr/{path}", b"{}")
+    put(url, "other.lock/1-of-2", b"{}")
+    assert "found no file at all: " in error()
+    put(url, "notes.txt", b"x")
+    assert "found 1 .txt, such as notes.txt: " in error()
 
 
 def test_credentials_are_nowhere(s3: str, tiny: TinyData, capfd: pytest.CaptureFixture[str], proxy: Proxy) -> None:

@@ -10,60 +10,35 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import s3fs
 from children import Frames
 from click.testing import CliRunner
 from lock_holder import holder
-from object_servers import KEY, SECRET, Fault, Proxy, environment, moto, rclone, seaweedfs
+from object_servers import Fault, Proxy, forget_clients
+from remote_caches import locks, run, same, take
+from store_credentials import KEY, SECRET
 from tiny_data import TinyData, make_depth
 from torch.utils.data import DataLoader
 
 from depthvar.datasets.cache.codec import with_crc
 from depthvar.datasets.cache.remote_store import RemoteStore
 from depthvar.datasets.cache.sigma_cache import SigmaCache
-from depthvar.datasets.cache.store import LocalStore
 from depthvar.datasets.errors import CacheError, FrameNotFoundError, ParameterError
 from depthvar.datasets.remote import CONNECTIONS
 from depthvar.precompute import KernelParams, cache_info, validate
 from depthvar.precompute.cli.main import main
 from depthvar.precompute.pipeline import execute
 from depthvar.precompute.pipeline import run as pipeline
-from depthvar.precompute.pipeline.job import Job
 from depthvar.precompute.pipeline.lock import writer_lock
-from depthvar.precompute.pipeline.plan import Plan
-
-SERVERS = {"moto": moto, "seaweedfs": seaweedfs, "rclone": rclone}
-
-
-@pytest.fixture(scope="module")
-def port(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    """The port of a server: moto's, where a test does not name another one."""
-    name = getattr(request, "param", "moto")
-    with SERVERS[name](tmp_path_factory.mktemp(name)) as port:
-        yield port
-
-
-@pytest.fixture
-def proxy(port: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
-    with Proxy(port) as proxy:
-        for name, value in environment(proxy.port).items():
-            monkeypatch.setenv(name, value)
-        s3fs.S3FileSystem.clear_instance_cache()  # a process keeps its clients, and they their endpoint
-        yield proxy
 
 
 @pytest.fixture
 def tiny(tiny: TinyData) -> TinyData:
-    """Files that are old enough for their times to be trusted."""
-    old = time.time() - 60
-    for path in tiny.root.rglob("*.*"):
-        os.utime(path, (old, old))
+    tiny.age()
     return tiny
 
 
@@ -73,16 +48,7 @@ def url(proxy: Proxy) -> str:
     return f"s3://bucket/{uuid.uuid4().hex}/sigma_Z2.zarr"
 
 
-both = pytest.mark.parametrize("port", ["moto", pytest.param("seaweedfs", marks=pytest.mark.slow)], indirect=True)
-
-
-def take(url: str, part: tuple[int, int] | None = None, plan: str = "p", only_writer: bool = False) -> None:
-    with writer_lock(url, part, only_writer) as claim:
-        claim(plan)
-
-
-def locks(url: str) -> list[str]:
-    return sorted(RemoteStore(f"{url}.lock").list())
+both = pytest.mark.parametrize("server", ["moto", pytest.param("seaweedfs", marks=pytest.mark.slow)], indirect=True)
 
 
 @both
@@ -154,7 +120,7 @@ def test_a_put_whose_answer_was_lost_is_ours(url: str, proxy: Proxy) -> None:
     assert locks(url) == []
 
 
-@pytest.mark.parametrize("port", [pytest.param("rclone", marks=pytest.mark.slow)], indirect=True)
+@pytest.mark.parametrize("server", [pytest.param("rclone", marks=pytest.mark.slow)], indirect=True)
 def test_a_server_that_ignores_conditional_puts_is_refused(url: str, tiny: TinyData) -> None:
     with pytest.raises(CacheError, match=rf"{url}: this server ignores conditional puts .* pass --only-writer"):
         list(pipeline.run(tiny.job(cache=url), execute.serial))
@@ -192,22 +158,22 @@ def test_a_folder_needs_no_only_writer(tmp_path: Path) -> None:
 def test_errors_name_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "adlfs", None)
     with pytest.raises(CacheError, match=re.escape("pip install 'depthvar[azure]'")):
-        RemoteStore("az://container/x.zarr")
+        RemoteStore("abfs://container/x.zarr")
 
 
-def run(job: Job, **options: Any) -> Plan:
-    events = pipeline.run(job, options.pop("execute", execute.in_threads(2)), **options)
-    plan = next(events)
-    assert isinstance(plan, Plan)
-    list(events)
-    return plan
-
-
-def same(url: str, local: str) -> None:
-    """The objects of the cache at a URL are the files of a local one, byte for byte, but for the root."""
-    remote, here = RemoteStore(url), LocalStore(local)
-    assert sorted(remote.list()) == sorted(here.list())
-    assert all(remote.get(path) == here.get(path) for path in here.list() if path != "zarr.json")
+def test_without_credentials_the_message_says_where_they_come_from(
+    url: str, tiny: TinyData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    forget_clients()
+    answer = CliRunner().invoke(main, ["run", "--dataset", str(tiny.toml), "--out", url])
+    assert re.fullmatch(
+        rf"error: {url}\.lock/probe-\w+: cannot be created: the store refuses access \(Unable to locate credentials\); "
+        r"give credentials that allow it by AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or the machine's "
+        r"role \(docs/object-stores\.md\)\n",
+        answer.output,
+    )
 
 
 @both
@@ -221,6 +187,7 @@ def test_a_cache_is_written_grown_pruned_checked_and_overwritten(url: str, proxy
     assert run(tiny.job(cache=url)).shards == 0
     assert {method for method, path, _ in proxy.seen if ".lock" not in path} == {"GET"}
     tiny.write("b", "009", make_depth(24, 32, 9))
+    tiny.age()
     (tiny.root / "a/P0/depth/001.npy").unlink()
     assert run(tiny.job(cache=url), prune=True).pruned == run(tiny.job(), prune=True).pruned == 1
     same(url, local.cache)

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import zarr
+from not_installed import not_installed
 from numpy.typing import NDArray
 from tiny_data import TinyData, make_depth
 
@@ -117,10 +118,7 @@ def test_dimensions_are_named_by_level(stored: Stored) -> None:
 def zarrita(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with zarrita installed by npm; without Node a failure in CI (CI=true), and a skip elsewhere."""
     if not (shutil.which("node") and shutil.which("npm")):
-        message = "zarrita was not tried: it needs node and npm"
-        if os.environ.get("CI") == "true":
-            pytest.fail(message)
-        pytest.skip(message)
+        not_installed("zarrita was not tried: it needs node and npm")
     folder = tmp_path_factory.mktemp("zarrita")
     for name in ("package.json", "package-lock.json", "read.mjs"):
         shutil.copy(READERS / name, folder)

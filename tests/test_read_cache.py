@@ -10,14 +10,13 @@ import re
 import signal
 import time
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import s3fs
 from children import Frames
-from object_servers import Proxy, environment, moto
+from object_servers import Proxy
 from pages import ROOT, blocks
 from tiny_data import TinyData
 from torch.utils.data import DataLoader
@@ -34,21 +33,6 @@ from depthvar.precompute.pipeline import execute
 from depthvar.precompute.pipeline import run as pipeline
 
 VIEW = [40 / 1.45, 40 / 1.45, 10.5, 7.5], (16, 22)  # of a frame of 24×32, between strides 1 and 2
-
-
-@pytest.fixture(scope="module")
-def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    with moto(tmp_path_factory.mktemp("moto")) as port:
-        yield port
-
-
-@pytest.fixture
-def proxy(port: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
-    with Proxy(port) as proxy:
-        for name, value in environment(proxy.port).items():
-            monkeypatch.setenv(name, value)
-        s3fs.S3FileSystem.clear_instance_cache()
-        yield proxy
 
 
 @pytest.fixture

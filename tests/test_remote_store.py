@@ -1,6 +1,7 @@
 """A cache behind a URL: what fsspec reaches, also by file systems whose clients are bound to one event loop."""
 
 import asyncio
+import re
 from typing import Any, ClassVar
 
 import fsspec
@@ -132,10 +133,16 @@ def test_a_url_that_nothing_opens_is_one_line() -> None:
         SigmaCache("nosuch://user:secret@bucket/x").keys()
 
 
-@pytest.mark.parametrize("scheme", ["s3", "gs"])
-def test_credentials_in_the_url_of_a_bucket_are_refused(scheme: str) -> None:
-    message = (
-        rf"^{scheme}://\*\*\*@bucket/c: expected a bucket, got credentials before it; give them by the environment"
-    )
-    with pytest.raises(CacheError, match=message):
-        open_store(f"{scheme}://AKIAEXAMPLE:se/cret@bucket/c")
+@pytest.mark.parametrize(
+    ("url", "shown", "variable"),
+    [
+        ("s3://AKIAEXAMPLE:se/cret@bucket/c", "s3://***@bucket/c", "AWS_ACCESS_KEY_ID"),
+        ("gs://AKIAEXAMPLE:se/cret@bucket/c", "gs://***@bucket/c", "GOOGLE_APPLICATION_CREDENTIALS"),
+        ("az://AKIAEXAMPLE:se/cret@bucket/c", "az://***@bucket/c", "AZURE_STORAGE_CONNECTION_STRING"),
+        ("az://bucket/c?sv=2026&sig=s%2Fecret", "az://bucket/c?***", "AZURE_STORAGE_CONNECTION_STRING"),
+    ],
+)
+def test_credentials_in_the_url_of_a_bucket_are_refused(url: str, shown: str, variable: str) -> None:
+    message = f"{shown}: expected a bucket, got credentials next to it; give them by {variable}"
+    with pytest.raises(CacheError, match=f"^{re.escape(message)}"):
+        open_store(url)

@@ -28,6 +28,10 @@ URLS = {
     "https://AKIAEXAMPLE:se%2Fcret@host:1/c.zarr?sig=t0ken&x=1": "https://***@host:1/c.zarr?***",
     "simplecache::s3://AKIAEXAMPLE@bucket/c": "simplecache::s3://***@bucket/c",
     "az://container/c.zarr?sv=1&sig=t0ken": "az://container/c.zarr?***",
+    "AccountName=a;AccountKey=se/cr+et==;x=y": "AccountName=a;AccountKey=***;x=y",
+    "BlobEndpoint=http://h/a;SharedAccessSignature=sv=1&sig=t0ken": "BlobEndpoint=http://h/a;SharedAccessSignature=***",
+    "/tokeninfo?access_token=t0ken": "/tokeninfo?access_token=***",
+    "GET /bucket/c?sv=1&sig=se%2Fcret": "GET /bucket/c?sv=1&sig=***",
 }
 
 
@@ -44,7 +48,15 @@ def test_credentials_are_hidden(url: str, shown: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["s3://bucket/a/P000@480x752", "/data/a@b: c?d", "tcp://127.0.0.1:8786", "memory://x", "file:///data/a", "σ² @ 3?"],
+    [
+        "s3://bucket/a/P000@480x752",
+        "/data/a@b: c?d",
+        "tcp://127.0.0.1:8786",
+        "memory://x",
+        "file:///data/a",
+        "σ² @ 3?",
+        "a/sig=0.5/0.npy",
+    ],
 )
 def test_what_holds_no_credentials_is_left_alone(text: str) -> None:
     assert hide_credentials(text) == text

@@ -38,7 +38,7 @@ class RemoteStore(Remote):
 
     def is_empty(self) -> bool:
         def has_object(full: str) -> bool:  # SeaweedFS keeps folders for a while whose objects are gone
-            return any(any(filter(None, names)) for _, _, names in self._fs.walk(full))
+            return any(any(filter(None, names)) for _, _, names in self._fs.walk(full, on_error="raise"))
 
         return not self._call("", "listed", has_object)
 

@@ -102,11 +102,12 @@ def found_instead(walked: Walk, root: str, template: str) -> str:
 
 
 def _files(walked: Walk, root: str) -> Iterator[str]:
+    left_out = re.compile(r"^\.|\.lock(\.\d+-of-\d+)?$")  # a lock at a URL is a folder
     for path, folders, names in walked:
         if "zarr.json" in names:
             folders.clear()
             continue
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        folders[:] = sorted(name for name in folders if not left_out.search(name))
         for name in sorted(names):
-            if not re.search(r"^\.|\.lock(\.\d+-of-\d+)?$", name):
+            if not left_out.search(name):
                 yield f"{path}/{name}"[len(root) :].lstrip("/")

