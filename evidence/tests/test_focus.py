@@ -22,7 +22,8 @@ from measures import least_error, measure
 from run import Run
 from torch import Tensor
 
-from depthvar.loss import focused_log_l1
+import depthvar.loss
+from depthvar.loss import focus_weight, focused_log_l1, inverse_depth_l1
 
 FEW = {"train": 4, "validation": 1, "test": 1}
 NAMES = sorted({*phases.CHOICES, *(arm for part in phases.CONFIRMING for arm in part.arms)})
@@ -246,6 +247,20 @@ def test_the_loss_of_the_project_is_the_arm(name: str, options: dict[str, float]
         known = torch.where(one[3], one[1], 0.0)
         ours.append(arm.loss(one[0], known, weights(arm, given)[k : k + 1], one[3]).item())
     np.testing.assert_allclose(ours, theirs, rtol=1e-5)
+
+
+def test_the_focused_inverse_depth_of_the_project_is_the_arm(given: GroundTruth) -> None:
+    arm = arm_of(phases.RELATIVE)
+    target, valid = torch.from_numpy(given.depth), torch.from_numpy(given.valid)
+    generator = torch.Generator().manual_seed(0)
+    pred = torch.where(valid, target, 1.0) * (0.5 + torch.rand(target.shape, generator=generator))
+    weight = focus_weight(torch.from_numpy(given.cached), target, valid, focus=4)
+    known, theirs = torch.where(valid, target, 0.0), weights(arm, given)
+    for k in range(len(pred)):  # of more images the gradients are divided by the sum of all, there by that of each
+        one = inverse_depth_l1(pred[k], target[k], weight=weight[k], normalize="mean")
+        one = one + 0.5 * depthvar.loss.gradient_matching(pred[k], target[k], weight[k] > 0)
+        alone = arm.loss(*(each[k : k + 1] for each in (pred, known, theirs, valid)))
+        torch.testing.assert_close(one, alone, rtol=1e-5, atol=0)
 
 
 def test_a_contrast_is_a_line_of_each_part_that_has_both(tmp_path: Path) -> None:
