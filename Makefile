@@ -42,6 +42,7 @@ evidence: ## does σ mean what it says, does it help (docs/evidence.md): hours; 
 	$(PYTHON) evidence/train.py all
 	$(PYTHON) evidence/train.py choose --seeds 2
 	$(PYTHON) evidence/train.py confirm
+	$(PYTHON) evidence/train.py multimodal
 	$(PYTHON) evidence/report.py
 
 evidence-smoke: ## a slice of it, in seconds; writes nothing that stays
