@@ -62,9 +62,9 @@ class Difference:
     """The estimator ``"difference"``: the differences of depth to the four neighbours. It has no parameters.
 
     Attributes:
-        window: pixels across that σ² of a pixel depends on.
-        lambda_prior: with ``alpha_clamp``, what the definition amounts to: no prior, and a half-width of at most the
-            depth (docs/method.md).
+        window: width in pixels of the area on which σ² of a pixel depends.
+        lambda_prior: 0: the definition has no prior (docs/method.md).
+        alpha_clamp: 1: the half-width of the distance interval is at most the depth.
     """
 
     estimator: ClassVar = "difference"

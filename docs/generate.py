@@ -24,35 +24,43 @@ By default a run uses threads of one process, one per available CPU (it respects
 of a container). `--threads N` sets another number. Each thread holds one shard, at most 96 MiB of maps, so N bounds
 the memory too.
 
-`--workers N` uses Dask worker processes instead. On one machine they are not faster than threads, since file reading,
-the kernel and compression release Python's global lock. On a small data set they are much slower: each worker needs
-about 2 s of CPU time to start (Dask, NumPy, Numba, Zarr), in which one thread computes about 100 frames of 640×480.
-Measured on two shared cores with 640×480 frames in `.npy` files, in seconds of CPU time:
+`--workers N` uses Dask worker processes instead. Use them in two cases:
+
+- **More than eight cores.** Up to about eight, threads are as fast, since file reading, the kernel and compression
+  release Python's global lock; above, processes are faster ([scaling](scaling.md#threads-or-processes)).
+- **A file or a file system that may crash or hang a process.** The run then gives up the shard of that worker (after
+  `--timeout` seconds, if it hangs) and continues with the others.
+
+On a small data set workers are much slower: each needs about 2 s of CPU time to start (Dask, NumPy, Numba, Zarr). In
+that time one thread computes about 100 frames of 640×480. Measured on two shared cores with 640×480 frames in `.npy`
+files, in seconds of CPU time:
 
 | frames | `--threads 2` | `--workers 2` |
 |---|---|---|
 | 48 | 3.7 | 10.1 |
 | 480 | 12.7 | 31.3 |
 
-Use workers where a file or a file system may crash or hang a process. The run then gives up the shard of that worker
-(after `--timeout` seconds, if it hangs) and continues with the others.
-
 `--scheduler ADDRESS` runs on the workers of an existing Dask cluster. `--part I/N` needs no Dask: start N jobs, each
-with its own I, on machines that see the same files. They may start at different times. Scripts for Slurm, and what
-happens when a machine fails: [many machines](many-machines.md).
+with its own I, on machines that see the same files. They may start at different times.
+[Many machines](many-machines.md) has scripts for Slurm, and explains what happens when a machine fails.
 
 ```sh
 precompute run --dataset hospital --root /data/tartanair/hospital --part 3/16
 ```"""
 EXIT_CODES = (
-    "Exit codes: 0 done, 1 error, 2 wrong usage, 3 validation failed, "
-    "4 finished with some frames failed and listed, 130 interrupted."
+    "Exit codes: 0 done, 1 error, 2 wrong usage, 3 validation failed, 4 finished, but some frames failed and are\n"
+    "listed, 130 interrupted."
 )
 
 
 def cli_page() -> str:
     """Return docs/cli.md."""
-    pages = ["# The command line", "Written by `make docs` from `--help`.", EXIT_CODES, WORK]
+    pages = [
+        "# The command line",
+        "This page lists all commands and options of `precompute`. `make docs` writes it from `--help`.",
+        EXIT_CODES,
+        WORK,
+    ]
     for name, command in [("", cli), *sorted(cli.commands.items())]:
         path = f"precompute {name}".strip()
         context = click.Context(command, info_name=path, max_content_width=100, terminal_width=100, show_default=True)
@@ -84,32 +92,33 @@ def figures() -> str:
         [
             (
                 "kernel, window 5, one core",
-                f"{numba['megapixels_per_s']:.0f} million pixels/s, {numba['times_unfold_sort']:.0f} times unfold+sort",
+                f"{numba['megapixels_per_s']:.0f} million pixels/s, "
+                f"{numba['times_unfold_sort']:.0f} times as fast as unfold+sort",
                 "kernel",
             ),
             (
                 "`precompute run`, two cores, 640×480 PNG",
                 f"{pipeline['frames_per_second']['run']:.0f} frames/s, "
-                f"{pipeline['times_a_run_with_unfold_sort']:.0f} times a run with unfold+sort",
+                f"{pipeline['times_a_run_with_unfold_sort']:.0f} times as fast as with unfold+sort",
                 "pipeline",
             ),
             (
-                "its peak memory, 640×480 to 3840×2160",
+                "peak memory of `precompute run`, 640×480 to 3840×2160",
                 f"{min(memory.values())} to {max(memory.values())} MiB",
                 "pipeline",
             ),
             (
-                "the cache, all strides, per pixel of depth",
+                "size of the cache, all strides, per pixel of depth",
                 f"{min(stored):.1f} to {max(stored):.1f} bytes",
                 "cache",
             ),
             (
-                "σ² of a 224×224 view, lookup; computed in the loader",
+                "time for σ² of a 224×224 view: lookup; computed in the loader",
                 "; ".join(f"{with_sigma[name]['sigma_ms']:.1f} ms" for name in ("annotate", "sigma_z2 in the loader")),
                 "loader",
             ),
             (
-                "training step relative to plain L1: cached σ; unfold+sort",
+                "time of a training step, relative to plain L1: cached σ²; unfold+sort",
                 f"{steps['weighted_l1_cached']['times_l1']:.2f}; {steps['weighted_l1_unfold_sort']['times_l1']:.2f}",
                 "step",
             ),
@@ -231,11 +240,11 @@ def with_block(page: str, name: str, block: str) -> str:
 
 
 def pictures() -> None:
-    """Write the README's picture: colour, depth and σ of a sample frame and of a real one."""
+    """Write the README's picture: colour (or relief), depth and σ of a sample frame and of a real one."""
     import matplotlib as mpl
     import numpy as np
     from matplotlib import pyplot as plt
-    from matplotlib.ticker import NullFormatter
+    from matplotlib.ticker import LogLocator, NullFormatter
     from PIL import Image
 
     from depthvar.datasets import open_source
@@ -249,9 +258,9 @@ def pictures() -> None:
         source = open_source("hospital-sample", sample)
         key = source.keys()[SAMPLE_FRAME]
         image = np.asarray(Image.open(sample / key.replace("depth_left", "image_left").replace("_depth.npy", ".png")))
-        frames = [("sample scene (rendered)", source.read(key), image)]
+        frames = [("sample scene (rendered): colour", source.read(key), image)]
     real = open_source("folder", DOCS.parent / "tests/data/redwood_rgbd", intrinsics=(525, 525, 319.5, 239.5))
-    frames.append(("Redwood, a real Kinect", real[0], None))
+    frames.append(("real Kinect (Redwood): relief of the depth", real[0], None))
 
     figure, axes = plt.subplots(len(frames), 3, figsize=(13, 6.4), squeeze=False, layout="constrained")
     for row, (title, frame, image) in zip(axes, frames, strict=True):
@@ -262,11 +271,12 @@ def pictures() -> None:
         else:  # no colour comes with the test data: the relief of the depth stands in
             row[0].imshow(np.hypot(*np.gradient(1 / depth)), cmap="gray_r", vmax=0.01)
         row[0].set_title(title)
-        row[1].set_title("depth")
-        row[2].set_title("σ")
+        row[1].set_title("depth in m")
+        row[2].set_title("σ in m")
         for axis, values, colours in ((row[1], depth, "viridis_r"), (row[2], sigma, "inferno")):
             shown = axis.imshow(np.where(np.isfinite(values), values, np.nan), cmap=colours, norm="log")
-            bar = figure.colorbar(shown, ax=axis, label="m", shrink=0.8, format="%g", pad=0.02)
+            ticks = LogLocator(subs=(1, 2, 5) if values is depth else (1,))  # depth spans few decades
+            bar = figure.colorbar(shown, ax=axis, ticks=ticks, shrink=0.8, format="%g", pad=0.02)
             bar.ax.yaxis.set_minor_formatter(NullFormatter())
         for axis in row:
             axis.set_xticks([])

@@ -36,7 +36,12 @@ REAL_STRIDES = (2, 4, 8)
 REGIONS = ("all", "flat", "slope", "crease", "edge", "thin", "far")
 SIZE, INTRINSICS = (240, 320), np.array((160.0, 160.0, 160.0, 120.0))  # the sample at half its size
 FEWEST = 50  # pixels for a figure
-PICTURED = ("sigma", "range3", "difference", "native_total")
+PICTURED = {
+    "sigma": "σ, window 5",
+    "range3": "3×3 range",
+    "difference": "Difference()",
+    "native_total": "spread of full-resolution depth",
+}
 
 
 class Row(NamedTuple):
@@ -184,17 +189,17 @@ def draw(view: View, path: Path) -> None:
     from matplotlib.colors import LogNorm
 
     known = view.truth.depth <= 80
-    panels = {"true σ": view.truth.std, **{name: view.estimates[name] for name in PICTURED}}
+    panels = {"true σ": view.truth.std, **{title: view.estimates[name] for name, title in PICTURED.items()}}
     figure, axes = plt.subplots(2, 3, figsize=(10.5, 5.4), layout="constrained")
     axes[0, 0].imshow(np.where(known, view.truth.depth, np.nan), norm=LogNorm(), cmap="viridis")
-    axes[0, 0].set_title("depth")
+    axes[0, 0].set_title("depth (bright: far), no scale")
     for axis, (title, values) in zip(axes.flat[1:], panels.items(), strict=True):
         shown = np.where(known, np.maximum(values, 1e-4), np.nan)
         image = axis.imshow(shown, norm=LogNorm(1e-4, 10), cmap="magma")
         axis.set_title(title)
     for axis in axes.flat:
         axis.set_axis_off()
-    figure.colorbar(image, ax=axes, label="m", shrink=0.8)
+    figure.colorbar(image, ax=axes, label="standard deviation of depth in m", shrink=0.8)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110, metadata={"Software": None})
 

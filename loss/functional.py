@@ -47,8 +47,8 @@ def weighted_l1(
         target: (..., H, W) true depth in metres / ``scale``.
         sigma_z2: (..., H, W) variance of the true depth in m², +inf where there is no information.
         valid: (..., H, W) bool, pixels to train on. None: all.
-        scale: what the training divided its ground truth by, above 0; σ is divided by it. A float, or a tensor with a
-            value per image or sample and as many dimensions as the maps, such as (B, 1, 1).
+        scale: the factor by which the training divided its ground truth, above 0; σ is divided by it. A float, or a
+            tensor with a value per image or sample and as many dimensions as the maps, such as (B, 1, 1).
         weighting: the formula of w, with σ for σ + ``eps``, Z for the target and c for ``relative_sigma``; compared in
             docs/evidence.md. ``"inverse_sigma"``: 1 / σ. ``"inverse_sqrt_sigma"``: 1 / √σ.
             ``"inverse_sigma_and_depth"``: 1 / √(σ² + (c Z)²), close to 1 / Z where σ is small and to 1 / σ where it is

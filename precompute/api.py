@@ -35,7 +35,7 @@ FRAMES_PER_WORKER = 100  # of 640×480, which threads compute in the 2 s of CPU 
 
 @dataclass(frozen=True)
 class RunResult:
-    """What became of a run, in frames.
+    """Result of a run, in frames.
 
     Attributes:
         dataset: name of the source.
@@ -114,8 +114,8 @@ def run(
         limit: stop after this many frames, rounded up to whole shards.
         overwrite: remove an existing cache first, whatever its parameters.
         prune: remove frames of the cache that the source does not have (else they are kept, and counted).
-        only_writer: of a cache behind a URL: you say that nobody else writes it, so the lock of a dead run is removed,
-            and a server that cannot keep a lock is used without one.
+        only_writer: for a cache at a URL, if nobody else writes it: remove the lock of a dead run, and work without a
+            lock on a server that cannot keep one.
         threads: of this process, each with a shard of up to 96 MiB in memory; None: the CPUs that it may use.
         workers: Dask worker processes in place of threads.
         scheduler: address of a Dask scheduler, whose workers are used.

@@ -62,7 +62,7 @@ def test_a_frame_whose_sequence_is_not_its_folder_is_found(tmp_path: Path) -> No
     assert {key: reader.shape(key) for key in Odd(2).keys()} == dict.fromkeys(Odd(2).keys(), (24, 32))
 
 
-def test_states_need_no_intrinsics_of_shards_that_are_done(tmp_path: Path) -> None:
+def test_states_need_only_the_digests_of_shards_that_are_done(tmp_path: Path) -> None:
     """One shard done, one with a frame that failed, one with a frame that was removed, and one not reached."""
     data = TinyData(tmp_path / "tiny", shard_frames=2)
     keys = [data.write("a", f"{index:03}", make_depth(24, 32, index)) for index in range(8)]
@@ -80,8 +80,11 @@ def test_states_need_no_intrinsics_of_shards_that_are_done(tmp_path: Path) -> No
     assert set(whole.states.tolist()) == {RowState.UNUSED, RowState.REMOVED, RowState.FAILED, RowState.DONE}
     np.testing.assert_array_equal(states.states, whole.states)
     assert states.frames() == whole.frames() == 7
-    assert not states.intrinsics[:4].any()  # left out, unlike those of the shard with a removed frame
-    assert states.intrinsics[5].all()
+    left_out, read = slice(0, 4), slice(4, None)  # the removed frame has no digest
+    assert not states.intrinsics[left_out].any()
+    assert states.keys[left_out] == [""] * 4
+    np.testing.assert_array_equal(states.intrinsics[read], whole.intrinsics[read])
+    assert states.keys[read] == whole.keys[read]
 
 
 @pytest.mark.slow

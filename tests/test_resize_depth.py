@@ -16,7 +16,7 @@ from tiny_data import TinyData
 
 from depthvar.datasets import CachedDepthDataset, SigmaCache, resize_depth
 from depthvar.datasets.errors import ParameterError
-from depthvar.datasets.loaders.dataset import Crop, choose_crop, crop_intrinsics, crop_nearest
+from depthvar.datasets.loaders.crop import Crop, choose_crop, crop_intrinsics, crop_nearest
 from depthvar.precompute import sigma_z2
 from depthvar.precompute.pipeline import execute
 from depthvar.precompute.pipeline import run as pipeline

@@ -14,7 +14,7 @@ from torch.utils.data import default_collate
 
 from depthvar.datasets import CachedDepthDataset, SigmaCache, Source, attach, open_source
 from depthvar.datasets.errors import ParameterError, SourceError
-from depthvar.datasets.loaders.dataset import Crop, choose_crop, crop_intrinsics, crop_nearest
+from depthvar.datasets.loaders.crop import Crop, choose_crop, crop_intrinsics, crop_nearest
 from depthvar.precompute import sigma_z2
 from depthvar.precompute.pipeline import execute
 from depthvar.precompute.pipeline import run as pipeline

@@ -116,7 +116,7 @@ def read_group(
         name: of the group.
         parameters: of the cache, for a look at the metadata of all arrays; None: at those alone that are read.
         tolerant: return zeros for damaged chunks of bookkeeping, and list those.
-        states_only: of shards in which every row has a digest, leave out what ``states`` does not need: zeros.
+        states_only: of shards in which every row has a digest, read only those: no keys, and zeros for the rest.
 
     Raises:
         DamagedError: the metadata are not those of such a group, or bookkeeping is damaged and ``tolerant`` is False.
@@ -142,11 +142,14 @@ def read_group(
     for column in ("digest", "key", "intrinsics", "source_stat"):  # what a run changes, it clears the digest of first
         columns[column], starts = read_column(store, name, column, range(rows), layout, left_out, tolerant=tolerant)
         damaged += [(column, start) for start in starts]
-        if states_only and column == "key":
+        if states_only and column == "digest":
             left_out = _full_shards(columns["digest"], layout)
     keys: list[str] = []
     for start in range(0, rows, layout.shard_frames):
         part = columns["key"][start : start + layout.shard_frames]
+        if start in left_out:
+            keys += [""] * len(part)
+            continue
         try:
             keys += decode_keys(part, where)
         except DamagedError:
@@ -169,8 +172,9 @@ def read_group(
 
 def _full_shards(digest: NDArray[np.uint8], layout: GroupLayout) -> frozenset[int]:
     """Return the first rows of the shards in which every row has a digest."""
-    step = layout.shard_frames
-    return frozenset(start for start in range(0, len(digest), step) if digest[start : start + step].any(1).all())
+    starts = np.arange(0, len(digest), layout.shard_frames)
+    full = np.logical_and.reduceat(digest.view(np.uint64).any(1), starts) if len(starts) else starts
+    return frozenset(starts[full].tolist())
 
 
 def missing_nodes(store: Store, name: str, parameters: Mapping[str, Any]) -> list[str]:

@@ -38,7 +38,7 @@ class SigmaCache:
         root: the folder or URL of the data. Paths and URLs that lead below it are keys too. None: what holds the cache.
         read_cache: a folder on the local disk that keeps what is read from ``s3://…``, for all processes of this
             machine and for later ones. None: nothing is kept.
-        read_cache_gb: of 10⁹ bytes, what it may hold; then the oldest goes.
+        read_cache_gb: the most that it may hold, in 10⁹ bytes; then the oldest entries are removed.
 
     Safe in DataLoader workers: a pickled or forked copy opens its own handles when first used. The compiled code of
     ``sample`` is loaded here (about a second; some 5 s when a machine compiles it for the first time), so that
@@ -185,11 +185,11 @@ class SigmaCache:
 
         Args:
             key: as for ``read``.
-            intrinsics: (3, 3) or (4,) of the view, in its pixels: they say what was cropped and resized.
+            intrinsics: (3, 3) or (4,) of the view, in its pixels: they define the crop and the resize.
             size: (h, w) of the view.
             resize: how the pipeline resized the depth. "nearest": like ``cv2.INTER_NEAREST``; "linear": at
                 pixel centres.
-            flip: the view was mirrored left to right after the crop and resize (intrinsics cannot say it).
+            flip: the view was mirrored left to right after the crop and resize (intrinsics cannot show that).
             valid: (h, w) bool, where the view has depth. Elsewhere no time is spent on a pixel whose neighbours in
                 the cache are invalid: it is ``+inf``.
 
@@ -197,7 +197,7 @@ class SigmaCache:
             (h, w) float32, σ_Z² in m²; ``+inf`` where unknown, far or outside the frame.
 
         Raises:
-            ParameterError: intrinsics that say something else than a crop and a zoom.
+            ParameterError: the intrinsics are not those of a crop and a zoom.
             FrameNotFoundError, CacheError: as for ``read``.
         """
         from depthvar.datasets.lookup.sample import sample

@@ -56,8 +56,8 @@ def attach(
     """Wrap a map-style data set, so that ``SigmaCache.annotate`` is called on each of its views.
 
     For data sets whose samples are a view or a list of views, each a dict with ``depthmap`` (h, w) and
-    ``camera_intrinsics`` (3, 3) that say its crop and resize. One that also mirrors views must call
-    ``cache.annotate(view, key, flip=...)`` itself, since intrinsics cannot say a flip.
+    ``camera_intrinsics`` (3, 3) that show its crop and resize. A data set that also mirrors views must call
+    ``cache.annotate(view, key, flip=...)`` itself, since intrinsics cannot show a flip.
 
     Base classes like DUSt3R's turn portrait views to landscape after ``_get_views`` has made them. A turned view is
     refused. There, annotate inside ``_get_views``, and have what turns ``depthmap`` turn ``sigma_Z2`` too.

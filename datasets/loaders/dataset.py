@@ -1,9 +1,9 @@
-"""σ² in a training's data loader, of our own; around someone else's: :mod:`depthvar.datasets.loaders.attach`."""
+"""A complete training data set with σ²; around another data set: :mod:`depthvar.datasets.loaders.attach`."""
 
 import math
 from collections.abc import Callable
 from io import BytesIO
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -19,26 +19,10 @@ from depthvar.datasets.scalars import number, require, whole
 from depthvar.datasets.source.files import read_url
 from depthvar.datasets.source.source import Source
 
+from .crop import Crop, choose_crop, crop_intrinsics, crop_nearest
+
 SAME = "open the source as for `precompute run`, or run it again"
 Sigma = Callable[[NDArray[np.float32], NDArray[np.float64]], NDArray[np.float32]]
-
-
-class Crop(NamedTuple):
-    """What an augmentation does to a frame: crop, then resize to the output's size, then flip left to right.
-
-    Attributes:
-        top: first row of the crop, in native pixels.
-        left: first column.
-        height: rows of the crop.
-        width: columns.
-        flip: whether the output is mirrored.
-    """
-
-    top: int
-    left: int
-    height: int
-    width: int
-    flip: bool
 
 
 class CachedDepthDataset(Dataset[dict[str, Any]]):
@@ -204,53 +188,6 @@ def _load_resize() -> Callable[..., NDArray[np.float32]]:
     with announced("the resize of depth", 3):
         from depthvar.datasets.lookup.resize import resize_depth
     return resize_depth
-
-
-def choose_crop(
-    native: tuple[int, int], size: tuple[int, int], zoom: float, random: np.random.Generator | None
-) -> Crop:
-    """Return a crop of the output's aspect ratio: the largest one, centred, or a random one.
-
-    Args:
-        native: (H, W) of the frame.
-        size: (h, w) of the output.
-        zoom: see :class:`CachedDepthDataset`.
-        random: decides part, place and flip; None: the largest crop, centred, not flipped.
-    """
-    scale = min(native[0] / size[0], native[1] / size[1])
-    if random is not None:
-        scale *= random.uniform(zoom, 1)
-    height, width = (max(1, min(round(scale * out), full)) for out, full in zip(size, native, strict=True))
-    free = native[0] - height, native[1] - width
-    if random is None:
-        return Crop(free[0] // 2, free[1] // 2, height, width, False)
-    top, left = (int(random.integers(rest + 1)) for rest in free)
-    return Crop(top, left, height, width, bool(random.integers(2)))
-
-
-def crop_nearest(values: NDArray[Any], crop: Crop, size: tuple[int, int]) -> NDArray[Any]:
-    """Return (h, w) values, each of the native pixel that ``cv2.INTER_NEAREST`` takes: ``floor(u' r)`` of the crop."""
-    rows = crop.top + np.arange(size[0]) * crop.height // size[0]
-    columns = crop.left + np.arange(size[1]) * crop.width // size[1]
-    taken: NDArray[Any] = values[np.ix_(rows, columns[::-1] if crop.flip else columns)]
-    return taken
-
-
-def crop_intrinsics(intrinsics: NDArray[np.float64], crop: Crop, size: tuple[int, int]) -> NDArray[np.float64]:
-    """Return the (3, 3) intrinsics of the output; the resize maps the pixels' centres, half a pixel from their corners.
-
-    Args:
-        intrinsics: (4,) fx, fy, cx, cy of the native frame.
-        crop: what is done to it.
-        size: (h, w) of the output.
-    """
-    fx, fy, cx, cy = intrinsics
-    scale_x, scale_y = crop.width / size[1], crop.height / size[0]
-    out_cx = (cx - crop.left + 0.5) / scale_x - 0.5
-    out_cy = (cy - crop.top + 0.5) / scale_y - 0.5
-    if crop.flip:
-        out_cx = size[1] - 1 - out_cx
-    return np.array([[fx / scale_x, 0, out_cx], [0, fy / scale_y, out_cy], [0, 0, 1]])
 
 
 def _read_image(path: str, native: tuple[int, int], crop: Crop, size: tuple[int, int]) -> NDArray[np.float32]:

@@ -18,7 +18,7 @@ How = Literal["nearest", "median"]
 def resize_depth(
     depth: ArrayLike, intrinsics: ArrayLike, intrinsics_out: ArrayLike, size: Sequence[int], how: How = "nearest"
 ) -> NDArray[np.float32]:
-    """Return depth at a crop and resize; the intrinsics before and after say which.
+    """Return cropped and resized depth. The intrinsics before and after define the crop and the resize.
 
     An output pixel lies on a rectangle of native pixels, its footprint: those whose centre is inside, or on the left or
     upper side; at least the one whose centre is nearest. Nothing is averaged, so no depth appears that is not there.

@@ -20,24 +20,30 @@ from .interrupt import clean_up
 from .options import run_arguments, write_demo
 from .progress import LogHandler, steps
 
-TIMEOUT_HELP = "Time that a worker may need for a shard; then it is ended, and its frames failed.  [default: 600]"
-THREADS_HELP = "Threads, each with a shard of up to 96 MiB in memory.  [default: the CPUs that this process may use]"
+TIMEOUT_HELP = (
+    "With workers: time allowed for a shard. After it the worker is ended, and the frames of the shard count as "
+    "failed.  [default: 600]"
+)
+THREADS_HELP = "Number of threads, each with a shard of up to 96 MiB in memory.  [default: the available CPUs]"
 WORKERS_HELP = (
-    "Dask worker processes instead of threads. Each needs some 2 s of CPU time to start (Dask, NumPy, Numba, Zarr); "
-    "one that crashes or hangs costs only its shard."
+    "Number of Dask worker processes, used instead of threads. Each needs about 2 s of CPU time to start. If one "
+    "crashes or hangs, only its shard is lost."
 )
 RECOMPUTE_HELP = (
-    "Random frames to recompute and compare with the cache. 0 without --root: do not open the depth files; with "
-    "--root, files that look changed are compared all the same."
+    "Number of random frames to recompute and compare with the cache. With 0 and no --root, the depth files are not "
+    "opened. With 0 and --root, files that look changed are still compared."
 )
-MIXED_HELP = "Data at a URL: frames of a sequence differ in size, so read the header of each before."
-PART_HELP = "I/N: only every N-th shard, beginning with the I-th (from 1), for N jobs at the same time."
+MIXED_HELP = (
+    "For data at a URL whose frames differ in size within a sequence: read the header of every new frame first."
+)
+PART_HELP = "Compute part I of N (I from 1): every N-th shard. For N jobs at the same time."
 
 cache_argument = click.argument("cache", callback=lambda context, parameter, text: cache_path(text))
 only_writer_option = click.option(
     "--only-writer",
     is_flag=True,
-    help="Nobody else writes this cache at a URL: remove a dead run's lock; do without where the server has none.",
+    help="For a cache at a URL, if nobody else writes it: remove the lock of a dead run, or run without a lock if the "
+    "server has none.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
@@ -60,22 +66,31 @@ def main() -> None:
 
 @main.command()
 @click.option("--dataset", required=True, help="A name from `precompute datasets`, or a description (.toml).")
-@click.option("--root", metavar="DIR", help="Folder or URL of the data; else $DEPTHVAR_DATA/<dataset>.")
-@click.option("--out", help="Cache to write: a folder or a URL; else sigma_Z2.zarr in the root.")
+@click.option(
+    "--root",
+    metavar="DIR",
+    help="Folder or URL of the data.  [default: $DEPTHVAR_DATA/<dataset>; the folder of a .toml]",
+)
+@click.option("--out", help="Cache to write, a folder or a URL.  [default: sigma_Z2.zarr in the root]")
 @click.option(
     "--estimator",
     type=click.Choice(["range", "difference"]),
     default="range",
-    help="Of σ: the range of distances in a window, or differences to the neighbours (without the next four).",
+    help="How σ is computed: by the range of distances in a window, or by the differences to the neighbours, which has "
+    "none of the next four options.",
 )
-@click.option("--window", type=int, help="Pixels across the local window: 3, 5 or 7.  [default: 5]")
+@click.option("--window", type=int, help="Side of the window in pixels: 3, 5 or 7.  [default: 5]")
 @click.option("--lambda-prior", type=float, help="Weight of the pixel footprint, 0 or more.  [default: 0.5]")
-@click.option("--alpha-clamp", type=float, help="Cap of δ as a part of the distance, in (0, 1].  [default: 0.3]")
+@click.option(
+    "--alpha-clamp", type=float, help="Upper limit of δ / distance, in (0, 1] (docs/method.md).  [default: 0.3]"
+)
 @click.option("--compat", type=click.Choice(["pi3"]), help="Reproduce the original kernel, faults included.")
-@click.option("--strides", default="1,2,3,4,6,8", help="Levels to store; 1 is always stored.")
-@click.option("--max-depth", type=float, help="Metres beyond which depth is far; else the data set's; inf: none.")
-@click.option("--intrinsics", help="fx,fy,cx,cy in pixels, instead of the data set's.")
-@click.option("--units-per-metre", type=float, help="Stored units in a metre, instead of the data set's.")
+@click.option("--strides", default="1,2,3,4,6,8", help="Strides (reduced resolutions) to store; 1 is always stored.")
+@click.option(
+    "--max-depth", type=float, help="Depth beyond this many metres is far. inf: no limit.  [default: the data set's]"
+)
+@click.option("--intrinsics", help="fx,fy,cx,cy in pixels.  [default: the data set's]")
+@click.option("--units-per-metre", type=float, help="Stored units in a metre.  [default: the data set's]")
 @click.option("--pattern", help="Depth files below the root, such as '{sequence}/depth/{frame}.png'.")
 @click.option("--mixed-sizes", is_flag=True, help=MIXED_HELP)
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", help="cuda: Triton or torch, on a GPU.")
@@ -87,7 +102,7 @@ def main() -> None:
 @click.option("--limit", type=click.IntRange(1), help="Stop after this many frames, rounded up to whole shards.")
 @click.option("--dry-run", is_flag=True, help="Print what would be done, and write nothing.")
 @click.option("--overwrite", is_flag=True, help="Remove an existing cache first, whatever its parameters.")
-@click.option("--prune", is_flag=True, help="Remove frames of the cache that the source no longer has.")
+@click.option("--prune", is_flag=True, help="Remove frames of the cache that the data set no longer has.")
 @only_writer_option
 @click.option(
     "--on-error",
@@ -101,8 +116,8 @@ def main() -> None:
 def run(ctx: click.Context, /, dry_run: bool, as_json: bool, **options: Any) -> None:
     """Compute σ_Z² of a data set into a Zarr cache.
 
-    A run that was interrupted goes on where it stopped. Frames that are done and unchanged are not read again. Frames
-    of the cache that the source no longer has are kept, and counted; --prune removes them.
+    A run that was interrupted continues where it stopped. Frames that are done and unchanged are not read again. Frames
+    of the cache that the data set no longer has are kept and counted; --prune removes them.
 
     \b
     Example:
@@ -130,9 +145,9 @@ def run(ctx: click.Context, /, dry_run: bool, as_json: bool, **options: Any) -> 
 
 @main.command()
 @cache_argument
-@click.option("--root", metavar="DIR", help="Folder or URL of the depth; else the one that holds CACHE.")
+@click.option("--root", metavar="DIR", help="Folder or URL of the depth.  [default: the folder of CACHE]")
 @click.option("--recompute", type=click.IntRange(0), default=8, help=RECOMPUTE_HELP)
-@click.option("--seed", type=int, help="Which frames those are.  [default: other ones every time]")
+@click.option("--seed", type=int, help="Seed of the choice of these frames.  [default: new every time]")
 @click.option("--full", is_flag=True, help="Hash and recompute every frame.")
 @click.option("--clear", is_flag=True, help="Make the next run recompute the shards with findings.")
 @only_writer_option
@@ -141,10 +156,11 @@ def run(ctx: click.Context, /, dry_run: bool, as_json: bool, **options: Any) -> 
 def validate(ctx: click.Context, /, cache: str, root: str | None, as_json: bool, **options: Any) -> None:
     """Check a cache, and some frames against their depth.
 
-    Structure, the checksum of every chunk, values, files that changed since, and frames recomputed.
+    It checks the structure, the checksum of every chunk, the values, and whether source files have changed. It also
+    recomputes some frames.
 
-    Ends with 3 where something is wrong, and names for each finding the frame, what was expected, what was found and
-    the command that repairs it. Warnings are worth a look, and end with 0.
+    Each finding names the frame, the expected and the found value, and the command that repairs it; the exit code is
+    then 3. Warnings do not change the exit code.
 
     \b
     Example:
@@ -169,7 +185,7 @@ def validate(ctx: click.Context, /, cache: str, root: str | None, as_json: bool,
 def info(cache: str, as_json: bool) -> None:
     """Show what a cache holds.
 
-    Data set, parameters, frames done, size, and the range of σ in a few frames.
+    It prints the data set, the parameters, the frames done, the size, and the range of σ in a few frames.
 
     \b
     Example:
@@ -185,7 +201,8 @@ def info(cache: str, as_json: bool) -> None:
 def datasets() -> None:
     """List the data sets that --dataset knows.
 
-    Each with its layout, and where to get it.
+    It prints the names, the layout and the source of each data set.
+
     """
     from depthvar.datasets.source.description import builtin_descriptions
 

@@ -60,10 +60,10 @@ class LoaderCheck:
 def check_loader(views: Iterable[Mapping[str, Any]], cache: SigmaCache, key: Key = view_key) -> LoaderCheck:
     """Compare σ² in samples of a loader with the kernel run on the samples' own depth, and name what is wrong.
 
-    A view is right where its weights are as near to those of the kernel as a lookup within half a pixel of the best one
-    gets; so a large error is never right. What explains an error is estimated: the scale and shift between σ and depth,
-    a flip, another frame, another form of σ or depth, other units, other parameters. An error that nothing explains is
-    a finding too. Pass some eight views from different frames and crops, with structure in them.
+    A view is right if its weights are as close to those of the kernel as the weights of a lookup that is half a pixel
+    wrong. For a larger error the cause is estimated: the scale and shift between σ and depth, a flip, another frame,
+    another form of σ or depth, other units, other parameters. An error without a cause is a finding too. Pass about
+    eight views from different frames and crops, with structure in them.
 
     Args:
         views: mappings of arrays or tensors, one view each, no batches:
@@ -79,13 +79,13 @@ def check_loader(views: Iterable[Mapping[str, Any]], cache: SigmaCache, key: Key
         key: returns the frame's key, or a path to it, for a view; by default ``view["key"]``.
 
     Returns:
-        The findings, none where the samples are right, and the figures that they rest on. Compared are pixels whose
-        whole window has depth.
+        The findings (none if the samples are right), and the figures behind them. Only pixels whose whole window has
+        depth are compared.
 
     Raises:
-        ParameterError: no views or no cache; a batch of views; no view; one without depth, intrinsics, ``sigma_Z2``
-            or, by default, ``"key"``, or with one of another number of dimensions; or none with 256 pixels to compare,
-            as of sparse depth.
+        ParameterError: there are no views or no cache; a view is a batch or no mapping, or lacks depth, intrinsics,
+            ``sigma_Z2`` or (by default) ``"key"``, or has one with a wrong number of dimensions; or no view has 256
+            pixels to compare, as with sparse depth.
         FrameNotFoundError, CacheError: as ``SigmaCache.read``.
 
     Example:

@@ -13,7 +13,7 @@ from .shards import READ, ShardPlan, Task
 
 @dataclass(frozen=True, repr=False)
 class Plan:
-    """What a run would do, and what is done already, in frames. Of a part: in the frames of that part.
+    """What a run would do and what is already done, in frames (of a part: in the frames of that part).
 
     Attributes:
         dataset: name of the source.

@@ -43,20 +43,20 @@ class Finding:
 
 @dataclass
 class Report:
-    """What was checked, and what was found.
+    """Result of a validation. Most counts are in frames.
 
     Attributes:
         cache: path or URL.
-        frames: that the cache holds: done, failed or not done.
-        chunks: maps that were decoded.
-        recomputed: frames that were compared with their source.
-        cleared: shards or groups that the next run will compute again.
-        findings: what is wrong; none: the cache can be trusted as far as was checked.
-        warnings: what is worth a look, and no fault of the cache.
-        typical: σ in metres of the frames compared, by kind of pixel: edge, smooth, far, near.
-        seed: that drew the frames compared; None: none were drawn.
-        sigma: σ² at stride 1 of all frames that were decoded.
-        depth: of the frames compared.
+        frames: number of frames in the cache: done, failed or not done.
+        chunks: number of decoded maps.
+        recomputed: number of frames that were compared with their source.
+        cleared: number of shards or groups that the next run will compute again.
+        findings: faults of the cache. Empty: everything that was checked is right.
+        warnings: things to look at that are no fault of the cache.
+        typical: σ in metres of the compared frames, by kind of pixel: edge, smooth, far, near.
+        seed: the seed that drew the compared frames; None: none were drawn.
+        sigma: summary of σ² at stride 1 over all decoded frames.
+        depth: summary of the depth of the compared frames.
     """
 
     cache: str
