@@ -28,7 +28,7 @@ torture: ## kills, damage, faults and hostile input (docs/reliability.md), as JS
 	for name in kills corruption faults fuzz; do $(PYTHON) tests/torture/$$name.py > tests/torture/results/$$name.json || exit 1; done
 
 bench: ## every figure of the README, as JSON in benchmarks/results/
-	for name in kernel pipeline cache groups startup step loader annotate fidelity check_loader decode cluster million scaling; do $(PYTHON) benchmarks/$$name.py > benchmarks/results/$$name.json || exit 1; done
+	for name in kernel pipeline cache groups startup step loader annotate fidelity check_loader decode resize_depth cluster million scaling; do $(PYTHON) benchmarks/$$name.py > benchmarks/results/$$name.json || exit 1; done
 
 bench-gpu: ## on a machine with a GPU: its tests, kernel, step and whole run, in benchmarks/results/gpu/
 	$(PYTHON) benchmarks/gpu.py
@@ -42,6 +42,7 @@ evidence: ## does σ mean what it says, does it help (docs/evidence.md): hours; 
 	$(PYTHON) evidence/train.py all
 	$(PYTHON) evidence/train.py choose --seeds 2
 	$(PYTHON) evidence/train.py confirm
+	$(PYTHON) evidence/train.py multimodal
 	$(PYTHON) evidence/report.py
 
 evidence-smoke: ## a slice of it, in seconds; writes nothing that stays

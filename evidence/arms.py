@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from estimators import ESTIMATORS, NATIVE
 from ground_truth import GroundTruth
+from network import DepthNet
 from rooms import INTRINSICS, NATIVE_INTRINSICS
 from torch import Tensor
 
@@ -44,6 +45,7 @@ class Arm:
         loss: (prediction in m, target in m, weight, valid), each (B, H, W), to a scalar; target and weight are 0 where
             invalid.
         cleaned: the target is the median of the depth of twice the resolution, :func:`ground_truth.cleaned`.
+        network: of its name; what it gives in training is the prediction of the loss, after ``eval()`` depth in m.
     """
 
     weight: Weight
@@ -51,6 +53,7 @@ class Arm:
     normalized: bool = True
     loss: Loss = weighted_error
     cleaned: bool = False
+    network: Callable[[str], DepthNet] = DepthNet
 
 
 def form(weighting: Weighting, c: float = 1.0, floor: float = 0.0) -> Weight:

@@ -6,7 +6,7 @@ A name is a base and options with ``+`` between, such as ``log+gradient+focus=4+
   ``log``, the mean of ``w · |log Z_pred - log Z_gt|``;
 - ``gradient`` or ``gradient=w``: plus w (0.5) times :func:`gradient_matching` of the logarithms;
 - ``focus=β``: weights times ``1 + β e``, with ``e = σ² / (σ² + (c Z)²)``; ``c=`` (0.1);
-- ``sigma=``: one of ``SIGMAS``, ``cached`` without it;
+- ``sigma=``: one of ``SIGMAS``, ``cached`` without it; ``online`` with another parameter: ``alpha_clamp_0.1`` and such;
 - ``both``: the weights count in the gradients too;
 - ``median``: the target is the median of the finer depth under a pixel.
 """
@@ -14,11 +14,13 @@ A name is a base and options with ``+`` between, such as ``log+gradient+focus=4+
 import functools
 from typing import NamedTuple
 
+import multimodal
 import torch
 from arms import ARMS, SENSITIVITY, Arm, Loss, Weight, extremes, inverse_depth, one, weighted_error
 from torch import Tensor
 
-SIGMAS = ("cached", "online", "sigma_window3", "difference", "range3", "sobel")
+KNOBS = {name.removeprefix("inverse_sigma_"): arm.sigma for name, arm in SENSITIVITY.items()}
+SIGMAS = ("cached", "online", "sigma_window3", "difference", "range3", "sobel", *KNOBS)
 SCALES = 4
 BASES: dict[str, Weight] = {"l1": one, "log": one, "inverse_depth": inverse_depth}
 
@@ -36,12 +38,12 @@ class Options(NamedTuple):
 
 @functools.cache
 def arm_of(name: str) -> Arm:
-    """Return the arm of a name, one of :mod:`arms` or by the grammar above.
+    """Return the arm of a name, one of :mod:`arms` or :mod:`multimodal`, or by the grammar above.
 
     Raises:
         ValueError: the name is neither.
     """
-    known = ARMS | SENSITIVITY
+    known = ARMS | SENSITIVITY | multimodal.ARMS
     if name in known:
         return known[name]
     base, *words = name.split("+")
@@ -49,7 +51,7 @@ def arm_of(name: str) -> Arm:
     log = base == "log"
     return Arm(
         focused(base_weight(name, base), options),
-        sigma=options.sigma,
+        sigma=KNOBS.get(options.sigma, options.sigma),
         loss=loss_of(log_error if log else weighted_error, options.gradient, options.both),
         cleaned=options.median,
     )

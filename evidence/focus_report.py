@@ -1,5 +1,6 @@
-"""The tables of the study of focused losses, from results/choose.csv and results/confirm.csv; see :mod:`report`."""
+"""The tables of the study of focused losses, from choose.csv, confirm.csv and multimodal.csv; see :mod:`report`."""
 
+import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import phases
 from comparison import Difference, Group, Key, difference, grouped
 from measures import PRIMARY
 from table import read
+from train import chosen_rates
 
 MEASURES = (*PRIMARY, "soft_edge_error", "flying_share")
 TITLES = ("interior", "δ<1.01", "next to edges", "boundary F1", "beyond 10 m", "soft edge error", "flying share")
@@ -29,6 +31,10 @@ CONTRASTS = (  # a loss, and what shows what it adds
     (PLAIN, "inverse_depth"),
     (GRADIENT, "inverse_depth"),
 )
+TARGETS = (  # of :mod:`multimodal`, against the control and losses of the confirming phase
+    ("multimodal", "unimodal"),
+    *itertools.product(("multimodal", "unimodal"), ("inverse_depth", PLAIN, phases.BEST)),
+)
 SHOWN = {  # in docs/evidence.md, under these names; the first four in README.md too
     "focused log, against plain L1": (phases.BEST, "l1"),
     "focused log, against inverse depth": (phases.BEST, "inverse_depth"),
@@ -39,6 +45,7 @@ SHOWN = {  # in docs/evidence.md, under these names; the first four in README.md
     "cleaned target, against the nearest pixel": (phases.CLEANED, phases.BEST),
 }
 BRIEF, IN_BRIEF = 4, (600, 2400)
+ONE_RATE = phases.MULTIMODAL[0].one_rate
 
 Groups = Mapping[Key, Group]
 
@@ -46,6 +53,15 @@ Groups = Mapping[Key, Group]
 def measured(path: Path, split: str) -> Groups:
     """Return the runs of a table that a split measures, (ground truth, steps) → loss → seed → row."""
     return grouped(row for row in read(path) if row["split"] == split)
+
+
+def with_targets(results: Path) -> tuple[Groups, Groups]:
+    """Return the test runs of :mod:`multimodal` and of the confirming phase: those at tuned rates, and at one rate."""
+    rows = [row for name in ("multimodal.csv", "confirm.csv") for row in read(results / name)]
+    rates = chosen_rates(rows)
+    test = [row for row in rows if row["split"] == "test"]
+    tuned = grouped(row for row in test if row["lr"] == rates.get((row["arm"], row["steps"])))
+    return tuned, grouped(row for row in test if row["lr"] == ONE_RATE)
 
 
 def title_of(key: Key) -> str:
@@ -95,6 +111,12 @@ def contrasts(
                 yield arm, baseline, key, (str(found[0].pairs), *map(cell, found))
 
 
+def lines_of(groups: Groups, pairs: Iterable[tuple[str, str]]) -> str:
+    """Return the table of :func:`contrasts`."""
+    lines = ((f"`{arm}`", f"`{base}`", title_of(key), *cells) for arm, base, key, cells in contrasts(groups, pairs))
+    return rows_of(lines, "loss", "against", "part", "pairs")
+
+
 def count(groups: Groups) -> str:
     """Return how many contrasts in primary measures there are, and how they came out."""
     found = [
@@ -118,18 +140,22 @@ def in_order(groups: Groups) -> Groups:
 def markdown(results: Path) -> str:
     """Return the page of results/focus.md."""
     confirmed = in_order(measured(results / "confirm.csv", "test"))
-    lines = ((f"`{arm}`", f"`{base}`", title_of(key), *cells) for arm, base, key, cells in contrasts(confirmed))
     text = (
         "Written by `python evidence/report.py`. Differences in per cent of what a table compares with, paired by "
         "seed. Bold: better; ↓: worse, by Student's paired test at 5 %; otherwise undecided, or fewer than three "
         "pairs. Nothing is corrected for the number of comparisons. The measures named before the runs are the first "
         "five; the last two are secondary.\n\n"
         f"## Confirming phase: what each adds\n\n{count(confirmed)}\n\n"
-        f"{rows_of(lines, 'loss', 'against', 'part', 'pairs')}\n"
+        f"{lines_of(confirmed, CONTRASTS)}\n"
     )
     for key, group in confirmed.items():
         for baseline in (name for name in ("l1", "inverse_depth") if name in group):
             text += f"\n## Confirming phase: {title_of(key)}, against `{baseline}`\n\n{against(group, baseline)}\n"
+    tuned, at_one_rate = with_targets(results)
+    text += (
+        f"\n## Two surfaces in a target\n\nTuned rates:\n\n{lines_of(tuned, TARGETS)}\n\n"
+        f"All at {ONE_RATE}:\n\n{lines_of(at_one_rate, TARGETS)}\n"
+    )
     for (_, steps), group in measured(results / "choose.csv", "validation").items():
         text += f"\n## Choosing phase: {steps} steps, against `{PLAIN}`\n\n{against(group, PLAIN)}\n"
     return text

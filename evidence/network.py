@@ -33,6 +33,11 @@ class DepthNet(nn.Module):
 
     def forward(self, pictures: Tensor) -> Tensor:
         """Return the depth."""
+        log_depth = F.pixel_shuffle(self.head(self.features(pictures)), 2)[:, 0] + START
+        return log_depth.clamp(-3, 6).exp()
+
+    def features(self, pictures: Tensor) -> Tensor:
+        """Return what the head reads, (B, C, H/2, W/2)."""
         x = self.stem(pictures)
         skips = []
         for block in self.down:
@@ -40,8 +45,7 @@ class DepthNet(nn.Module):
             x = block(x)
         for lateral, block, skip in zip(self.lateral, self.up, reversed(skips), strict=True):
             x = block(F.interpolate(lateral(x), scale_factor=2) + skip)
-        log_depth = F.pixel_shuffle(self.head(x), 2)[:, 0] + START
-        return log_depth.clamp(-3, 6).exp()
+        return x
 
 
 def _block(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:

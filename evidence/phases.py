@@ -22,6 +22,8 @@ CHOICES = (
     "log+gradient+focus=2+both", "log+gradient+focus=2", "log+gradient+focus=4", "log+gradient=0.25",
     f"{BEST}+sigma=online", f"{BEST}+sigma=sobel", "log+focus=8", "inverse_depth+focus=4",
     "l1+median", "inverse_depth+median",
+    f"{BEST}+sigma=lambda_prior_0.0", f"{BEST}+sigma=lambda_prior_2.0",
+    f"{BEST}+sigma=alpha_clamp_0.1", f"{BEST}+sigma=alpha_clamp_0.5",
 )  # fmt: skip
 ONLINE, CLEANED, RELATIVE = f"{BEST}+sigma=range3", f"{BEST}+median", "inverse_depth+gradient+focus=4"
 MAIN = ("l1", "inverse_depth", "log+gradient", BEST, ONLINE)
@@ -31,16 +33,18 @@ SINGLE_FAULTS = tuple(truth for truth in TRUTHS if truth != "all")
 
 
 class Part(NamedTuple):
-    """A part of the confirming phase: losses at one budget, with test seeds from 10 on.
+    """A part of the confirming phase: losses at one budget.
 
     Attributes:
         arms: names of losses.
         steps: the budget.
-        seeds: how many.
+        seeds: how many test seeds.
         truths: ground truths.
         rates: learning rates to try on the validation scenes; none: those of the budget ``tuned_at``.
         tuned_at: the budget whose rates the runs have; 0: this one's own.
         scenes, network: of the runs.
+        first: test seed.
+        one_rate: a rate that all losses have in further runs: is it the loss, or the rate? 0: none.
     """
 
     arms: tuple[str, ...]
@@ -51,6 +55,8 @@ class Part(NamedTuple):
     tuned_at: int = 0
     scenes: str = "rooms-1"
     network: str = "small"
+    first: int = 10
+    one_rate: float = 0.0
 
 
 CONFIRMING = (
@@ -60,6 +66,9 @@ CONFIRMING = (
     Part((*MAIN, CLEANED, "inverse_depth+gradient", RELATIVE), 2400, 8, rates=(3e-3, 1e-2)),
     Part(MAIN, 1200, 6, rates=(3e-3, 1e-2), scenes="planes-1", network="deep"),
 )
+# Later than the others, with seeds whose other losses ran on the same machine.
+MULTIMODAL = (Part(("unimodal", "multimodal"), 600, 3, rates=(1e-3, 3e-3, 1e-2), first=15, one_rate=1e-2),)
+PHASES = {"confirm": CONFIRMING, "multimodal": MULTIMODAL}
 LONG = 9600  # such runs begin first, or they would not end in a limited time
 
 
@@ -84,16 +93,23 @@ def confirming(parts: Iterable[Part], rates: dict[tuple[str, int], float]) -> li
     ``rates`` are those of each loss and budget.
     """
     runs = [
-        Run(arm, truth, rates[arm, part.tuned_at or part.steps], seed, part.steps, "test", part.scenes, part.network)
+        Run(arm, truth, rate, seed, part.steps, "test", part.scenes, part.network)
         for part in parts
-        for seed, truth, arm in itertools.product(range(10, 10 + part.seeds), part.truths, part.arms)
+        for seed, truth, arm in itertools.product(range(part.first, part.first + part.seeds), part.truths, part.arms)
+        for rate in {rates[arm, part.tuned_at or part.steps], part.one_rate} - {0.0}
     ]
     return sorted(runs, key=lambda run: (run.steps < LONG, run.seed))
 
 
 def small(parts: Iterable[Part]) -> list[Part]:
     """Return the parts with two losses, one seed and a hundredth of the steps, to see that all runs."""
+    few = ("log+gradient", BEST, "unimodal", "multimodal")
     return [
-        part._replace(arms=("log+gradient", BEST), seeds=1, steps=part.steps // 100, tuned_at=part.tuned_at // 100)
+        part._replace(
+            arms=tuple(arm for arm in part.arms if arm in few),
+            seeds=1,
+            steps=part.steps // 100,
+            tuned_at=part.tuned_at // 100,
+        )
         for part in parts
     ]

@@ -76,7 +76,7 @@ def train(run: Run, counts: Counts) -> dict[str, Any]:
     valid = torch.from_numpy(given.valid)
     pictures = pictures_of(run.scenes, counts, "train")
     target, weight, valid = map(with_mirrored, (torch.where(valid, depth, 0.0), weights(arm, given), valid))
-    model = DepthNet(run.network).to(memory_format=torch.channels_last)
+    model = arm.network(run.network).to(memory_format=torch.channels_last)
     parameters = list(model.parameters())
     optimizer = torch.optim.AdamW(parameters, run.lr, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, run.lr, total_steps=run.steps + 1, pct_start=0.1)

@@ -7,6 +7,7 @@
     python evidence/train.py all
     python evidence/train.py choose        # focused losses (:mod:`phases`) on validation rooms: results/choose.csv
     python evidence/train.py confirm       # the best of them on other rooms: results/confirm.csv
+    python evidence/train.py multimodal    # two surfaces in a target (:mod:`multimodal`): results/multimodal.csv
     python evidence/report.py
 
 A run becomes a row, and a row that is there is not run again: see :mod:`table`.
@@ -156,7 +157,9 @@ def chosen_budgets(context: Any, parameter: Any, text: str) -> list[int]:
 
 
 @click.command(context_settings={"show_default": True})
-@click.argument("what", type=click.Choice(["tune", "study", "one-rate", "sensitivity", "all", "choose", "confirm"]))
+@click.argument(
+    "what", type=click.Choice(["tune", "study", "one-rate", "sensitivity", "all", "choose", *phases.PHASES])
+)
 @click.option("--arms", callback=chosen(ARMS), help="Names, with commas between; without it all.")
 @click.option("--truths", callback=chosen(TRUTHS), help="Names of ground truths, in the same form.")
 @click.option("--seeds", type=click.IntRange(1), default=5, help="How many.")
@@ -187,8 +190,9 @@ def main(
     if what == "choose":
         runs = phases.choosing(seeds, min(steps))
         execute(runs, out / "choose.csv", jobs, counts, click.echo, until)
-    if what == "confirm":
-        table, parts = out / "confirm.csv", phases.small(phases.CONFIRMING) if smoke else phases.CONFIRMING
+    if what in phases.PHASES:
+        table, parts = out / f"{what}.csv", phases.PHASES[what]
+        parts = phases.small(parts) if smoke else parts
         if execute(phases.tuning(parts), table, jobs, counts, click.echo, until) == 0:
             runs = need_rates(lambda known: phases.confirming(parts, known), table)
             execute(runs, table, jobs, counts, click.echo, until)

@@ -114,13 +114,26 @@ def laplace_nll(
 
 
 def inverse_depth_l1(
-    pred: Tensor, target: Tensor, valid: Tensor | None = None, *, reduction: Reduction = "mean"
+    pred: Tensor,
+    target: Tensor,
+    valid: Tensor | None = None,
+    *,
+    weight: Tensor | None = None,
+    normalize: Normalize = "none",
+    reduction: Reduction = "mean",
 ) -> Tensor:
     """L1 of depth, weighted by one over the target: ``|pred - target| / (max(target, 0.1 mean) + 1e-6)``.
 
     ``mean`` is the mean of the target over the valid pixels of the image. This loss needs no σ, and is the one to
-    compare with. Dividing depth and prediction by ``s`` does not change it, except through the 1e-6. Arguments, result
-    and errors are those of :func:`weighted_l1`; a pixel whose target is not above 0 is unknown, so invalid.
+    compare with. Dividing depth and prediction by ``s`` does not change it, except through the 1e-6; with
+    ``normalize="mean"`` it is then divided by ``s``, as a plain L1 is. Arguments, result and errors are those of
+    :func:`weighted_l1`; a pixel whose target is not above 0 is unknown, so invalid.
+
+    Args:
+        weight: (..., H, W), a further factor, such as of :func:`focus_weight`. A pixel is invalid where it is not
+            finite or not above 0. None: 1 everywhere.
+        normalize: ``"none"``, or ``"mean"``: the product of both weights is divided by its mean over the valid pixels
+            of each image.
 
     Example:
         >>> import torch
@@ -129,10 +142,16 @@ def inverse_depth_l1(
         >>> inverse_depth_l1(pred, target)
         tensor(0.2500)
     """
-    check_options(reduction=reduction)
-    pred, target, valid = checked(valid, pred=pred, target=target)
+    check_options(normalize=normalize, reduction=reduction)
+    if weight is None:
+        pred, target, valid = checked(valid, pred=pred, target=target)
+    else:
+        pred, target, weight, valid = checked(valid, pred=pred, target=target, weight=weight)
     valid = valid & (target > 0)
-    return reduced(_abs_error(pred, target, valid) * inverse_depth_weight(target, valid), valid, reduction)
+    factor = torch.where(valid, 1.0 if weight is None else weight, 0.0) * inverse_depth_weight(target, valid)
+    if normalize == "mean":
+        factor = mean_one(factor, valid)
+    return reduced(_abs_error(pred, target, valid) * factor, valid, reduction)
 
 
 def sigma_weight(

@@ -117,9 +117,11 @@ class GradientMatching(_Loss):
 class InverseDepthL1(_Loss):
     """:func:`~depthvar.loss.inverse_depth_l1` as a module; options are checked when it is built."""
 
-    def __init__(self, *, reduction: Reduction = "mean") -> None:
-        super().__init__(reduction=reduction)
+    def __init__(self, *, normalize: Normalize = "none", reduction: Reduction = "mean") -> None:
+        super().__init__(normalize=normalize, reduction=reduction)
 
-    def forward(self, pred: Tensor, target: Tensor, valid: Tensor | None = None) -> Tensor:
+    def forward(
+        self, pred: Tensor, target: Tensor, valid: Tensor | None = None, *, weight: Tensor | None = None
+    ) -> Tensor:
         """Return the loss; arguments, result and errors are those of the function."""
-        return inverse_depth_l1(pred, target, valid, **self._options())
+        return inverse_depth_l1(pred, target, valid, weight=weight, **self._options())

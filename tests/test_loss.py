@@ -44,6 +44,11 @@ def unweighted_gradients(pred: Tensor, target: Tensor, sigma_z2: Tensor, valid: 
     return gradient_matching(pred, target, valid)
 
 
+def weighted_inverse_depth(pred: Tensor, target: Tensor, weight: Tensor, valid: Tensor | None = None) -> Tensor:
+    """Give inverse_depth_l1 what others read as σ² as a further weight: both are unknown where not above 0."""
+    return inverse_depth_l1(pred, target, valid, weight=weight, normalize="mean")
+
+
 def weighted(weighting: str) -> Loss:
     """Return weighted_l1 with another weighting."""
 
@@ -58,7 +63,7 @@ READS_TARGET = ("relative", "inverse_sigma_and_depth")
 WEIGHTED: list[Loss] = [weighted_l1, *(weighted(each) for each in get_args(Weighting)[1:])]
 SIGMA_LOSSES: list[Loss] = [*WEIGHTED, laplace_nll, focused_log_l1]
 WITHOUT_SIGMA: list[Loss] = [unweighted_inverse_depth, unweighted_gradients]
-LOSSES: list[Loss] = [*SIGMA_LOSSES, *WITHOUT_SIGMA]
+LOSSES: list[Loss] = [*SIGMA_LOSSES, *WITHOUT_SIGMA, weighted_inverse_depth]
 OF_NEIGHBOURS: list[Loss] = [focused_log_l1, unweighted_gradients]  # their other laws: test_loss_focused.py
 TOLERANCE = [(torch.float64, 1e-12), (torch.float32, 1e-5), (torch.bfloat16, 1e-2), (torch.float16, 2e-3)]
 NAN, INF = math.nan, math.inf
@@ -415,7 +420,7 @@ def test_target_that_is_not_finite_is_invalid(loss: Loss, bad: float) -> None:
     assert torch.equal(without, loss(pred, target, sigma_z2, ~hole))
 
 
-@pytest.mark.parametrize("loss", [*WITHOUT_SIGMA, focused_log_l1])
+@pytest.mark.parametrize("loss", [*WITHOUT_SIGMA, focused_log_l1, weighted_inverse_depth])
 @pytest.mark.parametrize("unknown", [0.0, -1.0])
 def test_no_depth_is_unknown_where_the_loss_divides_by_it(loss: Loss, unknown: float) -> None:
     pred, target, sigma_z2, hole = maps()
@@ -532,7 +537,7 @@ def test_inputs_are_left_alone() -> None:
         (LaplaceNLL(sigma_min=0.2, reduction="sum"), laplace_nll),
         (FocusedLogL1(focus=2, relative_sigma=0.2, gradient=0.3, scales=2, reduction="sum"), focused_log_l1),
         (GradientMatching(scales=2, reduction="sum"), gradient_matching),
-        (InverseDepthL1(reduction="sum"), inverse_depth_l1),
+        (InverseDepthL1(normalize="mean", reduction="sum"), inverse_depth_l1),
     ],
 )
 def test_module_is_its_function_with_options_that_repr_shows(module: torch.nn.Module, function: Loss) -> None:
@@ -542,6 +547,9 @@ def test_module_is_its_function_with_options_that_repr_shows(module: torch.nn.Mo
     assert shown["reduction"] == "sum"
     if function in (inverse_depth_l1, gradient_matching):
         assert torch.equal(module(pred, target, valid), function(pred, target, valid, **shown))
+        weighted_too = function(pred, target, valid, weight=sigma_z2, **shown)
+        assert torch.equal(module(pred, target, valid, weight=sigma_z2), weighted_too)
+        assert not torch.equal(weighted_too, module(pred, target, valid))
     else:
         assert torch.equal(
             module(pred, target, sigma_z2, valid, scale=3.0),
@@ -588,6 +596,11 @@ def test_unknown_options_are_refused_by_function_and_module(options: dict[str, o
         weighted_l1(*maps(), **options)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=message):
         WeightedL1(**options)  # type: ignore[arg-type]
+    if "normalize" in options:
+        with pytest.raises(ValueError, match=message):
+            inverse_depth_l1(*maps()[:2], **options)  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match=message):
+            InverseDepthL1(**options)  # type: ignore[arg-type]
 
 
 def test_every_loss_checks_its_options() -> None:

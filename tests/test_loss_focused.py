@@ -3,6 +3,7 @@
 import inspect
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import focused_reference as reference
@@ -201,12 +202,13 @@ def test_a_pair_counts_where_both_pixels_are_valid() -> None:
 
 
 @pytest.mark.parametrize("bad", [0.0, -1.0, NAN, INF])
-def test_a_weight_that_is_none_makes_a_pixel_invalid(bad: float) -> None:
+@pytest.mark.parametrize("part", [gradient_matching, inverse_depth_l1, partial(inverse_depth_l1, normalize="mean")])
+def test_a_weight_that_is_none_makes_a_pixel_invalid(part: Callable[..., Tensor], bad: float) -> None:
     pred, target, sigma_z2, hole = maps()
     weight = torch.where(hole, bad, sigma_z2).requires_grad_()
     lost = torch.where(hole, NAN, pred).requires_grad_()
-    loss = gradient_matching(lost, target, weight=weight)
-    assert torch.equal(loss, gradient_matching(pred, target, ~hole, weight=sigma_z2))
+    loss = part(lost, target, weight=weight)
+    assert torch.equal(loss, part(pred, target, ~hole, weight=sigma_z2))
     for grad in torch.autograd.grad(loss, (lost, weight)):
         assert grad.isfinite().all()
         assert not grad[hole].any()
@@ -265,15 +267,81 @@ def test_a_mirrored_image_costs_the_same_where_its_grid_is_the_same() -> None:
     torch.testing.assert_close(focused_log_l1(*turned), expected)
 
 
-def test_it_combines_with_another_loss() -> None:
+# ---- focused inverse depth: parts of docs/python.md ----
+
+
+def focused_inverse_depth(
+    pred: Tensor, target: Tensor, sigma_z2: Tensor, valid: Tensor | None = None, *, scale: float = 1.0
+) -> Tensor:
+    weight = focus_weight(sigma_z2, target, valid, focus=4, scale=scale)
+    loss = inverse_depth_l1(pred, target, weight=weight, normalize="mean")
+    return loss + 0.5 * gradient_matching(pred, target, weight > 0)
+
+
+def test_focused_inverse_depth_is_that_of_the_definition() -> None:
+    pred, target, sigma_z2, valid = maps(shape=(1, 6, 7))
+    target[0, 0, 0], valid[0, 0, 0] = 0.02, True  # below a tenth of the mean, where the inverse depth stops rising
+    z, known = target[0].numpy(), valid[0].numpy()
+    weight = reference.focus_weight(sigma_z2[0].numpy(), z, known, 4, 0.1)
+    weight = np.where(known, weight / (np.maximum(z, 0.1 * z[known].mean()) + 1e-6), 0)
+    data = (weight * abs(pred[0].numpy() - z))[known].sum() / weight.sum()
+    error = np.vectorize(reference.log_error, otypes=[float])(pred[0], target[0])
+    gradients = reference.gradient_matching(error, known, np.ones_like(z), SCALES)
+    got = focused_inverse_depth(pred, target, sigma_z2, valid).item()
+    assert got == pytest.approx(data + 0.5 * gradients, rel=1e-12)
+
+
+def test_weights_of_inverse_depth_have_the_mean_1_in_every_image() -> None:
+    _, target, sigma_z2, valid = maps()
+    sigma_z2[1] *= 100
+    each = inverse_depth_l1(target + 1, target, valid, weight=sigma_z2, normalize="mean", reduction="none")
+    means = each.sum((-2, -1)) / valid.sum((-2, -1))
+    torch.testing.assert_close(means, torch.ones_like(means), rtol=1e-12, atol=0)
+    ratio = each / inverse_depth_l1(target + 1, target, valid, weight=sigma_z2, reduction="none")
+    assert (ratio[0, 0][valid[0, 0]].std() / ratio[0, 0][valid[0, 0]].mean()).item() < 1e-12
+
+
+def test_focused_inverse_depth_under_a_scale() -> None:
+    pred, target, sigma_z2, valid = positive()
+    gradients = 0.5 * gradient_matching(pred, target, valid)
+    metric = focused_inverse_depth(pred, target, sigma_z2, valid) - gradients
+    divided = focused_inverse_depth(pred / 4, target / 4, sigma_z2, valid, scale=4.0) - gradients
+    torch.testing.assert_close(divided, metric / 4, rtol=1e-5, atol=0)  # 1e-6 m is added to depth
+    plain = {"weight": focus_weight(sigma_z2, target, valid, focus=4)}
+    torch.testing.assert_close(
+        inverse_depth_l1(pred / 4, target / 4, **plain), inverse_depth_l1(pred, target, **plain), rtol=1e-5, atol=0
+    )
+
+
+def test_focused_inverse_depth_ignores_what_is_invalid_and_says_what_is_not_finite() -> None:
     pred, target, sigma_z2, valid = maps()
-    weight = focus_weight(sigma_z2, target, valid)
-    each = inverse_depth_l1(torch.where(valid, pred, NAN), target, weight > 0, reduction="none")
-    loss = (weight * each).sum() / (weight > 0).sum()
-    assert loss.isfinite()
-    heavy = weight > 1
-    plain = inverse_depth_l1(pred, target, valid, reduction="none")
-    assert (weight * each)[heavy].sum() > plain[heavy].sum()
+    sigma_z2[0, 0, 0, :2], target[0, 0, 0, 2], valid[0, 0, 0] = torch.tensor([INF, NAN]), 0.0, True
+    known = valid & sigma_z2.isfinite() & (target > 0)
+    lost = torch.where(known, pred, NAN).requires_grad_()
+    loss = focused_inverse_depth(lost, target, sigma_z2, valid)
+    assert torch.equal(loss, focused_inverse_depth(pred, target, sigma_z2, known))
+    (grad,) = torch.autograd.grad(loss, lost)
+    assert not grad[~known].any()
+    assert grad[known].isfinite().all()
+    assert grad[known].any()
+    assert focused_inverse_depth(pred.fill_(NAN), target, sigma_z2, torch.zeros_like(valid)).item() == 0
+    assert focused_inverse_depth(pred, target, sigma_z2, valid).isnan()
+
+
+def test_focused_inverse_depth_runs_as_the_losses_do() -> None:
+    given_maps = maps(shape=(2, 4, 5))
+    torch.compiler.reset()
+    compiled = torch.compile(focused_inverse_depth, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(*given_maps), focused_inverse_depth(*given_maps))
+    assert focused_inverse_depth(*(m.to("meta") for m in given_maps)).shape == ()
+    pred, target, sigma_z2, valid = given_maps
+    assert torch.autograd.gradcheck(
+        lambda p, s: focused_inverse_depth(p, target, s, valid), (pred.requires_grad_(), sigma_z2.requires_grad_())
+    )
+    single = [m.detach().float() for m in (pred, target, sigma_z2)]
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        under = focused_inverse_depth(*single, valid)
+    assert torch.equal(under, focused_inverse_depth(*single, valid))
 
 
 # ---- predictions at or below 0 ----
@@ -376,3 +444,5 @@ def test_maps_that_do_not_fit_are_named() -> None:
         gradient_matching(pred, target, weight=sigma_z2[..., :4])
     with pytest.raises(ValueError, match=r"weight: expected a tensor of real numbers, got float"):
         gradient_matching(pred, target, weight=2.0)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"weight: expected the shape of pred \(3, 4, 5\), got \(4, 5\)"):
+        inverse_depth_l1(pred, target, weight=sigma_z2[0])

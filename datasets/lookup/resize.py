@@ -1,7 +1,6 @@
 """Depth at the crop and resolution of a training sample: arrays in, array out; see :mod:`.sample` for σ²."""
 
 from collections.abc import Sequence
-from itertools import product
 from typing import Literal, get_args
 
 import numpy as np
@@ -10,8 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 from depthvar.datasets.errors import ParameterError
 from depthvar.datasets.frame import as_depth, as_intrinsics
 
-from .median import Footprints, medians
-from .sample import SNAP, check_size, check_zoom, on_frame, positions
+from .median import Footprints, footprints, medians
+from .sample import check_size, check_zoom, on_frame, positions
 
 How = Literal["nearest", "median"]
 
@@ -65,13 +64,12 @@ def resize_depth(
         rows, columns = on_frame(v, native.shape[0]), on_frame(u, native.shape[1])
         result[rows, columns] = native.take(v[rows].astype(np.intp), 0).take(u[columns].astype(np.intp), 1)
         return result
-    before_v, all_v = _footprints(*vertical, native.shape[0])
-    before_u, all_u = _footprints(*horizontal, native.shape[1])
-    if any(before_v) or any(before_u):
-        native = np.pad(native, (before_v, before_u))  # 0 is unknown
-    native = np.ascontiguousarray(native)
-    for footprints in product(all_v, all_u):
-        medians(native, *footprints, result)
+    v, u = footprints(*vertical, native.shape[0]), footprints(*horizontal, native.shape[1])
+    if v.first.size and u.first.size:
+        outside = [_outside(each, length) for each, length in zip((v, u), native.shape, strict=True)]
+        if any(map(any, outside)):
+            native = np.pad(native, outside)  # 0 is unknown
+        medians(np.ascontiguousarray(native), v, u, outside[0][0], outside[1][0], result)
     return result
 
 
@@ -87,30 +85,6 @@ def _camera(name: str, intrinsics: ArrayLike, size: tuple[int, int]) -> list[flo
     return found
 
 
-def _footprints(
-    length: int, scale: float, out_c: float, c: float, native: int
-) -> tuple[tuple[int, int], list[Footprints]]:
-    """Return the footprints along one axis that meet the frame, by their length, and what to add to the frame for them.
-
-    Args:
-        length: number of output columns (or rows).
-        scale: native pixels per output pixel along this axis.
-        out_c: principal point of the output.
-        c: principal point of the native frame.
-        native: number of native columns.
-
-    Returns:
-        How many columns to add before and after the frame; the footprints, in columns of the enlarged frame.
-    """
-    centre = (np.arange(length, dtype=np.float64) - out_c) * scale + c
-    half = max(scale, 1.0) / 2  # so that a footprint has a pixel
-    first, end = (np.ceil(centre + side - SNAP).astype(np.intp) for side in (-half, half))
-    end = np.maximum(end, first + 1)
-    meets = np.flatnonzero((end > 0) & (first < native))
-    if not meets.size:
-        return (0, 0), []
-    first, size = first[meets], (end - first)[meets]
-    before, after = max(0, -int(first[0])), max(0, int(first[-1] + size[-1]) - native)
-    groups = [(int(each), size == each) for each in np.unique(size)]
-    found = [Footprints(n, (first[of_n] + before).astype(np.uintp), meets[of_n].astype(np.uintp)) for n, of_n in groups]
-    return (before, after), found
+def _outside(along: Footprints, length: int) -> tuple[int, int]:
+    """Return how many rows (or columns) of footprints lie before and after the ``length`` ones of the frame."""
+    return max(0, -int(along.first[0])), max(0, int(along.first[-1] + along.length[-1]) - length)

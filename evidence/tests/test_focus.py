@@ -22,7 +22,9 @@ from measures import least_error, measure
 from run import Run
 from torch import Tensor
 
-from depthvar.loss import focused_log_l1
+import depthvar.loss
+from depthvar.loss import focus_weight, focused_log_l1, inverse_depth_l1
+from depthvar.precompute import KernelParams
 
 FEW = {"train": 4, "validation": 1, "test": 1}
 NAMES = sorted({*phases.CHOICES, *(arm for part in phases.CONFIRMING for arm in part.arms)})
@@ -91,6 +93,14 @@ def test_the_focus_is_on_edges_and_does_not_follow_the_unit(sigma: str, given: G
     known = torch.from_numpy(np.isfinite(given.depth).all((1, 2)))  # the planarity and others put the sky at a distance
     assert known.any()
     torch.testing.assert_close(weights(arm, scaled)[known], weight[known])
+
+
+@pytest.mark.parametrize("knob", ["lambda_prior_2.0", "alpha_clamp_0.1"])
+def test_a_parameter_of_sigma_moves_the_focus(knob: str, given: GroundTruth) -> None:
+    default, varied = (weights(arm_of(f"log+focus=8+sigma={sigma}"), given) for sigma in ("online", knob))
+    assert not torch.allclose(varied, default, rtol=0.02)
+    name, _, value = knob.rpartition("_")
+    assert arm_of(f"log+focus=8+sigma={knob}").sigma == KernelParams(**{name: float(value)})
 
 
 def test_the_focus_by_hand() -> None:
@@ -246,6 +256,43 @@ def test_the_loss_of_the_project_is_the_arm(name: str, options: dict[str, float]
         known = torch.where(one[3], one[1], 0.0)
         ours.append(arm.loss(one[0], known, weights(arm, given)[k : k + 1], one[3]).item())
     np.testing.assert_allclose(ours, theirs, rtol=1e-5)
+
+
+def test_the_focused_inverse_depth_of_the_project_is_the_arm(given: GroundTruth) -> None:
+    arm = arm_of(phases.RELATIVE)
+    target, valid = torch.from_numpy(given.depth), torch.from_numpy(given.valid)
+    generator = torch.Generator().manual_seed(0)
+    pred = torch.where(valid, target, 1.0) * (0.5 + torch.rand(target.shape, generator=generator))
+    weight = focus_weight(torch.from_numpy(given.cached), target, valid, focus=4)
+    known, theirs = torch.where(valid, target, 0.0), weights(arm, given)
+    for k in range(len(pred)):  # of more images the gradients are divided by the sum of all, there by that of each
+        one = inverse_depth_l1(pred[k], target[k], weight=weight[k], normalize="mean")
+        one = one + 0.5 * depthvar.loss.gradient_matching(pred[k], target[k], weight[k] > 0)
+        alone = arm.loss(*(each[k : k + 1] for each in (pred, known, theirs, valid)))
+        torch.testing.assert_close(one, alone, rtol=1e-5, atol=0)
+
+
+def test_targets_are_compared_at_tuned_rates_and_at_one_rate(tmp_path: Path) -> None:
+    def write(name: str, arm: str, lr: float, value: float, split: str = "test") -> None:
+        run_of = Run(arm, "all", lr, 15 if split == "test" else 0, 600, split, "rooms-1")
+        table.append(tmp_path / name, dict.fromkeys(table.COLUMNS, value) | asdict(run_of))
+
+    write("confirm.csv", "log+gradient", 1e-2, 1.0, "validation")
+    write("confirm.csv", "log+gradient", 1e-2, 1.0)
+    write("multimodal.csv", "multimodal", 1e-3, 1.0, "validation")
+    write("multimodal.csv", "unimodal", 1e-2, 1.0, "validation")
+    write("multimodal.csv", "multimodal", 1e-3, 3.0)
+    write("multimodal.csv", "unimodal", 1e-2, 2.0)
+    write("multimodal.csv", "multimodal", 1e-2, 2.5)
+    found = [
+        {(arm, base): cells[1] for arm, base, _, cells in focus_report.contrasts(groups, focus_report.TARGETS)}
+        for groups in focus_report.with_targets(tmp_path)
+    ]
+    plain = ("unimodal", "log+gradient"), "+100 %"
+    assert found == [
+        {("multimodal", "unimodal"): "+50 %", ("multimodal", "log+gradient"): "+200 %", plain[0]: plain[1]},
+        {("multimodal", "unimodal"): "+25 %", ("multimodal", "log+gradient"): "+150 %", plain[0]: plain[1]},
+    ]
 
 
 def test_a_contrast_is_a_line_of_each_part_that_has_both(tmp_path: Path) -> None:
