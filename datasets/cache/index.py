@@ -55,7 +55,7 @@ class OpenGroup:
         tried = np.flatnonzero(book.states >= RowState.FAILED).tolist()
         self.rows = {book.keys[row]: row for row in tried}
         self.failed = frozenset(np.flatnonzero(book.states == RowState.FAILED).tolist())
-        self.pins = isinstance(store, RemoteStore) and store.has_tags
+        self.pins = store.has_tags
         self._pinned: dict[str, tuple[PinnedShard, NDArray[np.bool_]]] = {}
 
     def read(self, row: int, stride: int, where: str, rows: slice = slice(None)) -> NDArray[np.float32]:
@@ -77,10 +77,9 @@ class OpenGroup:
         """Return what reads parts of a shard, all of the state in which the group was opened; else ChangedError.
 
         A run clears the digests of what it changes before it writes maps: a digest that stands after the index was read
-        says that the index, and all that has its ETag, are of that state.
+        says that the index, and all that has its tag, are of that state.
         """
         if path not in self._pinned:
-            assert isinstance(self._store, RemoteStore)
             shard = PinnedShard(self._store, path, index_bytes, self._read_cache)
             first = self.book.first_row(row)
             then = self.book.digest[first : first + self.layout.shard_frames]
