@@ -56,6 +56,7 @@ class OpenGroup:
         self.rows = {book.keys[row]: row for row in tried}
         self.failed = frozenset(np.flatnonzero(book.states == RowState.FAILED).tolist())
         self.pins = store.has_tags
+        self.has_etags = self.pins and isinstance(store, RemoteStore)
         self._pinned: dict[tuple[int, int], tuple[PinnedShard, NDArray[np.bool_]]] = {}  # by stride and first row
 
     def read(self, row: int, stride: int, where: str, rows: slice = slice(None)) -> NDArray[np.float32]:

@@ -103,7 +103,7 @@ class SigmaCache:
     ) -> Value:
         """Return what ``take`` reads of a frame, given its relative key, group and row: all of one state of the cache.
 
-        Maps of a group that pins its shards are of one state without a further look.
+        Maps by ETags are of one state without a further look. A file's tag says less: its digest is read again.
 
         Raises:
             FrameNotFoundError: the cache has no σ² of the frame.
@@ -121,7 +121,7 @@ class SigmaCache:
                 if group.is_current(row):
                     raise
             else:
-                if (of_maps and group.pins) or group.is_current(row):
+                if (of_maps and group.has_etags) or group.is_current(row):
                     return value
             self._opened = None  # its root, too: the whole cache may have been computed again
         raise CacheError(f"{self.path}: {key}: changes while it is read; wait until the run that writes it has ended")

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from depthvar.datasets.compiled import njit
 
 _POSITIONS, _MAP = types.float64[::1], types.float32[:, ::1]
+_LEVEL = types.Array(types.float32, 2, "C", readonly=True)  # read-only or not
 _MASK = types.Array(types.bool_, 2, "A", readonly=True)  # of any strides, read-only or not
 
 _INF = np.float32(np.inf)
@@ -110,7 +111,7 @@ def _choose(one: np.float32, other: np.float32, larger: bool) -> np.float32:
 
 
 @njit(
-    _MAP(_MAP, types.intp, types.intp, _POSITIONS, _POSITIONS, types.float64, types.bool_),
+    _MAP(_LEVEL, types.intp, types.intp, _POSITIONS, _POSITIONS, types.float64, types.bool_),
     cache=True,
     error_model="numpy",
 )
@@ -173,7 +174,7 @@ def blend(one: NDArray[np.float32], other: NDArray[np.float32], share: float) ->
 
 @njit(
     types.UniTuple(types.intp, 2)(
-        _MAP, _MASK, _MAP, types.intp, types.intp, _POSITIONS, _POSITIONS, types.float64, types.float64
+        _MAP, _MASK, _LEVEL, types.intp, types.intp, _POSITIONS, _POSITIONS, types.float64, types.float64
     ),
     cache=True,
 )
@@ -206,8 +207,8 @@ def fill_nearest(
     first, last = v.size, -1
     for i in range(v.size):
         lost = False
-        for j in range(u.size):  # on vectors: most rows have none
-            lost |= sigma_z2[i, j] == _INF
+        for j in range(u.size):  # without a branch: most rows have none
+            lost |= (sigma_z2[i, j] == _INF) & wanted[i, j]
         if not lost:
             continue
         above = max(0, math.ceil((v[i] - reach) / stride) - top)

@@ -130,7 +130,7 @@ def look_up(read_level: ReadLevel, strides: Sequence[int], places: Places, each:
 def _read(read_level: ReadLevel, v: NDArray[np.float64], stride: int, reach: float) -> Level:
     """Read the samples of a level that ascending native rows, moved by ``reach`` either way, lie between."""
     top, bottom = max(math.floor((v[0] - reach) / stride), 0), max(int((v[-1] + reach) / stride), 0) + 2
-    return Level(read_level(stride, slice(top, bottom)), stride, top)
+    return Level(np.ascontiguousarray(read_level(stride, slice(top, bottom)), np.float32), stride, top)
 
 
 def _stored(level: Level, v: NDArray[np.float64], u: NDArray[np.float64]) -> Map:

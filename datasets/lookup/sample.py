@@ -56,7 +56,6 @@ def sample(
     Args:
         read_level: gives some rows of the σ² map of a stride, which is (ceil(H / stride), ceil(W / stride)) float32
             in m², +inf where invalid, with sample ``i`` at native pixel ``i * stride``; called with stride and rows.
-            What it gives is C-contiguous and can be written to.
         strides: the stored strides, ascending from 1.
         native_intrinsics: fx, fy, cx, cy of the native frame; integer coordinates are pixel centres.
         native_size: (H, W) of the native frame in pixels.
