@@ -202,10 +202,10 @@ class OpenCache:
 
         A source that describes no layout mostly has its sequences in the folders of its keys, as Source.sequence does.
         """
-        yield from self.groups_near(key)
+        near = self.groups_near(key)
         for folder in reversed(["", *folders_of(key)]):
-            yield from self._by_sequence.get(sequence_group(folder), [])
-        yield from self.attributes["groups"]
+            near = near + self._by_sequence.get(sequence_group(folder), [])
+        yield from dict.fromkeys([*near, *self.attributes["groups"]])
 
     def groups_near(self, key: str) -> list[str]:
         """Return the groups that hold frames of the sequence that a key names by the layout of the data set."""
