@@ -176,42 +176,53 @@ def as_intrinsics(intrinsics: ArrayLike, size: tuple[int, int] | None = None) ->
         raise ParameterError("intrinsics: expected fx, fy, cx, cy or a 3×3 matrix, in pixels, got None")
     given = as_numbers("intrinsics", intrinsics).astype(np.float64, copy=False)
     if given.shape[-2:] == (3, 3):
-        cameras = []
-        for matrix in given.reshape(-1, 9).tolist():  # Python's numbers: for one camera NumPy is three times slower
-            fx, skew, cx, turn, fy, cy, x, y, one = matrix
-            if (skew or turn or x or y or one != 1) and not is_pinhole(matrix):
-                if not np.isfinite(matrix).all():
-                    raise ParameterError(f"intrinsics: expected finite numbers, got {given.tolist()}")
-                raise ParameterError(
-                    "intrinsics: expected a pinhole matrix [[fx, 0, cx], [0, fy, cy], [0, 0, 1]], got "
-                    f"{given.tolist()}; skewed, turned or distorted cameras are not supported: rectify the depth first"
-                )
-            cameras.append([fx, fy, cx, cy])
+        cameras = [camera_of(matrix) for matrix in given.reshape(-1, 9).tolist()]
     elif given.shape[-1:] == (4,):
         cameras = given.reshape(-1, 4).tolist()
     else:
         raise ParameterError(
             f"intrinsics: expected shape (..., 3, 3), or (..., 4) as fx, fy, cx, cy; got shape {given.shape}"
         )
-    for fx, fy, cx, cy in cameras:
-        if not (0 < fx < math.inf and 0 < fy < math.inf and math.isfinite(cx) and math.isfinite(cy)):
-            raise ParameterError(
-                f"intrinsics: expected finite fx, fy, cx, cy in pixels with fx, fy > 0, got {[fx, fy, cx, cy]}"
-            )
-        if size is not None and not (_is_narrow(fx, cx, size[1]) and _is_narrow(fy, cy, size[0])):
-            raise ParameterError(
-                f"intrinsics: expected fx, fy, cx, cy in pixels of a view of {size[1]}×{size[0]} (width × height), got "
-                f"{[fx, fy, cx, cy]}, by which it sees more than 87° off the optical axis; check their order, and "
-                "multiply normalised fx and cx by the width, fy and cy by the height"
-            )
+    for camera in cameras:
+        check_camera(camera, size)
     return given if given.shape[-1:] == (4,) else np.array(cameras).reshape(*given.shape[:-2], 4)
+
+
+def camera_of(matrix: list[float]) -> list[float]:
+    """Return fx, fy, cx, cy of the nine numbers of a matrix, by rows; ParameterError where it is not a pinhole's.
+
+    Python's numbers: for one camera NumPy is three times slower.
+    """
+    fx, skew, cx, turn, fy, cy, x, y, one = matrix
+    if (skew or turn or x or y or one != 1) and not is_pinhole(matrix):
+        rows = [matrix[:3], matrix[3:6], matrix[6:]]
+        if not all(map(math.isfinite, matrix)):
+            raise ParameterError(f"intrinsics: expected finite numbers, got {rows}")
+        raise ParameterError(
+            f"intrinsics: expected a pinhole matrix [[fx, 0, cx], [0, fy, cy], [0, 0, 1]], got {rows}; "
+            "skewed, turned or distorted cameras are not supported: rectify the depth first"
+        )
+    return [fx, fy, cx, cy]
+
+
+def check_camera(camera: list[float], size: tuple[int, int] | None) -> None:
+    """Raise ParameterError where fx, fy, cx, cy cannot be those of a view of (H, W), or of any where that is None."""
+    fx, fy, cx, cy = camera
+    if not (0 < fx < math.inf and 0 < fy < math.inf and math.isfinite(cx) and math.isfinite(cy)):
+        raise ParameterError(f"intrinsics: expected finite fx, fy, cx, cy in pixels with fx, fy > 0, got {camera}")
+    if size is not None and not (_is_narrow(fx, cx, size[1]) and _is_narrow(fy, cy, size[0])):
+        raise ParameterError(
+            f"intrinsics: expected fx, fy, cx, cy in pixels of a view of {size[1]}×{size[0]} (width × height), got "
+            f"{camera}, by which it sees more than 87° off the optical axis; check their order, and multiply "
+            "normalised fx and cx by the width, fy and cy by the height"
+        )
 
 
 def is_pinhole(matrix: list[float]) -> bool:
     """Return whether the nine numbers of a matrix, by rows, are 0 and 1 where a pinhole camera has 0 and 1."""
-    fx, skew, _, turn, fy, _, *last = matrix
+    fx, skew, _, turn, fy, _, x, y, one = matrix
     upright = abs(skew) <= ROUNDING * abs(fx) and abs(turn) <= ROUNDING * abs(fy)
-    return upright and all(abs(got - want) <= ROUNDING for got, want in zip(last, (0, 0, 1), strict=True))
+    return upright and abs(x) <= ROUNDING and abs(y) <= ROUNDING and abs(one - 1) <= ROUNDING
 
 
 def _is_narrow(f: float, c: float, length: int) -> bool:

@@ -105,6 +105,38 @@ def test_frames_that_a_run_adds_or_mends(tiny: TinyData) -> None:
         np.testing.assert_array_equal(old.read(key), SigmaCache(tiny.job().cache).read(key))
 
 
+def test_a_kept_frame_whose_place_in_its_shard_has_moved(tiny: TinyData) -> None:
+    """Its digest never changes, so only the file shows that an index which was read before is not of it."""
+    first, *_, kept = (f"a/depth/{index:03}.npy" for index in (5, 6, 7))
+    old = SigmaCache(tiny.job().cache)
+    before = {name: READS[name](old, kept) for name in READS}
+    (tiny.root / kept).unlink()
+    tiny.write("a", "005", np.full((24, 32), 3.0, np.float32), 45.0)  # a wall: it packs far better
+    shard = Path(old.path, "a/sigma_Z2/c.0.0.0")
+    size = shard.stat().st_size
+    compute(tiny)
+    assert shard.stat().st_size < size
+    for name, values in before.items():
+        np.testing.assert_array_equal(READS[name](old, kept), values, err_msg=name)
+    np.testing.assert_array_equal(old.read(first), SigmaCache(old.path).read(first))
+
+
+def test_a_view_opens_its_shard_once_and_looks_at_its_digest_afterwards(
+    tiny: TinyData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, paths = SigmaCache(tiny.job().cache), []
+    real = LocalStore.get_tagged
+
+    def listed(store: LocalStore, path: str, *part: Any) -> Any:
+        paths.append(path)
+        return real(store, path, *part)
+
+    before = old.read("a/depth/005.npy", 2)
+    monkeypatch.setattr(LocalStore, "get_tagged", listed)
+    np.testing.assert_array_equal(old.read("a/depth/005.npy", 2), before)
+    assert paths == ["a/sigma_Z2_s2/c.0.0.0", "a/digest/c.0.0"]
+
+
 # Other parameters
 
 

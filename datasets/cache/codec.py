@@ -85,7 +85,7 @@ def decode_bands(chunks: Sequence[Chunk], layout: MapLayout, where: str) -> NDAr
         if int.from_bytes(chunk[4:8], "little") != band.nbytes:
             raise DamagedError(where, f"expected a Blosc chunk of {band.nbytes} bytes")
         try:
-            blosc.decompress(chunk[:-CRC_BYTES], band)
+            blosc.decompress(memoryview(chunk)[:-CRC_BYTES], band)
         except (RuntimeError, ValueError) as error:  # what Blosc says of bytes that it cannot decode
             raise DamagedError(where, str(error)) from error
     return values.reshape(-1, layout.width)

@@ -154,12 +154,12 @@ class MapLayout:
         """Chunks of a map; the lowest may reach below it."""
         return -(-self.height // self.band_rows)
 
-    @property
+    @cached_property
     def chunks(self) -> int:
         """Chunks of a shard."""
         return self.shard_frames * self.bands
 
-    @property
+    @cached_property
     def index_bytes(self) -> int:
         """Bytes of a shard's index, with its CRC32C."""
         return 16 * self.chunks + CRC_BYTES

@@ -55,42 +55,45 @@ class OpenGroup:
         tried = np.flatnonzero(book.states >= RowState.FAILED).tolist()
         self.rows = {book.keys[row]: row for row in tried}
         self.failed = frozenset(np.flatnonzero(book.states == RowState.FAILED).tolist())
-        self.pins = isinstance(store, RemoteStore) and store.has_tags
-        self._pinned: dict[str, tuple[PinnedShard, NDArray[np.bool_]]] = {}
+        self.pins = store.has_tags
+        self.has_etags = self.pins and isinstance(store, RemoteStore)
+        self._pinned: dict[tuple[int, int], tuple[PinnedShard, NDArray[np.bool_]]] = {}  # by stride and first row
 
     def read(self, row: int, stride: int, where: str, rows: slice = slice(None)) -> NDArray[np.float32]:
         """Return some rows of a map, not none: (rows, ceil(W / stride)) float32; DamagedError where it is damaged."""
         where = f"{where}, stride {stride}"
-        path = map_path(self.book.name, level_name(stride), row, self.layout)
         cut, place = self.layout.maps(stride), row % self.layout.shard_frames
-        get = self._pin(path, row, cut.index_bytes) if self.pins else partial(self._store.get, path)
+        get = self._pin(stride, row, place) if self.pins else partial(self._store.get, self._path(stride, row))
         try:
             values = read_rows(get, cut, place, rows, where)
             if not values.min() >= 0:  # a NaN is the smallest
                 raise DamagedError(where, "stored values are missing, or negative")
         except CacheError:
-            self._pinned.pop(path, None)  # it may be repaired
+            self._pinned.pop((stride, row - place), None)  # it may be repaired
             raise
         return values
 
-    def _pin(self, path: str, row: int, index_bytes: int) -> Get:
+    def _path(self, stride: int, row: int) -> str:
+        return map_path(self.book.name, level_name(stride), row, self.layout)
+
+    def _pin(self, stride: int, row: int, place: int) -> Get:
         """Return what reads parts of a shard, all of the state in which the group was opened; else ChangedError.
 
         A run clears the digests of what it changes before it writes maps: a digest that stands after the index was read
-        says that the index, and all that has its ETag, are of that state.
+        says that the index, and all that has its tag, are of that state.
         """
-        if path not in self._pinned:
-            assert isinstance(self._store, RemoteStore)
-            shard = PinnedShard(self._store, path, index_bytes, self._read_cache)
-            first = self.book.first_row(row)
+        first = row - place
+        if (pinned := self._pinned.get((stride, first))) is None:
+            index_bytes = self.layout.maps(stride).index_bytes
+            shard = PinnedShard(self._store, self._path(stride, row), index_bytes, self._read_cache)
             then = self.book.digest[first : first + self.layout.shard_frames]
             now, _ = read_column(self._store, self.book.name, "digest", range(first, first + len(then)), self.layout)
             while len(self._pinned) >= PINNED:
                 self._pinned.pop(next(iter(list(self._pinned))), None)  # another thread may read another level
-            self._pinned[path] = shard, (now == then).all(1)
-        shard, stands = self._pinned[path]
-        if not stands[row % self.layout.shard_frames]:
-            raise ChangedError(f"{self._store.url}/{path}: written again")
+            pinned = self._pinned[stride, first] = shard, (now == then).all(1)
+        shard, stands = pinned
+        if not stands[place]:
+            raise ChangedError(f"{self._store.url}/{self._path(stride, row)}: written again")
         return shard.get
 
     def is_current(self, row: int) -> bool:
@@ -126,6 +129,7 @@ class OpenCache:
         self._read_cache = read_cache and _read_cache(*read_cache)
         self.path = self._store.url
         self._groups: dict[str, OpenGroup] = {}
+        self._nearest: dict[str, OpenGroup] = {}  # by folder of a key, the group of the frame that was found there last
         self._spellings: dict[str, list[str]] = {}  # of keys that are not ASCII, by their composed form
         self._read_root(parameters)
         self.parameters: dict[str, Any] = self.attributes["parameters"]
@@ -153,6 +157,7 @@ class OpenCache:
             self._read_root(self.parameters)
             for name in self.groups_near(key) or list(self._groups):
                 self._groups.pop(name, None)
+            self._nearest.clear()
             self._spellings.clear()
             found = self._look_up(listed := self._listed(key))
         if found is None:
@@ -182,9 +187,13 @@ class OpenCache:
         return same[0] if len(same) == 1 else key
 
     def _look_up(self, key: str) -> tuple[OpenGroup, int] | None:
+        folder = key.rpartition("/")[0]
+        if (group := self._nearest.get(folder)) is not None and (row := group.rows.get(key)) is not None:
+            return group, row
         for name in self._candidates(key):
             group = self._group(name)
             if group is not None and (row := group.rows.get(key)) is not None:
+                self._nearest[folder] = group
                 return group, row
         return None
 

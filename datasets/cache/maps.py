@@ -32,12 +32,15 @@ def read_chunks(get: Get, layout: MapLayout, place: int, bands: slice, where: st
         return [None] * len(wanted)
     most = 4 * layout.band_rows * layout.width + BLOSC_OVERHEAD + CRC_BYTES
     places: list[tuple[int, int]] = decode_index(tail, layout, where)[place, bands].tolist()
-    written = [(offset, length) for offset, length in places if not offset == length == ABSENT]
-    if any(length > most or offset >= 2**62 for offset, length in written):
-        raise DamagedError(where, "its place in the shard is impossible")
-    begin = places[0][0]
-    if len(written) == len(places) and sum(places[-1]) - begin == sum(length for _, length in places):
-        data = get(begin, sum(places[-1])) or b""  # one after the other, as a run writes them: one read
+    begin = end = places[0][0]
+    joined = True
+    for offset, length in places:
+        if (length > most or offset >= 2**62) and not offset == length == ABSENT:
+            raise DamagedError(where, "its place in the shard is impossible")
+        joined = joined and offset == end != ABSENT
+        end = offset + length
+    if joined:  # one after the other, as a run writes them: one read
+        data = get(begin, end) or b""
         return [data[offset - begin : offset - begin + length] for offset, length in places]
     return [None if offset == ABSENT else get(offset, offset + length) or b"" for offset, length in places]
 

@@ -1,4 +1,4 @@
-"""A shard behind a URL, read as one object whatever runs write meanwhile."""
+"""A shard of maps, read as one object whatever runs write meanwhile."""
 
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -8,7 +8,7 @@ import numpy as np
 from depthvar.datasets.errors import CacheError
 
 from .format import CRC_BYTES
-from .remote_store import RemoteStore
+from .store import Store
 
 if TYPE_CHECKING:
     from .read_cache import ReadCache
@@ -19,9 +19,9 @@ class ChangedError(CacheError):
 
 
 class PinnedShard:
-    """One state of a shard of maps behind a URL: its index is read once, and every part must have the same ETag.
+    """One state of a shard of maps: its index is read once, and every part must have the same tag.
 
-    While the ETag is that of the index, index and parts are of one object, whatever runs write meanwhile.
+    While the tag is that of the index, index and parts are of one object, whatever runs write meanwhile.
 
     Args:
         store: of the cache.
@@ -30,7 +30,7 @@ class PinnedShard:
         read_cache: where its chunks are kept on the local disk; None: nowhere.
     """
 
-    def __init__(self, store: RemoteStore, path: str, index_bytes: int, read_cache: "ReadCache | None") -> None:
+    def __init__(self, store: Store, path: str, index_bytes: int, read_cache: "ReadCache | None") -> None:
         self._store, self._path, self._index_bytes, self._read_cache = store, path, index_bytes, read_cache
         self._index, self._tag = store.get_tagged(path, -index_bytes)
 

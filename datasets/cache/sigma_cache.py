@@ -78,9 +78,10 @@ class SigmaCache:
         if root is not None:
             self.root = root_path(root)
         self._below_root = f"{self.root}/".replace("//", "/")  # what a path below it begins with
+        self._is_absolute = os.path.isabs(self._below_root)
         self._opened: OpenCache | None = None
         self._parameters: dict[str, Any] | None = None  # of the first opening: a reader never changes them
-        _load_lookup()
+        self._look_up = _lookup()
 
     def __repr__(self) -> str:
         return f"SigmaCache({hide_credentials(self.path)!r}, root={self.root and hide_credentials(str(self.root))!r})"
@@ -102,7 +103,7 @@ class SigmaCache:
     ) -> Value:
         """Return what ``take`` reads of a frame, given its relative key, group and row: all of one state of the cache.
 
-        Maps of a group that pins its shards are of one state without a further look.
+        Maps by ETags are of one state without a further look. A file's tag says less: its digest is read again.
 
         Raises:
             FrameNotFoundError: the cache has no σ² of the frame.
@@ -120,7 +121,7 @@ class SigmaCache:
                 if group.is_current(row):
                     raise
             else:
-                if (of_maps and group.pins) or group.is_current(row):
+                if (of_maps and group.has_etags) or group.is_current(row):
                     return value
             self._opened = None  # its root, too: the whole cache may have been computed again
         raise CacheError(f"{self.path}: {key}: changes while it is read; wait until the run that writes it has ended")
@@ -200,12 +201,10 @@ class SigmaCache:
             ParameterError: the intrinsics are not those of a crop and a zoom.
             FrameNotFoundError, CacheError: as for ``read``.
         """
-        from depthvar.datasets.lookup.sample import sample
-
         opened = self._open()
-
-        def look_up(name: str, group: OpenGroup, row: int) -> NDArray[np.float32]:
-            return sample(
+        return self._take(
+            key,
+            lambda name, group, row: self._look_up(
                 lambda stride, rows: group.read(row, stride, f"{self.path}: {name}", rows),
                 opened.strides,
                 group.intrinsics[row].tolist(),
@@ -217,9 +216,9 @@ class SigmaCache:
                 opened.estimator.window,
                 valid,
                 opened.each,
-            )
-
-        return self._take(key, look_up, of_maps=True)
+            ),
+            of_maps=True,
+        )
 
     def annotate(
         self,
@@ -237,7 +236,7 @@ class SigmaCache:
         Warns (UserWarning) where the view has depth, but no pixel of it a finite σ²: it would train with weight 0; and
         where more than 1 % of its depth lies outside of the native frame.
         """
-        if not isinstance(view, MutableMapping) or not {"depthmap", "camera_intrinsics"} <= view.keys():
+        if not isinstance(view, (dict, MutableMapping)) or not {"depthmap", "camera_intrinsics"} <= view.keys():
             got = sorted(map(str, view)) if isinstance(view, MutableMapping) else type(view).__name__
             raise ParameterError(f"view: expected a dict with 'depthmap' and 'camera_intrinsics', got {got}")
         depth = as_numbers("depthmap", view["depthmap"])
@@ -248,7 +247,7 @@ class SigmaCache:
         valid = depth > 0
         sigma_z2 = view["sigma_Z2"] = self.sample(key, view["camera_intrinsics"], depth.shape, resize, flip, valid)
         opened = self._open()
-        if np.isinf(sigma_z2[::16, ::16]).all() and sigma_z2.min() == np.inf and valid.any():  # a few pixels first
+        if sigma_z2[::16, ::16].min() == np.inf and sigma_z2.min() == np.inf and valid.any():  # a few pixels first
             warnings.warn(_no_values(key, int(valid.sum()), opened.parameters["max_depth"]), stacklevel=2)
         params = opened.estimator
         view["sigma_Z2_params"] = np.array([params.window, params.lambda_prior, params.alpha_clamp])
@@ -269,10 +268,8 @@ class SigmaCache:
             text = PurePosixPath(text).as_posix()  # slower than finding the frame; ".." stays
         if self.root is not None and text.startswith(self._below_root):
             below = text[len(self._below_root) :]
-            if not (".." in below or os.path.isabs(text)):
-                return text if self._open().groups_near(text) else below
             if ".." not in below:
-                return below
+                return below if self._is_absolute or not self._open().groups_near(text) else text
         if not (is_url or os.path.isabs(text)):
             return text
         if self.root is None:
@@ -288,12 +285,13 @@ class SigmaCache:
         raise FrameNotFoundError(f"{key}: not below the root {self.root}; pass root= to SigmaCache, or a relative key")
 
 
-def _load_lookup() -> None:
-    """Load what ``sample`` runs, Numba and its compiled code, in the process that makes a reader."""
+def _lookup() -> Callable[..., NDArray[np.float32]]:
+    """Return what ``sample`` runs; Numba and its compiled code are loaded in the process that makes a reader."""
     from depthvar.datasets.compiled import announced
 
     with announced("the lookup of σ²", 4):
-        import depthvar.datasets.lookup.sample  # noqa: F401
+        from depthvar.datasets.lookup.sample import sample
+    return sample
 
 
 def _no_values(key: str | os.PathLike[str], pixels: int, max_depth: float | None) -> str:

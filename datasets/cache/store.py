@@ -17,6 +17,7 @@ from depthvar.datasets.paths import cache_path
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+Tag = tuple[int, ...] | str | None  # None: of no object, or of a store without tags
 
 _READ = os.O_RDONLY | getattr(os, "O_BINARY", 0)  # Windows would translate the ends of lines
 
@@ -26,18 +27,23 @@ class Store(Protocol):
 
     Attributes:
         url: the root as people read it, without credentials.
+        has_tags: whether ``get_tagged`` gives tags.
 
     Raises:
         CacheError: from every method, where the machine, disk or server fails.
     """
 
     url: str
+    has_tags: bool
 
     def get(self, path: str, start: int = 0, stop: int | None = None) -> bytes | None:
         """Return an object, or the part from ``start`` to ``stop`` (fewer bytes where it is shorter).
 
         A ``start`` below 0 counts from the end. None: there is no such object.
         """
+
+    def get_tagged(self, path: str, start: int = 0, stop: int | None = None) -> tuple[bytes | None, Tag]:
+        """Return the same as ``get``, and the object's tag: two answers with one tag are of the same object."""
 
     def each(self, act: Callable[[Item], Result], items: Iterable[Item]) -> "list[Result]":
         """Return what ``act`` makes of each item by reading or writing objects: in parallel where they are far away.
@@ -79,26 +85,35 @@ def open_store(location: str) -> Store:
 
 
 class LocalStore:
-    """A folder. Every call opens and closes its file: nothing is shared with a forked process."""
+    """A folder. Every call opens and closes its file: nothing is shared with a forked process.
+
+    The tag of a file is its inode, size and time: a file that takes its place is written while it is there.
+    """
+
+    has_tags = True
 
     def __init__(self, root: str) -> None:
         self.url = root
         self._root = os.path.realpath(root)
 
     def get(self, path: str, start: int = 0, stop: int | None = None) -> bytes | None:
+        return self.get_tagged(path, start, stop)[0]
+
+    def get_tagged(self, path: str, start: int = 0, stop: int | None = None) -> tuple[bytes | None, Tag]:
         where = f"{self.url}/{path}"
         try:
             file = os.open(where, _READ)  # half the time of open()
             try:
-                size = os.fstat(file).st_size
+                stat = os.fstat(file)
+                size = stat.st_size
                 start = max(size + start, 0) if start < 0 else start
                 if start:
                     os.lseek(file, start, os.SEEK_SET)
-                return _read(file, (size if stop is None else stop) - start)
+                return _read(file, (size if stop is None else stop) - start), (stat.st_ino, size, stat.st_mtime_ns)
             finally:
                 os.close(file)
         except (FileNotFoundError, NotADirectoryError):
-            return None
+            return None, None
         except IsADirectoryError:
             raise DamagedError(where, "expected a file, got a folder") from None
         except OSError as error:

@@ -8,7 +8,6 @@ vectors. So are the logarithm and the exponential: polynomials, three times as f
 """
 
 import math
-from typing import NamedTuple
 
 import numpy as np
 from numba import types
@@ -16,31 +15,8 @@ from numpy.typing import NDArray
 
 from depthvar.datasets.compiled import njit
 
-
-class Axis(NamedTuple):
-    """Ascending native positions along one axis; each is looked up ``shift`` native pixels before and after it."""
-
-    positions: NDArray[np.float64]
-    shift: float
-
-
-class Level(NamedTuple):
-    """Some rows of one stride's map.
-
-    Attributes:
-        sigma_z2: σ², +inf where invalid.
-        stride: of the level.
-        top: the first row that it holds.
-    """
-
-    sigma_z2: NDArray[np.float32]
-    stride: int
-    top: int
-
-
 _POSITIONS, _MAP = types.float64[::1], types.float32[:, ::1]
-_AXIS = types.NamedTuple([_POSITIONS, types.float64], Axis)
-_LEVEL = types.NamedTuple([_MAP, types.intp, types.intp], Level)
+_LEVEL = types.Array(types.float32, 2, "C", readonly=True)  # read-only or not
 _MASK = types.Array(types.bool_, 2, "A", readonly=True)  # of any strides, read-only or not
 
 _INF = np.float32(np.inf)
@@ -49,28 +25,23 @@ _SQRT_HALF, _FRACTION_BITS = np.int32(0x3F3504F3), np.int32(23)
 _INF_EXPONENT = np.int32(255 << 23)
 
 
-@njit(_MAP(_LEVEL, types.intp, types.intp), cache=True, error_model="numpy")
-def log2(level: Level, left: int, right: int) -> NDArray[np.float32]:
-    """Return log₂ σ² of some columns of a level; +inf stays.
+@njit(cache=True, error_model="numpy")
+def _log2(values: NDArray[np.float32], logarithm: NDArray[np.float32]) -> None:
+    """Write log₂ of (n,) σ²; +inf stays.
 
     log₂ m = 2 atanh((m - 1) / (m + 1)) / ln 2, by the first terms of its series.
     """
-    sigma_z2 = level.sigma_z2
-    result = np.empty((sigma_z2.shape[0], right - left), np.float32)
-    for i in range(sigma_z2.shape[0]):
-        values, logarithm = sigma_z2[i, left:right], result[i]
-        bits, fraction_bits = values.view(np.int32), logarithm.view(np.int32)
-        for k in range(values.size):  # a loop of its own: the next one reads as floats what this one writes as integers
-            exponent = np.int32(np.int32(bits[k] - _SQRT_HALF) >> _FRACTION_BITS)
-            fraction_bits[k] = np.int32(bits[k] - np.int32(exponent << _FRACTION_BITS))
-        for k in range(values.size):
-            exponent = np.int32(np.int32(bits[k] - _SQRT_HALF) >> _FRACTION_BITS)
-            s = (logarithm[k] - np.float32(1)) / (logarithm[k] + np.float32(1))
-            z = s * s
-            series = np.float32(0.57707802) + z * np.float32(0.41219858)
-            series = np.float32(2.88539008) + z * (np.float32(0.96179669) + z * series)
-            logarithm[k] = np.float32(exponent) + s * series if values[k] < _INF else _INF
-    return result
+    bits, fraction_bits = values.view(np.int32), logarithm.view(np.int32)
+    for k in range(values.size):  # a loop of its own: the next one reads as floats what this one writes as integers
+        exponent = np.int32(np.int32(bits[k] - _SQRT_HALF) >> _FRACTION_BITS)
+        fraction_bits[k] = np.int32(bits[k] - np.int32(exponent << _FRACTION_BITS))
+    for k in range(values.size):
+        exponent = np.int32(np.int32(bits[k] - _SQRT_HALF) >> _FRACTION_BITS)
+        s = (logarithm[k] - np.float32(1)) / (logarithm[k] + np.float32(1))
+        z = s * s
+        series = np.float32(0.57707802) + z * np.float32(0.41219858)
+        series = np.float32(2.88539008) + z * (np.float32(0.96179669) + z * series)
+        logarithm[k] = np.float32(exponent) + s * series if values[k] < _INF else _INF
 
 
 @njit(types.intp(_MAP, types.float64), cache=True, error_model="numpy")
@@ -104,12 +75,13 @@ def exp2(values: NDArray[np.float32], factor: float) -> int:
 
 
 @njit(cache=True, error_model="numpy")
-def _taps(axis: Axis, stride: int, start: int, last: int) -> tuple[NDArray[np.uintp], NDArray[np.float32]]:
+def _taps(
+    position: NDArray[np.float64], shift: float, stride: int, start: int, last: int
+) -> tuple[NDArray[np.uintp], NDArray[np.float32]]:
     """Return two (2, n) arrays for the positions minus and plus the shift: the sample at or before, and the fraction.
 
     Samples are counted from ``start``; positions outside are clamped to the first and the last sample.
     """
-    position, shift = axis.positions, axis.shift
     lower, rest = np.empty((2, position.size), dtype=np.uintp), np.empty((2, position.size), dtype=np.float32)
     for side in range(2):
         for k in range(position.size):
@@ -138,27 +110,44 @@ def _choose(one: np.float32, other: np.float32, larger: bool) -> np.float32:
     return min(one, other)
 
 
-@njit(_MAP(_LEVEL, _AXIS, _AXIS, types.bool_), cache=True, error_model="numpy")
-def interpolate(level: Level, v: Axis, u: Axis, widen: bool) -> NDArray[np.float32]:
+@njit(
+    _MAP(_LEVEL, types.intp, types.intp, _POSITIONS, _POSITIONS, types.float64, types.bool_),
+    cache=True,
+    error_model="numpy",
+)
+def interpolate(
+    sigma_z2: NDArray[np.float32],
+    stride: int,
+    top: int,
+    v: NDArray[np.float64],
+    u: NDArray[np.float64],
+    shift: float,
+    widen: bool,
+) -> NDArray[np.float32]:
     """Return log₂ σ² (h, w), interpolated along rows, then along columns; +inf where there is no information.
 
     Args:
-        level: what is looked up.
-        v, u: the h rows and w columns.
+        sigma_z2, stride, top: of a :class:`~depthvar.datasets.lookup.levels.Level`.
+        v, u: (h,) and (w,) ascending native positions.
+        shift: each is looked up so many native pixels before and after it.
         widen: use the larger of the values at the two positions of a row (then column); False: the smaller.
     """
-    height, width = v.positions.size, u.positions.size
-    left = max(math.floor((u.positions[0] - u.shift) / level.stride), 0)
-    right = min(max(math.floor((u.positions[-1] + u.shift) / level.stride), 0) + 2, level.sigma_z2.shape[1])
-    values = log2(level, left, right)
-    last_row, columns_there = values.shape[0] - 1, values.shape[1]
-    rows, down = _taps(v, level.stride, level.top, last_row)
-    columns, across = _taps(u, level.stride, left, columns_there - 1)
+    height, width = v.size, u.size
+    left = max(math.floor((u[0] - shift) / stride), 0)
+    right = min(max(math.floor((u[-1] + shift) / stride), 0) + 2, sigma_z2.shape[1])
+    last_row, columns_there = sigma_z2.shape[0] - 1, right - left
+    values = np.empty((sigma_z2.shape[0], columns_there), np.float32)
+    rows, down = _taps(v, shift, stride, top, last_row)
+    columns, across = _taps(u, shift, stride, left, columns_there - 1)
+    ready = np.intp(rows[0, 0])  # rows of ``values`` are made as they are needed: in the nearest cache
     result = np.empty((height, width), dtype=np.float32)
     # One more, so that the last column has a right neighbour.
     line = np.full(columns_there + 1, np.inf, dtype=np.float32)
     near, far = np.empty((2, width), dtype=np.float32), np.empty((2, width), dtype=np.float32)
     for i in range(height):
+        while ready <= min(np.intp(rows[1, i]) + 1, last_row):
+            _log2(sigma_z2[ready, left:right], values[ready])
+            ready += 1
         above, below = values[rows[0, i]], values[min(rows[0, i] + 1, last_row)]
         above2, below2 = values[rows[1, i]], values[min(rows[1, i] + 1, last_row)]
         part, part2 = down[0, i], down[1, i]
@@ -184,12 +173,17 @@ def blend(one: NDArray[np.float32], other: NDArray[np.float32], share: float) ->
 
 
 @njit(
-    types.UniTuple(types.intp, 2)(_MAP, _MASK, _LEVEL, _POSITIONS, _POSITIONS, types.float64, types.float64), cache=True
+    types.UniTuple(types.intp, 2)(
+        _MAP, _MASK, _LEVEL, types.intp, types.intp, _POSITIONS, _POSITIONS, types.float64, types.float64
+    ),
+    cache=True,
 )
 def fill_nearest(
     sigma_z2: NDArray[np.float32],
     wanted: NDArray[np.bool_],
-    level: Level,
+    samples: NDArray[np.float32],
+    stride: int,
+    top: int,
     v: NDArray[np.float64],
     u: NDArray[np.float64],
     reach: float,
@@ -200,7 +194,7 @@ def fill_nearest(
     Args:
         sigma_z2: (h, w), changed in place.
         wanted: (h, w).
-        level: the samples.
+        samples, stride, top: of a :class:`~depthvar.datasets.lookup.levels.Level`.
         v, u: (h,) and (w,) native positions.
         reach: how far a sample may be, in native pixels.
         factor: σ² of the sample is multiplied by it.
@@ -208,10 +202,15 @@ def fill_nearest(
     Returns:
         The first and the last row where a wanted pixel still is +inf; (h, -1): none.
     """
-    height, width = level.sigma_z2.shape
-    stride, top, scale = level.stride, level.top, np.float32(factor)
+    height, width = samples.shape
+    scale = np.float32(factor)
     first, last = v.size, -1
     for i in range(v.size):
+        lost = False
+        for j in range(u.size):  # without a branch: most rows have none
+            lost |= (sigma_z2[i, j] == _INF) & wanted[i, j]
+        if not lost:
+            continue
         above = max(0, math.ceil((v[i] - reach) / stride) - top)
         below = min(height - 1, math.floor((v[i] + reach) / stride) - top)
         for j in range(u.size):
@@ -222,12 +221,12 @@ def fill_nearest(
             least, column = np.inf, -1
             for y in range(above, below + 1):
                 for x in range(left, right + 1):
-                    if level.sigma_z2[y, x] < _INF:
+                    if samples[y, x] < _INF:
                         distance = (x * stride - u[j]) ** 2 + ((y + top) * stride - v[i]) ** 2
                         is_nearer = distance < least or (distance == least and x < column)
                         if is_nearer and distance <= reach**2:
                             least, column = distance, x
-                            sigma_z2[i, j] = level.sigma_z2[y, x] * scale
+                            sigma_z2[i, j] = samples[y, x] * scale
             if column < 0:
                 first, last = min(first, i), i
     return first, last

@@ -11,14 +11,13 @@ values (docs/decisions/0007).
 import math
 from bisect import bisect
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .interpolate import Axis, Level, blend, exp2, fill_nearest, interpolate
+from .interpolate import blend, exp2, fill_nearest, interpolate
 
 Map = NDArray[np.float32]
 ReadLevel = Callable[[int, slice], Map]  # the rows of a stride's σ² map
@@ -31,8 +30,21 @@ LEAST_SHARE = 1 / 3
 NEAR = 4
 
 
-@dataclass(frozen=True, eq=False)
-class Places:
+class Level(NamedTuple):
+    """Some rows of one stride's map.
+
+    Attributes:
+        sigma_z2: σ², +inf where invalid.
+        stride: of the level.
+        top: the first row that it holds.
+    """
+
+    sigma_z2: Map
+    stride: int
+    top: int
+
+
+class Places(NamedTuple):
     """Where σ² is looked up.
 
     Attributes:
@@ -98,9 +110,9 @@ def look_up(read_level: ReadLevel, strides: Sequence[int], places: Places, each:
         sigma_z2 *= np.float32(factor)
         lost = True
     else:
-        sigma_z2 = interpolate(level, Axis(v, shift), Axis(u, shift), stride <= scale)
+        sigma_z2 = interpolate(*level, v, u, shift, stride <= scale)
         for (coarse, share), shift, other in zip(coarser, shifts, others, strict=True):
-            blend(sigma_z2, interpolate(other, Axis(v, shift), Axis(u, shift), coarse <= scale), share)
+            blend(sigma_z2, interpolate(*other, v, u, shift, coarse <= scale), share)
         lost = exp2(sigma_z2, 1.0 if coarser else factor) > 0
         if as_stored:
             stored = np.ix_(on_rows, on_columns)
@@ -108,17 +120,17 @@ def look_up(read_level: ReadLevel, strides: Sequence[int], places: Places, each:
             wanted = wanted.copy()
             wanted[stored] = False
     if lost:
-        first, last = fill_nearest(sigma_z2, wanted, level, v, u, near, scale**2 if stride == 1 else factor)
+        first, last = fill_nearest(sigma_z2, wanted, *level, v, u, near, scale**2 if stride == 1 else factor)
         if stride > 1 and last >= first:
             native = _read(read_level, v[first : last + 1], 1, scale)
-            fill_nearest(sigma_z2, wanted, native, v, u, scale, scale**2)
+            fill_nearest(sigma_z2, wanted, *native, v, u, scale, scale**2)
     return sigma_z2
 
 
 def _read(read_level: ReadLevel, v: NDArray[np.float64], stride: int, reach: float) -> Level:
     """Read the samples of a level that ascending native rows, moved by ``reach`` either way, lie between."""
     top, bottom = max(math.floor((v[0] - reach) / stride), 0), max(int((v[-1] + reach) / stride), 0) + 2
-    return Level(np.require(read_level(stride, slice(top, bottom)), np.float32, ["C", "W"]), stride, top)
+    return Level(np.ascontiguousarray(read_level(stride, slice(top, bottom)), np.float32), stride, top)
 
 
 def _stored(level: Level, v: NDArray[np.float64], u: NDArray[np.float64]) -> Map:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from depthvar.datasets.errors import ParameterError
-from depthvar.datasets.frame import as_array, as_intrinsics, as_numbers, is_pinhole
+from depthvar.datasets.frame import as_array, as_numbers, camera_of, check_camera, is_pinhole
 
 from .levels import Each, Places, ReadLevel, look_up
 
@@ -82,7 +82,7 @@ def sample(
     height, width = check_size(size)
     if resize not in RESIZES:
         raise ParameterError(f"resize: expected 'nearest' or 'linear', got {resize!r}")
-    if not isinstance(flip, bool | np.bool_ | int | np.integer) or flip not in (0, 1):
+    if not isinstance(flip, (bool, int, np.bool_, np.integer)) or flip not in (0, 1):
         raise ParameterError(f"flip: expected True or False, got {flip!r}")
     if valid is not None:
         valid = as_array("valid", valid)
@@ -162,23 +162,25 @@ def _snap_scale(scale: float, strides: Sequence[int]) -> float:
 
 def _output_intrinsics(intrinsics: ArrayLike, size: tuple[int, int]) -> tuple[list[float], bool]:
     """Return fx, fy, cx, cy of the output with fx made positive, and whether it was negative (a flip)."""
-    given = as_numbers("intrinsics", intrinsics).astype(np.float64)
+    given = as_numbers("intrinsics", intrinsics)
     if given.shape not in ((3, 3), (4,)):
         raise ParameterError(
             f"intrinsics: expected one (3, 3) matrix, or (4,) as fx, fy, cx, cy; got shape {given.shape}"
         )
-    if not np.isfinite(given).all():
+    numbers: list[float] = given.astype(np.float64).ravel().tolist()  # Python's: for so few NumPy is slower
+    if not all(map(math.isfinite, numbers)):
         raise ParameterError(f"intrinsics: expected finite fx, fy, cx, cy in pixels, got {given.tolist()}")
-    square = given.shape == (3, 3)
-    fy = given[1, 1] if square else given[1]
-    if fy < 0 or (square and (given[0, 0] == 0 or fy == 0 or not is_pinhole([*given[:2].flat, 0.0, 0.0, 1.0]))):
+    square = len(numbers) == 9
+    fx, fy = numbers[0], numbers[4 if square else 1]
+    if fy < 0 or (square and (fx == 0 or fy == 0 or not is_pinhole([*numbers[:6], 0.0, 0.0, 1.0]))):
         raise ParameterError(
             f"intrinsics: expected no rotation, no skew and no vertical flip, got {given.tolist()}; "
             "call sample before that step and apply it to σ² too, or compute sigma_z2 in the loader"
         )
-    mirrored = bool(given.flat[0] < 0)
-    given.flat[0] = abs(given.flat[0])
-    return as_intrinsics(given, size).tolist(), mirrored
+    numbers[0] = abs(fx)
+    camera = camera_of(numbers) if square else numbers
+    check_camera(camera, size)
+    return camera, fx < 0
 
 
 def check_zoom(scale_x: float, scale_y: float) -> None:
