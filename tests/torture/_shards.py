@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import zarr
 
 from depthvar.datasets.cache.format import decode_keys
@@ -17,6 +18,13 @@ def digest_chunks(cache: Path) -> dict[Shard, bytes]:
         for path in cache.glob("**/digest/c.*.0")
         if any(chunk := path.read_bytes()[:-4])  # without CRC32C
     }
+
+
+def has_new_digest(before: bytes | None, after: bytes) -> bool:
+    """Return whether a row got a digest: a run that only cleared some, next to a frame that is gone, ended nothing."""
+    rows = np.frombuffer(after, np.uint8).reshape(-1, 32)
+    old = np.zeros_like(rows) if before is None else np.frombuffer(before, np.uint8).reshape(-1, 32)
+    return len(rows) != len(old) or bool((rows.any(axis=1) & (rows != old).any(axis=1)).any())
 
 
 def _number(chunk: Path) -> int:

@@ -13,7 +13,7 @@ import numpy as np
 from _changing_data import ChangingData, Version
 from _mutants import Mutant
 from _runs import FORKED, SLOW_READ, WORKERS, being_read, command_run, computed, forked_run, kill, start, wait
-from _shards import Shard, contents, digest_chunks, half_written, shard_keys
+from _shards import Shard, contents, digest_chunks, half_written, has_new_digest, shard_keys
 
 from depthvar.precompute import KernelParams
 
@@ -150,7 +150,7 @@ class Torture:
             self.note("exit", what, [f"the run ended with {process.exitcode}: {self.log.read_text()[-500:]}"])
         self.note(KILLED, what, self.data.wrong_rows(self.data.cache))
         after, keys = digest_chunks(self.data.cache), shard_keys(self.data.cache)
-        return {shard: keys[shard] for shard, chunk in after.items() if chunk != before.get(shard)}
+        return {shard: keys[shard] for shard, chunk in after.items() if has_new_digest(before.get(shard), chunk)}
 
     def _resume(self, what: str, mode: str, seconds: float) -> dict[Shard, list[str]]:
         """Run to the end, perhaps after further kills; returns the shards that those had ended: their keys."""
