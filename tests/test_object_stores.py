@@ -19,7 +19,7 @@ from children import Frames
 from click.testing import CliRunner
 from lock_holder import holder
 from object_servers import Fault, Proxy, forget_clients
-from remote_caches import locks, run, same, take
+from remote_caches import live_as_on_disk, locks, run, same, take
 from store_credentials import KEY, SECRET
 from tiny_data import TinyData, make_depth
 from torch.utils.data import DataLoader
@@ -29,7 +29,7 @@ from depthvar.datasets.cache.remote_store import RemoteStore
 from depthvar.datasets.cache.sigma_cache import SigmaCache
 from depthvar.datasets.errors import CacheError, FrameNotFoundError, ParameterError
 from depthvar.datasets.remote import CONNECTIONS
-from depthvar.precompute import KernelParams, cache_info, validate
+from depthvar.precompute import validate
 from depthvar.precompute.cli.main import main
 from depthvar.precompute.pipeline import execute
 from depthvar.precompute.pipeline import run as pipeline
@@ -178,27 +178,9 @@ def test_without_credentials_the_message_says_where_they_come_from(
 
 @both
 def test_a_cache_is_written_grown_pruned_checked_and_overwritten(url: str, proxy: Proxy, tiny: TinyData) -> None:
-    tiny.shard_frames = 2
-    local = tiny.job()
-    run(local)
-    assert run(tiny.job(cache=url)).compute == 8
-    same(url, local.cache)
-    proxy.seen.clear()
-    assert run(tiny.job(cache=url)).shards == 0
-    assert {method for method, path, _ in proxy.seen if ".lock" not in path} == {"GET"}
-    tiny.write("b", "009", make_depth(24, 32, 9))
-    tiny.age()
-    (tiny.root / "a/P0/depth/001.npy").unlink()
-    assert run(tiny.job(cache=url), prune=True).pruned == run(tiny.job(), prune=True).pruned == 1
-    same(url, local.cache)
-    report = validate(url, tiny.root, full=True)
-    assert (report.frames, report.findings, report.warnings) == (8, [], [])
-    assert cache_info(url)["groups"] == cache_info(local.cache)["groups"]
-    run(tiny.job(cache=url, params=KernelParams(window=3)), overwrite=True)
-    run(tiny.job(params=KernelParams(window=3)), overwrite=True)
-    same(url, local.cache)
+    requests = live_as_on_disk(url, proxy, tiny)
+    assert {method for method, path in requests if ".lock" not in path} == {"GET"}
     assert not any("x-amz-copy-source" in path for _, path, _ in proxy.seen)  # nothing is renamed
-    assert locks(url) == []
 
 
 def watched_puts(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:

@@ -16,7 +16,7 @@ from children import Frames
 from click.testing import CliRunner
 from lock_holder import holder
 from object_servers import SERVERS, Proxy, forget_clients
-from remote_caches import locks, put, run, same, take, upload
+from remote_caches import live_as_on_disk, locks, put, run, take, upload
 from store_credentials import ACCOUNT_KEY, TOKEN, azure_sas
 from tiny_data import TinyData, make_depth
 from torch.utils.data import DataLoader
@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader
 from depthvar.datasets import SigmaCache, open_source
 from depthvar.datasets.cache.remote_store import RemoteStore
 from depthvar.datasets.errors import CacheError, StoreError
-from depthvar.precompute import KernelParams, cache_info, validate
+from depthvar.precompute import validate
 from depthvar.precompute.cli.main import main
 from depthvar.precompute.pipeline import execute
 from depthvar.precompute.pipeline import run as pipeline
@@ -93,27 +93,9 @@ def test_a_bucket_that_is_not_there(place: str, tiny: TinyData) -> None:
 
 @both
 def test_a_cache_is_written_grown_pruned_checked_and_overwritten(url: str, proxy: Proxy, tiny: TinyData) -> None:
-    tiny.shard_frames = 2
-    local = tiny.job()
-    run(local)
-    assert run(tiny.job(cache=url)).compute == 8
-    same(url, local.cache)
-    proxy.seen.clear()
-    assert run(tiny.job(cache=url)).shards == 0
-    writes = [method for method, path, _ in proxy.seen if method not in ("GET", "HEAD") and path != "/token"]
+    requests = live_as_on_disk(url, proxy, tiny)
+    writes = [method for method, path in requests if method not in ("GET", "HEAD") and path != "/token"]
     assert len(writes) == 5  # the lock: two to try the server, one to create, and both removed
-    tiny.write("b", "009", make_depth(24, 32, 9))
-    tiny.age()
-    (tiny.root / "a/P0/depth/001.npy").unlink()
-    assert run(tiny.job(cache=url), prune=True).pruned == run(tiny.job(), prune=True).pruned == 1
-    same(url, local.cache)
-    report = validate(url, tiny.root, full=True)
-    assert (report.frames, report.findings, report.warnings) == (8, [], [])
-    assert cache_info(url)["groups"] == cache_info(local.cache)["groups"]
-    run(tiny.job(cache=url, params=KernelParams(window=3)), overwrite=True)
-    run(tiny.job(params=KernelParams(window=3)), overwrite=True)
-    same(url, local.cache)
-    assert locks(url) == []
 
 
 @both

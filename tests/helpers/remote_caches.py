@@ -4,9 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import fsspec
+from object_servers import Proxy
+from tiny_data import TinyData, make_depth
 
 from depthvar.datasets.cache.remote_store import RemoteStore
 from depthvar.datasets.cache.store import LocalStore
+from depthvar.precompute import KernelParams, cache_info, validate
 from depthvar.precompute.pipeline import execute
 from depthvar.precompute.pipeline import run as pipeline
 from depthvar.precompute.pipeline.job import Job
@@ -52,3 +55,32 @@ def put(url: str, path: str, content: bytes) -> None:
     """Put one object below a URL."""
     fs, root = fsspec.core.url_to_fs(url)
     fs.pipe_file(f"{root}/{path}", content)
+
+
+def live_as_on_disk(url: str, proxy: Proxy, tiny: TinyData) -> list[tuple[str, str]]:
+    """Write, keep, grow, prune, check and overwrite a cache as one on disk: equal after each step, and no lock left.
+
+    Returns:
+        (method, path) of the requests of a run with nothing to do.
+    """
+    tiny.shard_frames = 2
+    local, there = tiny.job(), tiny.job(cache=url)
+    run(local)
+    assert run(there).compute == 8
+    same(url, local.cache)
+    proxy.seen.clear()
+    assert run(there).shards == 0
+    nothing_to_do = [(method, path) for method, path, _ in proxy.seen]
+    tiny.write("b", "009", make_depth(24, 32, 9))
+    tiny.age()
+    (tiny.root / "a/P0/depth/001.npy").unlink()
+    assert run(tiny.job(cache=url), prune=True).pruned == run(tiny.job(), prune=True).pruned == 1
+    same(url, local.cache)
+    report = validate(url, tiny.root, full=True)
+    assert (report.frames, report.findings, report.warnings) == (8, [], [])
+    assert cache_info(url)["groups"] == cache_info(local.cache)["groups"]
+    for cache in (url, local.cache):
+        run(tiny.job(cache=cache, params=KernelParams(window=3)), overwrite=True)
+    same(url, local.cache)
+    assert locks(url) == []
+    return nothing_to_do
