@@ -13,6 +13,8 @@ from typing import Any
 
 import click
 
+from depthvar.datasets.source.catalogue import builtin_descriptions
+from depthvar.precompute.cli import describe
 from depthvar.precompute.cli.main import main as cli
 
 DOCS = Path(__file__).parent
@@ -232,6 +234,17 @@ def cluster_table() -> str:
     return "\n".join([about, "", *lines])
 
 
+def datasets_table() -> str:
+    """Return the table of all data sets of docs/datasets.md, from their descriptions."""
+    lines = ["| `--dataset` | what it is | depth | licence |", "|---|---|---|---|"]
+    for description, names in describe.unique(builtin_descriptions()).items():
+        known = ", ".join(f"`{name}`" for name in names) + ("" if description.verified else " *")
+        what = f"[{description.summary}]({description.homepage})" if description.homepage else description.summary
+        cells = known, what, describe.rule_text(description), description.licence
+        lines.append(f"| {' | '.join(cell.replace('|', '&#124;') for cell in cells)} |")
+    return "\n".join([*lines, "", f"\\* {describe.UNVERIFIED}"])
+
+
 def with_block(page: str, name: str, block: str) -> str:
     """Return a page with ``block`` between its markers ``<!-- name -->`` and ``<!-- /name -->``."""
     before, rest = page.split(f"<!-- {name} -->")
@@ -288,11 +301,13 @@ def pictures() -> None:
 def main() -> int:
     """Write or check; return the exit code."""
     readme, benchmarks, machines = DOCS.parent / "README.md", DOCS / "benchmarks.md", DOCS / "many-machines.md"
+    datasets = DOCS / "datasets.md"
     with_figures = with_block(benchmarks.read_text(), "figures", all_figures())
     pages = {
         DOCS / "cli.md": cli_page(),
         readme: with_block(readme.read_text(), "figures", figures()),
         benchmarks: with_block(with_figures, "loader", loader_table()),
+        datasets: with_block(datasets.read_text(), "datasets", datasets_table()),
         machines: with_block(machines.read_text(), "cluster", cluster_table()),
     }
     stale = [path.name for path, text in pages.items() if not path.exists() or path.read_text() != text]

@@ -14,7 +14,7 @@ from depthvar.datasets.errors import CacheError, DamagedError, FrameNotFoundErro
 from depthvar.datasets.params import params_from_json
 from depthvar.datasets.paths import composed
 from depthvar.datasets.remote import CONNECTIONS
-from depthvar.datasets.source.templates import path_pattern
+from depthvar.datasets.source.templates import key_template, path_pattern, sequence_of
 
 from . import metadata
 from .attributes import check_root, differences
@@ -210,10 +210,10 @@ class OpenCache:
     def groups_near(self, key: str) -> list[str]:
         """Return the groups that hold frames of the sequence that a key names by the layout of the data set."""
         template = self.attributes["source"].get("files", {}).get("depth", "")
-        match = path_pattern(template).fullmatch(key) if isinstance(template, str) else None
+        match = path_pattern(key_template(template)).fullmatch(key) if isinstance(template, str) else None
         if match is None:  # of an earlier run with another layout
             return []
-        return self._by_sequence.get(sequence_group(match.groupdict().get("sequence") or ""), [])
+        return self._by_sequence.get(sequence_group(sequence_of(match.groupdict())), [])
 
     def _group(self, name: str) -> OpenGroup | None:
         """Return a group, or None where a run has listed but not yet created it."""

@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 from depthvar.datasets.errors import ParameterError
 from depthvar.datasets.frame import LARGEST_DEPTH, SMALLEST_DEPTH
 
-from .containers import CONTAINERS, WHICH_MASK, ForeignFileError, Header, OpenFile, Place, container_of, read_file
+from .containers import CONTAINERS, ForeignFileError, Header, Member, OpenFile, Place, png_text, read_file
+from .encodings import FAR_CODES, unpack
+from .encodings import DTYPES as CODE_DTYPES
 
-KINDS = ("z", "ray")
+KINDS = ("z", "ray", "disparity", "inverse")
 
 
 @dataclass(frozen=True)
@@ -22,28 +24,77 @@ class DepthRule:
     Attributes:
         container: a name in :data:`CONTAINERS`.
         dtype: names of the dtypes that a file may hold.
+        units_per_metre: a stored value divided by this is in metres (kind disparity: in pixels; inverse: in 1/m).
+            ``dtype`` contains integers only if the description or an option gives a unit, or the container has one
+            (16-bit PNG).
+        key: the array, data set, variable or channel in the file, where it has several; may hold placeholders.
+        stack: a file holds many frames, along the first axis of the key (MATLAB: the last).
+        channel: index in the last axis of (H, W, C).
+        shape: (H, W) of files without a header.
         view: dtype as which the bytes of a pixel are read (TartanAir V2 stores a float in four channels).
-        units_per_metre: a stored value divided by this is in metres. ``dtype`` contains integers only if the
-            description or an option gives a unit, or the container has one (16-bit PNG).
-        kind: ``"z"`` is planar depth, ``"ray"`` the distance along the ray of the pixel.
+        encoding: a code in :data:`~depthvar.datasets.source.encodings.ENCODINGS`.
+        every: every so many rows and columns are read.
+        metric: False where the unit is known to be unknown: depth is in scene units, not metres.
+        kind: ``"z"`` is planar depth, ``"ray"`` the distance along the ray of the pixel, ``"disparity"`` pixels, with
+            z = baseline · fx / (disparity + doffs), ``"inverse"`` 1 / z.
         max_depth: metres; depth beyond it is far. None: no maximum.
         unknown: stored values without a depth, in addition to 0, negative and non-finite ones.
         far: stored values of far pixels without a depth; they become ``+inf``.
+        unknown_above: metres (before the scale, along the ray where the kind is ray); deeper pixels are unknown.
+        unknown_from: the same for those at that depth or deeper.
+        far_from: the same, but these are far.
+        step: metres between two stored depths, where it does not follow from integers and their unit.
     """
 
     container: str
     dtype: tuple[str, ...]
     units_per_metre: float
+    key: str | None = None
+    stack: bool = False
+    channel: int | None = None
+    shape: tuple[int, int] | None = None
     view: str | None = None
+    encoding: str | None = None
+    every: int = 1
+    metric: bool = True
     kind: str = "z"
     max_depth: float | None = None
     unknown: tuple[float, ...] = (0,)
     far: tuple[float, ...] = ()
+    unknown_above: float | None = None
+    unknown_from: float | None = None
+    far_from: float | None = None
+    step: float | None = None
+
+    @property
+    def quantisation_step(self) -> float | None:
+        """Metres between two stored depths; None: not the same everywhere, or not known."""
+        is_integer = all(np.dtype(name).kind in "iu" for name in self.dtype) and self.view is None
+        is_linear = self.kind in ("z", "ray") and self.encoding not in ("log", "kinect")
+        return self.step or (1 / self.units_per_metre if is_integer and is_linear else None)
+
+
+@dataclass(frozen=True)
+class FrameNumbers:
+    """Numbers of a frame that decoding needs next to its pixels.
+
+    Attributes:
+        scale: depth is multiplied by it.
+        baseline: metres between the two cameras, for disparity.
+        doffs: pixels that are added to a disparity: cx of the right camera less that of the left.
+    """
+
+    scale: float = 1.0
+    baseline: float = 1.0
+    doffs: float = 0.0
+
+
+PLAIN = FrameNumbers()
 
 
 @lru_cache(maxsize=64)
-def _check(header: Header, rule: DepthRule) -> tuple[int, int]:
-    """Return (H, W) of a file with this header, without a last axis of length 1; an error where the rule differs."""
+def _check(header: Header, rule: DepthRule) -> tuple[int, ...]:
+    """Return (H, W) of a file with this header, or (N, H, W) of a stack; an error where the rule differs."""
     if header.dtype.name not in rule.dtype:
         message = f"expected dtype {' or '.join(rule.dtype)}, got {header.dtype.name}"
         if rule.container == "png" and header.dtype == np.uint8:
@@ -54,8 +105,16 @@ def _check(header: Header, rule: DepthRule) -> tuple[int, int]:
                 f"{message}, which has no unit: give --units-per-metre ([depth] units_per_metre; 1000 for mm)"
             )
         raise ParameterError(f"{message}; save it as one of these, or correct [depth] dtype")
-    shape = header.shape
-    if rule.view is not None:
+    stack, shape = header.shape[: int(rule.stack)], header.shape[int(rule.stack) :]
+    if rule.encoding == "rgb24":
+        if shape[2:] != (3,):
+            raise ForeignFileError(f"expected three 8-bit channels for encoding rgb24, got shape {shape}")
+        shape = shape[:2]
+    elif rule.channel is not None and len(shape) == 3:
+        if not -shape[2] <= rule.channel < shape[2]:
+            raise ParameterError(f"expected a channel {rule.channel}, got {shape[2]} channels; correct [depth] channel")
+        shape = shape[:2]
+    elif rule.view is not None:
         channels = shape[2] if len(shape) == 3 else 1
         expected, got = np.dtype(rule.view).itemsize, channels * header.dtype.itemsize
         if expected != got:
@@ -68,20 +127,20 @@ def _check(header: Header, rule: DepthRule) -> tuple[int, int]:
         shape = shape[:2]
     if len(shape) != 2:
         raise ParameterError(f"expected shape (height, width), got {shape}; save one map of depth in a file")
-    return shape[0], shape[1]
+    return (*stack, *(-(-length // rule.every) for length in shape))
 
 
-def read_shape(path: Place, rule: DepthRule) -> tuple[int, int]:
-    """Return (H, W) of a depth file from its header alone; SourceError as :func:`read_stored`."""
+def read_shape(path: Place, rule: DepthRule, member: Member = Member()) -> tuple[int, ...]:
+    """Return (H, W) of a depth file, or (N, H, W) of a stack, from its header; SourceError as :func:`read_stored`."""
     header = CONTAINERS[rule.container].header
-    return read_file(path, lambda _, start, size: _check(header(start, size), rule))
+    return read_file(path, lambda file, start, size: _check(header(file, start, size, member), rule))
 
 
-def read_stored(path: Place, rule: DepthRule) -> NDArray[Any]:
-    """Return the stored values of a depth file.
+def read_stored(path: Place, rule: DepthRule, member: Member = Member()) -> NDArray[Any]:
+    """Return the stored numbers of a depth file, unpacked where they are coded.
 
     Returns:
-        (H, W) of one of the dtypes of the rule, or of its ``view``.
+        (H, W) of one of the dtypes of the rule, of its ``view``, or of what its ``encoding`` gives.
 
     Raises:
         SourceError: missing, empty, truncated, not the container, or another dtype or shape than the rule's.
@@ -89,37 +148,21 @@ def read_stored(path: Place, rule: DepthRule) -> NDArray[Any]:
     container = CONTAINERS[rule.container]
 
     def read(file: OpenFile, start: bytes, size: int) -> NDArray[Any]:
-        header = container.header(start, size)
-        shape = _check(header, rule)
-        stored = container.pixels(file, header)
+        header = container.header(file, start, size, member)
+        frames, *_ = _check(header, rule)
+        if member.index is not None and member.index >= frames:
+            raise ParameterError(f"expected a frame from 0 to {frames - 1}, got {member.index}; list the frames again")
+        stored = container.pixels(file, header, member)
         if rule.view is not None:  # the bytes have the order of the view, not of the file
             stored = np.ascontiguousarray(stored, stored.dtype.newbyteorder("<")).view(rule.view)
-        return stored.reshape(shape)
+        if rule.channel is not None and stored.ndim == 3:
+            stored = stored[..., rule.channel]
+        if rule.encoding is not None:
+            stored = unpack(stored, rule.encoding, png_text(start) if rule.container == "png" else {})
+        stored = stored.reshape(stored.shape[:2])
+        return stored if rule.every == 1 else stored[:: rule.every, :: rule.every]
 
     return read_file(path, read)
-
-
-def read_mask(path: Place, shape: tuple[int, int]) -> NDArray[np.bool_]:
-    """Return (H, W) bool, True where a mask file is nonzero: usable; SourceError as :func:`read_stored`."""
-    container = CONTAINERS[container_of(path)]
-
-    def read(file: OpenFile, start: bytes, size: int) -> NDArray[np.bool_]:
-        header = container.header(start, size)
-        if header.dtype.kind not in "biuf":
-            raise ParameterError(f"expected a mask of numbers, got dtype {header.dtype}; save it as bool")
-        if header.shape not in (shape, (*shape, 1)):
-            raise ParameterError(
-                f"expected a mask of the shape of the depth {shape}, got {header.shape}; save it in that shape"
-            )
-        mask = container.pixels(file, header).reshape(shape)
-        if mask.dtype.kind == "f" and np.isnan(mask).any():
-            raise ParameterError(
-                "expected a mask without NaN: 0 where the depth is not usable, another number where it is"
-            )
-        usable: NDArray[np.bool_] = mask != 0
-        return usable
-
-    return read_file(path, read, WHICH_MASK)
 
 
 @lru_cache(maxsize=4)
@@ -143,14 +186,18 @@ def to_depth(
     rule: DepthRule,
     intrinsics: NDArray[np.float64],
     usable: NDArray[np.bool_] | None = None,
+    sky: NDArray[np.bool_] | None = None,
+    numbers: FrameNumbers = PLAIN,
 ) -> NDArray[np.float32]:
     """Turn stored values into planar depth with the three states of a pixel: valid, unknown and far.
 
     Args:
         stored: (H, W) as :func:`read_stored` returns it; the result may reuse its memory.
         rule: how to read the values.
-        intrinsics: (4,) fx, fy, cx, cy in pixels; used only if the rule's kind is ``"ray"``.
+        intrinsics: (4,) fx, fy, cx, cy in pixels; used only if the rule's kind is ``"ray"`` or ``"disparity"``.
         usable: (H, W) bool; False makes a pixel unknown, even a far one.
+        sky: (H, W) bool; True makes a pixel far, whatever is stored there.
+        numbers: scale, baseline and offset of the frame.
 
     Returns:
         (H, W) float32 in metres: 0 where unknown, ``+inf`` where far without a depth of its own. Depth below
@@ -161,18 +208,36 @@ def to_depth(
         ParameterError: a depth above ``LARGEST_DEPTH`` that is neither unknown nor far. Either the bytes are decoded
             wrongly, or the value has a meaning that the description must give.
     """
+    far_values = (*rule.far, *FAR_CODES.get(rule.encoding or "", ()))
     far, unknown = (
         [mask for value in values if (mask := _equals(stored, value)) is not None]
-        for values in (rule.far, [value for value in rule.unknown if value != 0])
+        for values in (far_values, [value for value in rule.unknown if value != 0])
     )
-    wide = rule.units_per_metre < 1 or np.result_type(stored, np.float32) == np.float64
+    if sky is not None:
+        far.append(sky)
+    is_plain = rule.kind in ("z", "ray") and numbers.scale == 1
+    wide = not is_plain or rule.units_per_metre < 1 or np.result_type(stored, np.float32) == np.float64
     depth: NDArray[Any] = stored.astype(np.float64 if wide else np.float32, copy=wide or not stored.flags.writeable)
-    with np.errstate(invalid="ignore", over="ignore"):  # in pixels that are unknown
+    with np.errstate(invalid="ignore", over="ignore", divide="ignore"):  # in pixels that are unknown
         if rule.units_per_metre != 1:
             depth /= rule.units_per_metre
-        bounded = stored.dtype.kind == "u" and np.iinfo(stored.dtype).max <= LARGEST_DEPTH * rule.units_per_metre
+        if rule.kind in ("disparity", "inverse"):
+            depth = _from_disparity(depth, rule, float(intrinsics[0]), numbers)
+        for limit, states, compare in (
+            (rule.unknown_above, unknown, np.greater),
+            (rule.unknown_from, unknown, np.greater_equal),
+            (rule.far_from, far, np.greater_equal),
+        ):
+            if limit is not None:
+                states.append(compare(depth, limit) & (depth < np.inf))
+        if numbers.scale != 1:
+            depth *= numbers.scale
+        bounded = is_plain and (
+            stored.dtype.kind == "u" and np.iinfo(stored.dtype).max <= LARGEST_DEPTH * rule.units_per_metre
+        )
         if not bounded and not (depth.min() >= SMALLEST_DEPTH and depth.max() <= LARGEST_DEPTH):  # NaN fails it too
-            unknown.append(~((depth >= SMALLEST_DEPTH) & (stored < np.inf)))
+            finite = stored if rule.kind in ("z", "ray") else depth
+            unknown.append(~((depth >= SMALLEST_DEPTH) & (finite < np.inf)))
             if rule.max_depth is None:
                 _check_largest(depth, [*unknown, *far], usable)
         if wide:
@@ -186,6 +251,17 @@ def to_depth(
     if usable is not None:
         depth[~usable] = 0
     return np.ascontiguousarray(depth)
+
+
+def _from_disparity(
+    values: NDArray[Any], rule: DepthRule, fx: float, numbers: FrameNumbers
+) -> NDArray[Any]:
+    """Return depth of disparities in pixels, or of inverse depth, in place."""
+    factor = 1.0
+    if rule.kind == "disparity":
+        values += numbers.doffs
+        factor = numbers.baseline * fx
+    return np.divide(factor, values, out=values)
 
 
 def _check_largest(depth: NDArray[Any], explained: list[NDArray[np.bool_]], usable: NDArray[np.bool_] | None) -> None:

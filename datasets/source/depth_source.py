@@ -16,22 +16,27 @@ from depthvar.datasets.errors import CONTROL, DescriptionError, ParameterError, 
 from depthvar.datasets.frame import Frame
 from depthvar.datasets.paths import key_text, root_path
 
-from .camera import read_intrinsics
-from .decode import read_mask, read_shape, read_stored, to_depth
+from .containers import CONTAINERS, Member, Place
+from .decode import read_shape, read_stored, to_depth
 from .description import Description
 from .files import Bucket, Files, Folder
+from .masks import read_mask
+from .number_files import NumberFiles, number_files
 from .source import Source, SourceStat
-from .templates import path_pattern
+from .templates import key_template, path_pattern, sequence_of
 
 
 class _Files(NamedTuple):
-    """Where the files of a frame are, relative to the root; None: the description names no such file."""
+    """A frame by its key: where its depth is, relative to the root, and what the placeholders of the layout stand for.
+
+    ``read`` are all files that it is read from, relative to the root, each once.
+    """
 
     key: str
+    depth: str
     sequence: str
-    intrinsics: str | None
-    mask: str | None
-    image: str | None
+    fields: dict[str, str]
+    read: tuple[str, ...]
 
 
 class DepthSource(Source):
@@ -64,24 +69,21 @@ class DepthSource(Source):
             )
         self.name = name
         self.description = description
+        self._rule = description.intrinsics
         self.max_depth = description.depth.max_depth
         where = root_path(root)
         self.root = where if isinstance(where, str) else Path(os.path.abspath(where))
         self.mixed_sizes = mixed_sizes
         self._located = lru_cache(maxsize=16)(self._locate)  # every step of a frame's work asks for them
-        given = description.intrinsics
-        camera_file = given if isinstance(given, str) else None
-        self._constant = np.array([] if camera_file else given, np.float64)
-        self._templates = camera_file, description.mask_path, description.image_path
-        self._camera = lru_cache(maxsize=1024)(lambda file, state: read_intrinsics(self._disk.at(file)))
-        read = [path for path in (description.depth_path, *self._templates[:2]) if path is not None]
-        self._bucket = Bucket(self.root, tuple(read)) if isinstance(self.root, str) else None
+        self._match = path_pattern(key_template(description.depth_path)).fullmatch
+        self._templates = tuple(dict.fromkeys([*(mask.file for mask in description.masks), *number_files(description)]))
+        self._bucket = Bucket(self.root, (description.depth_path, *self._templates)) if isinstance(self.root, str) else None
         self._disk: Files = self._bucket or Folder(str(self.root))
-        self._has_camera = self._bucket is not None and camera_file is not None
+        self._has_camera = self._bucket is not None and self._rule.numbers is not None
         self._sizes: dict[str, tuple[int, int]] = {}  # at a URL: what is taken for the size of a sequence's frames
 
     def __reduce__(self) -> tuple[Any, ...]:
-        made = DepthSource, (self.name, self.description, self.root, self.mixed_sizes)
+        made = type(self), (self.name, self.description, self.root, self.mixed_sizes)
         if self._bucket is None or not self._bucket.is_part:
             return made
         return *made, {"_bucket": self._bucket, "_disk": self._bucket, "_sizes": self._sizes}
@@ -89,14 +91,18 @@ class DepthSource(Source):
     def __str__(self) -> str:
         return str(self.root) if self._bucket is None else self._bucket.url
 
+    @cached_property
+    def _numbers(self) -> NumberFiles:
+        return NumberFiles(self.description, self._disk)
+
     def holding(self, keys: Iterable[str]) -> Source:
         """Return this source for a worker that reads only these frames; at a URL it need not list anything."""
         if self._bucket is None:
             return self
         part = copy.copy(self)
         frames = [self._files(key) for key in keys]
-        paths = [path for files in frames for path in (files.key, files.mask, files.intrinsics) if path is not None]
-        part._bucket = part._disk = self._bucket.part(paths)
+        part._bucket = part._disk = self._bucket.part([path for files in frames for path in files.read])
+        part.__dict__.pop("_numbers", None)
         part._sizes = {files.sequence: self._sizes[files.sequence] for files in frames if files.sequence in self._sizes}
         return part
 
@@ -119,6 +125,8 @@ class DepthSource(Source):
     def _listing(self) -> list[str]:
         try:
             keys = sorted(self._disk.list(self.description.depth_path))
+            if self.description.depth.stack:
+                keys = [f"{file}/{index:06}" for file in keys for index in range(self._header(file)[0])]
             "".join(keys).encode()
         except UnicodeEncodeError as error:
             name = next(key for key in keys if key.encode(errors="ignore").decode() != key)
@@ -162,26 +170,20 @@ class DepthSource(Source):
         """
         files = self._files(key)
         if self._bucket is None or self.mixed_sizes:
-            return read_shape(self._disk.head(files.key), self.description.depth)
+            return self._shape(files)
         if files.sequence not in self._sizes:
-            self._sizes[files.sequence] = read_shape(self._disk.head(files.key), self.description.depth)
+            self._sizes[files.sequence] = self._shape(files)
         return self._sizes[files.sequence]
 
     def intrinsics(self, key: str) -> NDArray[np.float64]:
         """Return (4,) float64 fx, fy, cx, cy in pixels; SourceError if their file is missing or wrong."""
-        file = self._files(key).intrinsics
-        if file is None:
-            return self._constant.copy()
-        if self._bucket is not None:
-            return self._camera(file, self._bucket.listed(file)).copy()
-        if "{frame}" in str(self.description.intrinsics):
-            return read_intrinsics(self._disk.at(file))
-        return self._camera(file, self._disk.status(file)).copy()
+        size = self.shape(key) if self._rule.needs_size else None
+        return self._numbers.camera(self._files(key).fields, size).copy()
 
     def image_path(self, key: str) -> str | None:
         """Return the path or URL of the frame's image; None where the description names no images."""
-        image = self._files(key).image
-        return None if image is None else f"{self.root}/{image}"
+        template = self.description.image_path
+        return None if template is None else f"{self.root}/{template.format_map(self._files(key).fields)}"
 
     def stat(self, key: str) -> SourceStat:
         """Return size, hash and newest modification time over every file that the frame is read from.
@@ -189,17 +191,20 @@ class DepthSource(Source):
         Raises:
             SourceError: one of them is missing.
         """
-        files = self._files(key)
         text, total_size, newest = "", 0, 0
-        for path in (files.key, files.mask, files.intrinsics):
-            if path is not None:
-                size, version, mtime_ns = self._disk.status(path)
-                text += f"{path}\0{size}\0{version}\n"
-                total_size += size
-                if mtime_ns > newest:
-                    newest = mtime_ns
+        for path in self._files(key).read:
+            size, version, mtime_ns = self._disk.status(path)
+            text += f"{path}\0{size}\0{version}\n"
+            total_size += size
+            if mtime_ns > newest:
+                newest = mtime_ns
         digest = hashlib.sha256(text.encode()).digest()
         return SourceStat(total_size, int.from_bytes(digest[:8]) >> 1, newest, self._has_camera)
+
+    def stored(self, key: str) -> NDArray[Any]:
+        """Return (H, W) numbers as they are stored, before any unit; SourceError as :meth:`read`."""
+        files = self._files(key)
+        return read_stored(self._disk.at(files.depth), self.description.depth, self._member(files))
 
     def read(self, key: str) -> Frame:
         """Return a decoded frame: 0 where unknown, ``+inf`` where far without a depth of its own.
@@ -208,8 +213,8 @@ class DepthSource(Source):
             SourceError: a file of the frame is missing, damaged, or not as described.
         """
         files, rule = self._files(key), self.description.depth
-        intrinsics, path = self.intrinsics(key), self._disk.at(files.key)
-        stored = read_stored(path, rule)
+        intrinsics, path = self.intrinsics(key), self._disk.at(files.depth)
+        stored = read_stored(path, rule, self._member(files))
         shape = stored.shape[0], stored.shape[1]
         if (size := self._sizes.get(files.sequence, shape)) != shape:
             raise DescriptionError(
@@ -217,21 +222,54 @@ class DepthSource(Source):
                 f"{shape[1]}: where frames of a sequence at a URL differ in size, pass --mixed-sizes (Python: "
                 "mixed_sizes=True), which reads the header of each before"
             )
-        usable = None if files.mask is None else read_mask(self._disk.at(files.mask), shape)
+        usable, sky = self._masks(files, shape)
+        numbers = self._numbers.of_frame(files.fields)
         try:
-            return Frame(files.key, to_depth(stored, rule, intrinsics, usable), intrinsics, rule.max_depth)
+            depth = to_depth(stored, rule, intrinsics, usable, sky, numbers)
+            return Frame(files.key, depth, intrinsics, rule.max_depth)
         except ParameterError as error:
             raise SourceError(f"{path}: {error}") from error
+
+    def _masks(
+        self, files: _Files, shape: tuple[int, int]
+    ) -> tuple[NDArray[np.bool_] | None, NDArray[np.bool_] | None]:
+        """Return where the masks of a frame call pixels usable, and where far; None: no mask says so."""
+        usable = sky = None
+        for rule in self.description.masks:
+            place = self._disk.at(rule.file.format_map(files.fields))
+            marked = read_mask(place, shape, rule, rule.key and rule.key.format_map(files.fields))
+            if rule.marks == "far":
+                sky = marked if sky is None else sky | marked
+            else:
+                kept = marked if rule.marks == "usable" else ~marked
+                usable = kept if usable is None else usable & kept
+        return usable, sky
+
+    def _shape(self, files: _Files) -> tuple[int, int]:
+        *_, height, width = self._header(files.depth, files)
+        return height, width
+
+    def _header(self, file: str, files: _Files | None = None) -> tuple[int, ...]:
+        rule = self.description.depth
+        place: Place = self._disk.head(file) if CONTAINERS[rule.container].in_head else self._disk.at(file)
+        return read_shape(place, rule, self._member(files) if files is not None else Member(rule.key, None, True))
+
+    def _member(self, files: _Files) -> Member:
+        rule = self.description.depth
+        index = int(files.fields["frame"]) if rule.stack else None
+        return Member(rule.key and rule.key.format_map(files.fields), index, rule.stack, rule.shape)
 
     def _files(self, key: str) -> _Files:
         return self._located(key if type(key) is str else key_text(key))
 
     def _locate(self, key: str) -> _Files:
-        match = path_pattern(self.description.depth_path).fullmatch(key)
-        if match is None:
+        match = self._match(key)
+        if match is None or (self.description.depth.stack and not match["frame"].isdecimal()):
             raise SourceError(
-                f"'{key}': expected the key of a frame of {self.name}, a path like '{self.description.depth_path}' "
-                "relative to its root"
+                f"'{key}': expected the key of a frame of {self.name}, a path like "
+                f"'{key_template(self.description.depth_path)}' relative to its root"
             )
-        parts = {"sequence": "", **match.groupdict()}
-        return _Files(key, parts["sequence"], *[path and path.format_map(parts) for path in self._templates])
+        fields = match.groupdict()
+        depth = self.description.depth_path.format_map(fields) if self.description.depth.stack else key
+        others = [template.format_map(fields) for template in self._templates]
+        return _Files(key, depth, sequence_of(fields), fields, (depth, *dict.fromkeys(others)))

@@ -1,23 +1,47 @@
 """The description of a data set on disk: a TOML file, checked strictly."""
 
-import os
-import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 
-from depthvar.datasets.errors import DescriptionError, StoreError
+from depthvar.datasets.errors import DescriptionError
 
-from .containers import CONTAINERS, Container, container_of
+from .camera import CameraRule
+from .containers import CONTAINERS, DEPTH_CONTAINERS, Container, container_of
 from .decode import DepthRule
-from .files import read_url
-from .schema import nearest, read_fields
+from .encodings import DTYPES as CODE_DTYPES
+from .masks import MaskRule
+from .numbers import NumbersRule
+from .schema import read_fields
 from .templates import placeholders, suffix_of
 
 Tables = Mapping[str, Any]
+DECODING = ("scale", "baseline", "doffs", "masks")  # tables that decide depth, next to [depth]
+FACTS = ("homepage", "licence", "citation", "size", "quality", "verified", "notes", "reader")
+
+
+@dataclass(frozen=True)
+class ScalarRule:
+    """A number that decoding needs next to the pixels: ``[scale]``, ``[baseline]`` or ``[doffs]`` in a description.
+
+    Attributes:
+        constant: the number; None: it is in a file.
+        numbers: where it is in a file.
+        inverse: the depth is divided by it, not multiplied.
+        units_per_metre: the number divided by this counts.
+    """
+
+    constant: float | None = None
+    numbers: NumbersRule | None = None
+    inverse: bool = False
+    units_per_metre: float = 1.0
+
+    def value(self, number: float) -> float:
+        """Return what counts of the number as it is stored."""
+        number /= self.units_per_metre
+        return 1 / number if self.inverse else number
 
 
 @dataclass(frozen=True)
@@ -32,10 +56,19 @@ class Description:
         depth_path: template of the depth files; a frame's key is a path that matches it.
         depth: how stored values become metres.
         homepage: where to get it; empty for none.
+        licence: of the data.
+        citation: the paper.
+        size: of the download.
+        quality: how the depth was made: rendered, laser, lidar, rgbd, stereo, mvs or mixed.
+        verified: whether the rule was checked against a real file of the data set.
+        notes: what its users must know; shown wherever the data set is opened for people.
+        reader: name of the class in ``readers/`` that reads it; empty: what is written here says all.
         image_path: template of the images; None for none.
-        mask_path: template of masks, nonzero where usable; None for none.
-        intrinsics: fx, fy, cx, cy in pixels, or the template of the files that hold them; None if the user must
-            give them.
+        masks: files that say which pixels are usable, unknown or far.
+        scale: the depth is multiplied by it; None for 1.
+        baseline: metres between the two cameras of a disparity.
+        doffs: pixels that are added to a disparity.
+        intrinsics: where fx, fy, cx, cy are; None if the user must give them.
     """
 
     summary: str
@@ -43,9 +76,19 @@ class Description:
     depth_path: str
     depth: DepthRule
     homepage: str = ""
+    licence: str = ""
+    citation: str = ""
+    size: str = ""
+    quality: str = ""
+    verified: bool = False
+    notes: tuple[str, ...] = ()
+    reader: str = ""
     image_path: str | None = None
-    mask_path: str | None = None
-    intrinsics: tuple[float, ...] | str | None = None
+    masks: tuple[MaskRule, ...] = ()
+    scale: ScalarRule | None = None
+    baseline: ScalarRule | None = None
+    doffs: ScalarRule | None = None
+    intrinsics: CameraRule | None = None
 
     @classmethod
     def from_dict(cls, tables: Tables, where: str) -> "Description":
@@ -63,52 +106,122 @@ class Description:
         """
         top = read_fields(tables, "", where)
         files = read_fields(top.get("files", {}), "files", where)
+        masks = [read_fields(mask, "masks", where) for mask in top.get("masks", ())]
+        tables_of = {name: read_fields(top.get(name, {}), name, where) for name in ("scale", "baseline", "doffs")}
         camera = read_fields(top.get("intrinsics", {}), "intrinsics", where)
-        if len(camera) > 1:
-            raise DescriptionError(f"{where}: [intrinsics]: expected constant or file, got both: remove one")
-        derived = {"[files] image": files.get("image"), "[files] mask": files.get("mask")}
-        for label, path in {**derived, "[intrinsics] file": camera.get("file")}.items():
-            if extra := set(placeholders(path or "")) - set(placeholders(files["depth"])):
-                raise DescriptionError(
-                    f"{where}: {label}: expected only placeholders of [files] depth '{files['depth']}', "
-                    f"got {{{extra.pop()}}} in '{path}'"
-                )
-        return cls(
+        depth = read_fields(top.get("depth", {}), "depth", where)
+        _check_paths(files, masks, {**tables_of, "intrinsics": camera}, depth, where)
+        description = cls(
             summary=top["summary"],
             names=top["names"],
             depth_path=files["depth"],
-            depth=_depth_rule(read_fields(top.get("depth", {}), "depth", where), files["depth"], where),
-            homepage=top.get("homepage", ""),
+            depth=_depth_rule(depth, files["depth"], where),
             image_path=files.get("image"),
-            mask_path=files.get("mask"),
-            intrinsics=camera.get("constant", camera.get("file")),
+            masks=tuple(MaskRule(**mask) for mask in masks),
+            **{name: _scalar_rule(fields) for name, fields in tables_of.items()},
+            intrinsics=_camera_rule(camera),
+            **{name: top[name] for name in FACTS if name in top},
         )
+        if description.depth.kind == "disparity" and description.baseline is None and not description.reader:
+            raise DescriptionError(
+                f"{where}: missing table [baseline]: kind disparity needs the metres between the cameras: add "
+                "[baseline] constant = 0.1 (or file and key)"
+            )
+        return description
 
     def to_dict(self) -> dict[str, Any]:
         """Return tables, JSON-ready, from which :meth:`from_dict` makes an equal description."""
-        camera = "file" if isinstance(self.intrinsics, str) else "constant"
         tables = {
             "summary": self.summary,
-            "homepage": self.homepage,
             "names": self.names,
-            "files": {"depth": self.depth_path, "image": self.image_path, "mask": self.mask_path},
-            "depth": asdict(self.depth),
-            "intrinsics": {camera: self.intrinsics},
+            **{name: getattr(self, name) or None for name in FACTS},
+            "files": {"depth": self.depth_path, "image": self.image_path},
+            "depth": _table(self.depth, always=("kind", "unknown")),
+            "masks": [_table(mask) for mask in self.masks],
+            **{name: _with_numbers(getattr(self, name)) for name in ("scale", "baseline", "doffs", "intrinsics")},
         }
         written: dict[str, Any] = _jsonable(tables)
         return written
 
 
+def _table(rule: Any, always: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Return the fields of a rule that differ from their defaults."""
+    values = {each.name: (getattr(rule, each.name), each.default) for each in fields(rule)}
+    return {name: value for name, (value, default) in values.items() if name in always or value != default}
+
+
+def _with_numbers(rule: ScalarRule | CameraRule | None) -> dict[str, Any]:
+    """Return the table of a rule, with those fields that say where numbers are in a file."""
+    if rule is None:
+        return {}
+    table = _table(rule)
+    if (numbers := table.pop("numbers", None)) is not None:
+        table |= _table(numbers)
+    if "names" in table:
+        table["numbers"] = " ".join(table.pop("names"))
+    return table
+
+
+def _check_paths(
+    files: dict[str, Any], masks: list[dict[str, Any]], numbers: dict[str, dict[str, Any]], depth: Tables, where: str
+) -> None:
+    """Raise DescriptionError where a path, key or row has placeholders that the depth files lack, or both are given."""
+    known = set(placeholders(files["depth"])) | {"frame"}
+    if "{frame}" not in files["depth"] and not depth.get("stack"):
+        raise DescriptionError(
+            f"{where}: [files] depth: expected {{frame}} once, got '{files['depth']}': where one file holds many "
+            "frames, write [depth] stack = true"
+        )
+    derived = {"[files] image": files.get("image"), "[depth] key": depth.get("key")}
+    for mask in masks:
+        derived |= {f"[[masks]] {name}": mask.get(name) for name in ("file", "key")}
+        if not container_of(mask["file"]) and "container" not in mask:
+            raise DescriptionError(f"{where}: [[masks]] file: {not_read(mask['file'], CONTAINERS)}")
+    for section, fields in numbers.items():
+        if "constant" in fields and "file" in fields:
+            raise DescriptionError(f"{where}: [{section}]: expected constant or file, got both: remove one")
+        if fields and "constant" not in fields and "file" not in fields:
+            raise DescriptionError(f"{where}: [{section}]: expected constant or file, got neither: add one")
+        derived |= {f"[{section}] {name}": fields.get(name) for name in ("file", "row")}
+        derived |= {f"[{section}] key {key}": key for key in fields.get("key", ())}
+    for label, path in derived.items():
+        if extra := set(placeholders(path or "")) - known:
+            raise DescriptionError(
+                f"{where}: {label}: expected only placeholders of [files] depth '{files['depth']}', "
+                f"got {{{extra.pop()}}} in '{path}'"
+            )
+
+
+def _numbers_rule(fields: dict[str, Any]) -> NumbersRule | None:
+    given = {name: fields.pop(name) for name in ("file", "key", "rows", "row_name", "row") if name in fields}
+    return NumbersRule(**given) if "file" in given else None
+
+
+def _scalar_rule(fields: dict[str, Any]) -> ScalarRule | None:
+    return ScalarRule(numbers=_numbers_rule(fields), **fields) if fields else None
+
+
+def _camera_rule(fields: dict[str, Any]) -> CameraRule | None:
+    if not fields:
+        return None
+    numbers = _numbers_rule(fields)
+    names = tuple(fields.pop("numbers", "").split())
+    return CameraRule(constant=fields.pop("constant", None), numbers=numbers, names=names, **fields)
+
+
 def _depth_rule(fields: dict[str, Any], depth_path: str, where: str) -> DepthRule:
-    if not (name := fields.setdefault("container", container_of(depth_path))):
-        raise DescriptionError(f"{where}: [files] depth: {_not_read(depth_path)}")
-    dtypes: tuple[str, ...] = fields.setdefault("dtype", CONTAINERS[name].dtype)
+    if not (name := fields.setdefault("container", container_of(depth_path))) or name not in DEPTH_CONTAINERS:
+        raise DescriptionError(f"{where}: [files] depth: {not_read(depth_path, DEPTH_CONTAINERS)}")
+    code = fields.get("encoding")
+    dtypes: tuple[str, ...] = fields.setdefault("dtype", (CODE_DTYPES[code],) if code else CONTAINERS[name].dtype)
     far = fields.get("far", ())
     # One uint16 among the dtypes suffices: a float copy of a uint16 map still holds its 65535.
-    default = (0.0, 65535.0) if "uint16" in dtypes and "view" not in fields else (0.0,)
+    default = (0.0, 65535.0) if "uint16" in dtypes and "view" not in fields and code is None else (0.0,)
     unknown = fields.setdefault("unknown", tuple(value for value in default if value not in far))
     if both := set(unknown) & set(far):
         raise DescriptionError(f"{where}: [depth] far: {min(both):g} is in unknown too: remove it from one")
+    if code in ("log", "kinect"):  # their numbers are metres
+        fields.setdefault("units_per_metre", 1.0)
     if "units_per_metre" not in fields:
         _default_unit(fields, CONTAINERS[name], where)
     if fields.get("max_depth") == np.inf:
@@ -116,13 +229,13 @@ def _depth_rule(fields: dict[str, Any], depth_path: str, where: str) -> DepthRul
     return DepthRule(**fields)
 
 
-def _not_read(depth_path: str) -> str:
+def not_read(path: str, containers: Iterable[str]) -> str:
     """Return what is wrong with a template whose suffix is that of no container, and what to do."""
     way_out = "convert the files, or write a Source class (docs/python.md)"
-    if not suffix_of(depth_path):
+    if not suffix_of(path):
         way_out += "; where their names have no suffix, describe the data in a .toml with [depth] container"
-    read = " or .".join(CONTAINERS)
-    return f"expected a path ending in .{read}, the formats that are read, got '{depth_path}'; {way_out}"
+    read = " or ".join(sorted(suffix for name in containers for suffix in CONTAINERS[name].suffixes))
+    return f"expected a path ending in {read}, the formats that are read, got '{path}'; {way_out}"
 
 
 def _default_unit(fields: dict[str, Any], container: Container, where: str) -> None:
@@ -150,80 +263,6 @@ def _jsonable(value: Any) -> Any:
     if isinstance(value, Mapping):
         written = {name: _jsonable(entry) for name, entry in value.items()}
         return {name: entry for name, entry in written.items() if entry not in (None, "", [], {})}
-    if isinstance(value, tuple):
+    if isinstance(value, tuple | list):
         return [_jsonable(entry) for entry in value]
     return str(value) if value in (np.inf, -np.inf) else value
-
-
-def builtin_descriptions() -> dict[str, Description]:
-    """Return data set name -> description for all data sets of the package, sorted by name."""
-    return {name: Description.from_dict(tables, file) for name, (file, tables) in _builtin_tables().items()}
-
-
-def find_description(dataset: str, overrides: Mapping[str, Tables] | None = None) -> Description:
-    """Return the description of a data set, with single fields replaced before it is checked.
-
-    Args:
-        dataset: a name in :func:`builtin_descriptions`, or the path of a file that ends in ``.toml``.
-        overrides: table name -> field -> value. A depth path also removes the image path; intrinsics replace the
-            whole table.
-
-    Raises:
-        DescriptionError: the name is unknown, or the description is wrong, also because of an override.
-    """
-    if is_file(dataset):
-        where, tables = dataset, _load_tables(dataset)
-    else:
-        builtin = _builtin_tables()
-        if dataset not in builtin:
-            raise DescriptionError(f"unknown data set '{dataset}'{_meant(dataset, builtin)}")
-        where, tables = builtin[dataset]
-    given = {name: fields for name, fields in (overrides or {}).items() if fields}
-    pattern = given.get("files", {}).get("depth")
-    is_template = isinstance(pattern, str) and "{frame}" in pattern
-    if is_template and not container_of(str(pattern)) and "container" not in tables.get("depth", {}):
-        raise DescriptionError(f"--pattern (Python: pattern=): {_not_read(str(pattern))}")
-    merged = {name: {**tables.get(name, {}), **fields} for name, fields in given.items()}
-    if pattern is not None:
-        merged["files"].pop("image", None)
-    if "intrinsics" in given:
-        merged["intrinsics"] = dict(given["intrinsics"])
-    return Description.from_dict({**tables, **merged}, f"{where} with the options given" if given else where)
-
-
-def _meant(dataset: str, builtin: Iterable[str]) -> str:
-    """Return what an unknown data set may have been meant for, and what to do."""
-    if os.path.isfile(f"{dataset}.toml"):
-        return f": did you mean {dataset}.toml?"
-    if os.path.isdir(dataset):
-        return f"{nearest(dataset, builtin)}: to read a folder: --dataset folder --root {dataset}"
-    return (
-        f"{nearest(dataset, builtin)}: see `precompute datasets` for all, "
-        "or pass the path of a description that ends in .toml"
-    )
-
-
-def is_file(dataset: str) -> bool:
-    """Return whether ``dataset`` is the path of a description rather than a name."""
-    return dataset.lower().endswith(".toml")
-
-
-def _builtin_tables() -> dict[str, tuple[str, Tables]]:
-    """Return data set name -> (file name, its tables), sorted by name."""
-    files = (Path(__file__).parents[1] / "descriptions").glob("*.toml")
-    tables = [(file.name, tomllib.loads(file.read_text(encoding="utf-8"))) for file in files]
-    return dict(sorted((name, (file, table)) for file, table in tables for name in table["names"]))
-
-
-def _load_tables(path: str) -> Tables:
-    try:
-        content = read_url(path) if "://" in path else Path(path).read_bytes()
-        return tomllib.loads(content.decode("utf-8-sig"))  # editors on Windows write a byte-order mark
-    except StoreError:
-        raise
-    except OSError as error:
-        raise DescriptionError(
-            f"{path}: cannot be read ({error.strerror or 'no such object'}): pass another path"
-        ) from error
-    except (ValueError, RecursionError) as error:
-        raise DescriptionError(f"{path}: expected TOML, got something else ({error}): correct the file") from error

@@ -12,7 +12,7 @@ from depthvar.datasets.paths import spelling_hint
 from depthvar.datasets.remote import Remote
 
 from .containers import HEAD_BYTES, Place, RemoteFile
-from .templates import found_instead, path_pattern, walk
+from .templates import found_instead, path_pattern, placeholders, walk
 
 INCOMPLETE = "is the data set complete below its root?"
 CHANGED_AT = ("mtime", "LastModified", "last_modified", "updated", "created")  # what file systems of fsspec call it
@@ -40,6 +40,9 @@ class Files(Protocol):
     def status(self, path: str) -> Status:
         """Return what shows whether a file changed; SourceError where it is missing."""
 
+    def state(self, path: str) -> Status | None:
+        """Return the status of a file of which something is kept; None where that would need a listing first."""
+
     def at(self, path: str) -> Place:
         """Return where a file is, for ``containers.read_file``."""
 
@@ -53,9 +56,14 @@ class Folder:
     def __init__(self, root: str) -> None:
         self._root = root
         self.at = self.head = f"{root}/".__add__
+        self.state = self.status
 
     def list(self, template: str) -> list[str]:
-        return list(walk(f"{self._root}/", "", tuple(template.split("/")), frozenset()))
+        found = walk(f"{self._root}/", "", tuple(template.split("/")), frozenset())
+        names = placeholders(template)
+        if len(set(names)) < len(names):  # of folders and names by themselves, not yet as a whole
+            found = filter(path_pattern(template).fullmatch, found)
+        return list(found)
 
     def found_instead(self, template: str) -> str:
         return found_instead(os.walk(self._root), self._root, template)
@@ -117,8 +125,7 @@ class Bucket:
         except KeyError:
             raise SourceError(f"{self.url}/{path}: cannot be read (no such object): {INCOMPLETE}") from None
 
-    def listed(self, path: str) -> Status | None:
-        """Return the status of a file where it is listed already."""
+    def state(self, path: str) -> Status | None:
         return None if self._known is None else self._known.get(path)
 
     def at(self, path: str) -> RemoteFile:
@@ -134,7 +141,7 @@ class Bucket:
 
     def _fetch(self, path: str, stop: int | None = None) -> bytes:
         data, tag = self._objects.get_tagged(path, 0, stop)
-        expected = self.listed(path)
+        expected = self.state(path)
         if data is None:
             (self._known or {}).pop(path, None)
             raise FileNotFoundError(path)

@@ -12,7 +12,8 @@ from depthvar.datasets.paths import as_text, spelling_hint
 from depthvar.datasets.scalars import as_float
 
 from .depth_source import DepthSource
-from .description import find_description, is_file
+from .readers import reader_of
+from .catalogue import find_description, is_file
 
 
 def open_source(
@@ -72,7 +73,8 @@ def open_source(
                 f"{dataset}: no root: pass --root DIR, or set DEPTHVAR_DATA to the folder above {dataset}/"
             )
         root = os.path.join(data, dataset)
-    source = DepthSource(description.names[0] if from_toml else dataset, description, root, mixed_sizes)
+    name = description.names[0] if from_toml else dataset
+    source = reader_of(description)(name, description, root, mixed_sizes)
     if isinstance(source.root, Path) and not source.root.is_dir():
         fault = "a file, not a folder" if source.root.exists() else "no such folder"
         raise SourceError(

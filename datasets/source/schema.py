@@ -10,13 +10,16 @@ from depthvar.datasets.errors import CONTROL, DescriptionError, ParameterError
 from depthvar.datasets.frame import MAX_DEPTH_RULE, is_max_depth
 from depthvar.datasets.scalars import as_float
 
-from .camera import pinhole
-from .containers import CONTAINERS, container_of
+from .camera import NAMES, UNITS, pinhole
+from .containers import CONTAINERS, DEPTH_CONTAINERS, container_of
 from .decode import KINDS
-from .templates import placeholders, stays_below
+from .encodings import ENCODINGS
+from .masks import MARKS
+from .templates import key_template, placeholders, stays_below
 
 DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64", "float16", "float32", "float64")
 VIEWS = ("<u2", "<u4", "<f2", "<f4", "<f8")
+QUALITIES = ("rendered", "laser", "lidar", "rgbd", "stereo", "mvs", "mixed")
 
 Check = Callable[[Any], Any]
 """Returns a field's value as it is kept; ValueError or ParameterError: what was expected of it."""
@@ -93,56 +96,113 @@ def _constant(value: Any) -> tuple[float, ...]:
 
 def _has_one_frame(template: str) -> bool:
     found = placeholders(template)
-    return found.count("frame") == 1 and found.count("sequence") <= 1 and not template.endswith("{sequence}")
+    return found.count("frame") <= 1 and found.count("sequence") <= 1 and not template.endswith("{sequence}")
+
+
+def _strings(value: Any) -> Any:
+    return _list_of(_words)([value] if isinstance(value, str) else value)
 
 
 _number = _rule("a number", lambda number: not math.isnan(number), _as_number)
+_positive = _rule("a number above 0", lambda number: 0 < number < math.inf, _number)
+_whole = _rule("a whole number", lambda number: number == int(number), _number)
+_flag = _rule("true or false", lambda value: isinstance(value, bool))
 _text = _rule("one line of text", lambda text: isinstance(text, str) and text.strip() and not CONTROL.search(text))
 _name = _rule(
     "names of letters, digits, '-', '_' and '.'",
     lambda name: re.fullmatch(r"\w[\w.-]*", name) and not name.lower().endswith(".toml"),
     _text,
 )
-_path = _rule("a path relative to the root, with forward slashes and without '..'", stays_below, _text)
-_known_path = _rule(
-    "no placeholders but {sequence} and {frame}",
-    lambda path: not re.search("[{}]", re.sub(r"\{(sequence|frame)\}", "", path)),
-    _path,
+_words = _rule(
+    "no braces but those of placeholders such as {frame}",
+    lambda text: not re.search("[{}]", re.sub(r"\{[a-z_]+\}", "", text)),
+    _text,
 )
+_path = _rule("a path relative to the root, with forward slashes and without '..'", stays_below, _words)
 _template = _rule(
     "{sequence} to be whole folders, not a part of a name",
     lambda path: all(part == "{sequence}" or "{sequence}" not in part for part in path.split("/")),
-    _known_path,
+    _path,
 )
 _depth_template = _rule("{frame} once, and {sequence} at most once and as a folder", _has_one_frame, _template)
-_pixel_path = _rule(f"a path that ends in .{' or .'.join(CONTAINERS)}", container_of, _template)
+_unit = _rule("a number from 1e-9 to 1e9", lambda units: 1e-9 <= units <= 1e9, _number)
+_metres = _rule(MAX_DEPTH_RULE, is_max_depth, _number)
+_size = _rule(
+    "two whole numbers above 0",
+    lambda pair: len(pair) == 2 and min(pair) > 0,
+    _list_of(lambda value: int(_whole(value))),
+)
+_count = _rule("a whole number above 0", lambda number: number > 0, lambda value: int(_whole(value)))
+_index = lambda value: int(_whole(value))  # noqa: E731
 _table = _rule("a table", lambda value: isinstance(value, Mapping))
+
+NUMBERS: dict[str, Check] = {"file": _template, "key": _strings, "rows": _text, "row_name": _text, "row": _words}
+MEMBER: dict[str, Check] = {"key": _words, "channel": _index, "every": _count}
 
 FIELDS: dict[str, dict[str, Check]] = {
     "": {
         "summary": _text,
-        "homepage": _text,
         "names": _list_of(_name),
+        "homepage": _text,
+        "licence": _text,
+        "citation": _text,
+        "size": _text,
+        "quality": _one_of(QUALITIES),
+        "verified": _flag,
+        "notes": _list_of(_text),
+        "reader": _name,
         "files": _table,
         "depth": _table,
+        "scale": _table,
+        "baseline": _table,
+        "doffs": _table,
+        "masks": _list_of(_table),
         "intrinsics": _table,
     },
-    "files": {"depth": _depth_template, "image": _template, "mask": _pixel_path},
+    "files": {"depth": _depth_template, "image": _template},
     "depth": {
-        "container": _one_of(CONTAINERS),
+        "container": _one_of(DEPTH_CONTAINERS),
+        **MEMBER,
+        "stack": _flag,
+        "shape": _size,
         "dtype": _dtype,
         "view": _one_of(VIEWS),
-        "units_per_metre": _rule("a number from 1e-9 to 1e9", lambda units: 1e-9 <= units <= 1e9, _number),
+        "encoding": _one_of(ENCODINGS),
+        "units_per_metre": _unit,
+        "metric": _flag,
         "kind": _one_of(KINDS),
-        "max_depth": _rule(MAX_DEPTH_RULE, is_max_depth, _number),
+        "max_depth": _metres,
         "unknown": _list_of(_number),
         "far": _list_of(_number),
+        "unknown_above": _positive,
+        "unknown_from": _positive,
+        "far_from": _positive,
+        "step": _positive,
     },
-    "intrinsics": {"constant": _constant, "file": _template},
+    "scale": {"constant": _positive, **NUMBERS, "inverse": _flag, "units_per_metre": _unit},
+    "baseline": {"constant": _positive, **NUMBERS, "units_per_metre": _unit},
+    "doffs": {"constant": _number, **NUMBERS},
+    "masks": {
+        "file": _template,
+        "marks": _one_of(MARKS),
+        "container": _one_of(CONTAINERS),
+        **MEMBER,
+        "at_least": _number,
+        "at_most": _number,
+        "values": _list_of(_number),
+    },
+    "intrinsics": {
+        "constant": _constant,
+        **NUMBERS,
+        "numbers": _rule(f"some of the words {' '.join(NAMES)}", lambda text: set(text.split()) <= set(NAMES), _text),
+        "unit": _one_of(UNITS),
+        "size": _size,
+    },
 }
 
 REQUIRED = {  # with an example that the error message shows
     "": {"summary": '"what it is, in one line"', "names": '["my-data"]'},
     "files": {"depth": '"{sequence}/depth/{frame}.png"'},
     "depth": {"dtype": '"uint16"', "units_per_metre": "1000.0"},
+    "masks": {"file": '"{sequence}/mask/{frame}.png"'},
 }

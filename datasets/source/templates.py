@@ -1,13 +1,14 @@
 """Templates of paths below the root of a data set, and the files that match them.
 
-``{sequence}`` matches one or more folders, ``{frame}`` a part of one name. A suffix at the end also matches in
-capitals: ``{frame}.png`` matches ``0.PNG``.
+``{sequence}`` matches one or more folders, ``{frame}`` and any other ``{name}`` a part of one name. A placeholder that
+stands twice matches the same text twice. A suffix at the end also matches in capitals: ``{frame}.png`` matches
+``0.PNG``.
 """
 
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from itertools import islice
 from pathlib import PurePosixPath
@@ -32,21 +33,40 @@ def placeholders(template: str) -> list[str]:
 
 @lru_cache(maxsize=256)
 def path_pattern(template: str) -> re.Pattern[str]:
-    """Return the pattern that whole paths of a template match, with groups ``sequence`` and ``frame``.
+    """Return the pattern that whole paths of a template match, with a group for each placeholder, in their order.
 
     No match is absolute or leaves the root: a name contains no slash and does not begin with a dot.
     """
     name = r"[^/\\.\0][^/\\\0]*"
     folder = name + r"(?<!\.zarr)"  # a cache may be next to the sequences
     pattern, suffix = "", suffix_of(template)
+    known = set()
     for piece in re.split(r"(\{\w+\})", template.removesuffix(suffix)):
-        if piece == "{sequence}":
+        if piece in known:
+            pattern += f"(?P={piece[1:-1]})"
+        elif piece == "{sequence}":
             pattern += f"(?P<sequence>{folder}(?:/{folder})*)"
-        elif piece == "{frame}":
-            pattern += r"(?P<frame>[^/\\\0]+)" if pattern and pattern[-1] != "/" else f"(?P<frame>{name})"
+        elif piece == "{frame}" and pattern and pattern[-1] != "/":
+            pattern += r"(?P<frame>[^/\\\0]+)"
+        elif piece[:1] == "{":
+            pattern += f"(?P<{piece[1:-1]}>{name})"
         else:
             pattern += re.escape(piece)
+        if piece[:1] == "{":
+            known.add(piece)
     return re.compile(f"{pattern}(?i:{re.escape(suffix)})")
+
+
+def key_template(depth_path: str) -> str:
+    """Return the template of the keys of frames: that of the depth files, or below it where a file holds many."""
+    return depth_path if "{frame}" in depth_path else f"{depth_path}/{{frame}}"
+
+
+def sequence_of(fields: Mapping[str, str]) -> str:
+    """Return the sequence of a frame by the text of its placeholders, in their order: all but the frame's."""
+    if len(fields) == 2 and "sequence" in fields:  # as most are
+        return fields["sequence"]
+    return "/".join(text for name, text in fields.items() if name != "frame")
 
 
 def suffix_of(path: str) -> str:

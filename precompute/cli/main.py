@@ -199,17 +199,26 @@ def info(cache: str, as_json: bool) -> None:
 
 
 @main.command()
-def datasets() -> None:
-    """List the data sets that --dataset knows.
+@click.argument("name", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print the descriptions as JSON.")
+def datasets(name: str | None, as_json: bool) -> None:
+    """List the data sets that --dataset knows, or show all about NAME.
 
-    It prints the names, the layout and the source of each data set.
+    NAME can also be a description of your own (.toml).
 
+    \b
+    Example:
+      precompute datasets hypersim
     """
-    from depthvar.datasets.source.description import builtin_descriptions
+    from depthvar.datasets.source.catalogue import builtin_descriptions, find_description
 
-    from . import text
+    from . import describe
 
-    click.echo(text.datasets_text(builtin_descriptions()))
+    found = builtin_descriptions() if name is None else {name: find_description(name)}
+    if as_json:
+        click.echo(json.dumps({known: description.to_dict() for known, description in found.items()}, ensure_ascii=False))
+    else:
+        click.echo(describe.list_text(found) if name is None else describe.page_text(name, found[name]))
 
 
 @main.command()

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from depthvar.datasets.cache.format import level_shape
-from depthvar.datasets.source.description import Description
 
 Facts = Mapping[str, Any]
 
@@ -135,21 +134,6 @@ def _findings(level: str, found: Sequence[Facts]) -> list[str]:
             texts[SHOWN:] = [f"… and {len(texts) - SHOWN} more of this kind (--json: all)"]
         lines += [f"  {level}{check}: {text}" for text in texts]
     return lines
-
-
-def datasets_text(descriptions: Mapping[str, Description]) -> str:
-    """Return one paragraph per description: its names, layout, and where to get it."""
-    names: dict[Description, list[str]] = defaultdict(list)
-    for name, description in descriptions.items():
-        names[description].append(name)
-    paragraphs = []
-    for description, known in names.items():
-        lines = [description.summary, f"  --dataset  {', '.join(known)}", f"  layout     {description.depth_path}"]
-        if description.homepage:
-            lines.append(f"  from       {description.homepage}")
-        paragraphs.append("\n".join(lines))
-    paragraphs.append("Your own: --dataset my.toml, a description next to the data (docs/datasets.md)")
-    return "\n\n".join(paragraphs)
 
 
 def _depth(depth: Facts) -> str:

@@ -11,6 +11,7 @@ from depthvar.datasets.cache.format import MAX_SHARD_FRAMES
 from depthvar.datasets.frame import MAX_DEPTH_RULE, is_max_depth
 from depthvar.datasets.params import Estimator, KernelParams, params_to_json
 from depthvar.datasets.scalars import require, whole
+from depthvar.datasets.source.description import DECODING
 from depthvar.datasets.source.source import Source
 from depthvar.precompute.kernel.api import KERNEL_VERSION, auto_engine
 
@@ -72,7 +73,9 @@ class Job:
 
     def parameters(self) -> dict[str, Any]:
         """Return all that decides the stored values, JSON-ready. Path, workers, device and shard size do not."""
-        rule = self.source.describe().get("depth", {})
+        described = self.source.describe()
+        others = {name: described[name] for name in DECODING if name in described}
+        rule = {**described.get("depth", {}), **others}
         return {
             "kernel_version": KERNEL_VERSION,
             **params_to_json(self.params),

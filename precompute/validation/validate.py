@@ -11,8 +11,8 @@ from depthvar.datasets.cache.store import open_store
 from depthvar.datasets.errors import CacheError, SourceError, StoreError
 from depthvar.datasets.paths import cache_path, folder_above
 from depthvar.datasets.scalars import require
-from depthvar.datasets.source.depth_source import DepthSource
 from depthvar.datasets.source.description import Description
+from depthvar.datasets.source.readers import reader_of
 from depthvar.datasets.source.source import Source
 from depthvar.precompute.pipeline.lock import is_written, writer_lock
 from depthvar.precompute.pipeline.remove import clear_group, clear_rows
@@ -138,7 +138,7 @@ def _open_source(subject: Subject, given: Source | str | PathLike[str] | None, l
             source = root
         else:
             description = Description.from_dict(described, subject.url)
-            source = DepthSource(subject.attributes["dataset"], description, root)
+            source = reader_of(description)(subject.attributes["dataset"], description, root)
         stored = completeness.stored_keys(subject)
         some = f"expected files such as {min(stored, default='none')}"
         try:
