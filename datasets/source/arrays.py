@@ -1,0 +1,136 @@
+"""Arrays of numbers in .npy, .npz and .mat files, looked up by name and row."""
+
+import io
+import math
+import re
+import zipfile
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from depthvar.datasets.errors import DescriptionError, ParameterError
+
+from .containers import CONTAINERS, HEAD_BYTES, ForeignFileError, OpenFile, format_of, stream
+from .names import MAX_BYTES, Find, Names, Pick, by_index, nearest
+
+Wanted = Callable[[str], object]
+"""Whether the array of a name is read."""
+Arrays = tuple[dict[str, NDArray[Any]], list[str]]
+"""The arrays that are wanted, and the names of all."""
+
+
+def read_npy(file: OpenFile, start: bytes, size: int, most: int | None = None) -> NDArray[Any]:
+    """Return the array of an npy file, of at most so many numbers where that is given; never a pickle."""
+    npy = CONTAINERS["npy"]
+    header = npy.header(start, size)
+    if most is not None and (header.dtype.kind not in "iuf" or math.prod(header.shape) > most):
+        raise ParameterError(f"expected 4, 9 or 16 numbers, got {header.dtype} of shape {header.shape}; save K alone")
+    return npy.pixels(file, header)
+
+
+def npy_table(array: NDArray[Any], has_rows: bool) -> tuple[Pick, Find | None]:
+    """Return how to look up the one array of a file, by its index along the first axis where it has rows."""
+    if not has_rows:
+        return lambda *_: array, None
+    return lambda _, row: array[row or 0], by_index(len(np.atleast_1d(array)))
+
+
+def wanted(templates: tuple[str, ...]) -> Wanted:
+    """Return which arrays are read: others may be of any size, and hold what cannot be read."""
+    pattern = "|".join(".+".join(map(re.escape, re.split(r"\{\w+\}", template))) for template in templates)
+    return re.compile(pattern).fullmatch
+
+
+def read_npz(file: OpenFile, start: bytes, wanted: Wanted) -> Arrays:
+    """Return the wanted arrays of an npz file, and the names of all; pickles are never loaded."""
+    if (found := format_of(start)) != "a zip archive, as .npz is":
+        raise ForeignFileError(f"expected an npz file, got {found or 'other bytes'}")
+    arrays, known = {}, []
+    try:
+        with stream(file) as content, zipfile.ZipFile(content) as archive:
+            for info in archive.infolist():
+                name = info.filename.removesuffix(".npy")
+                known.append(name)
+                if wanted(name):
+                    _check_size(name, info.file_size)
+                    data = archive.read(info)
+                    arrays[name] = read_npy(io.BytesIO(data), data[:HEAD_BYTES], len(data))
+    except ParameterError:
+        raise
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError) as error:
+        raise ValueError(f"cannot read npz ({error})") from error
+    return arrays, known
+
+
+def _check_size(name: str, size: int) -> None:
+    if size > MAX_BYTES:
+        raise ParameterError(f"expected '{name}' of at most {MAX_BYTES} bytes, got {size}; save the numbers alone")
+
+
+def scipy_io() -> Any:
+    """Return ``scipy.io``; DescriptionError where SciPy is not installed."""
+    try:
+        import scipy.io
+    except ImportError as error:
+        raise DescriptionError(f".mat files need SciPy ({error}): pip install 'depthvar[mat]'") from error
+    return scipy.io
+
+
+def read_mat(content: bytes, wanted: Wanted) -> Arrays:
+    """Return the wanted arrays of a .mat file of version 5, and the names of all."""
+    if content.startswith((b"MATLAB 7.3", b"\x89HDF")):
+        raise ParameterError("expected a .mat file of version 5, got version 7.3; save it by save -v7, or as .npz")
+    try:
+        variables = [(name, shape) for name, shape, _ in scipy_io().whosmat(io.BytesIO(content))]
+        known = [name for name, _ in variables]
+        for name, shape in variables:
+            if wanted(name):
+                _check_size(name, 8 * math.prod(shape))
+        names = [name for name in known if wanted(name)]
+        loaded = scipy_io().loadmat(io.BytesIO(content), variable_names=names) if names else {}
+    except ParameterError:
+        raise
+    except Exception as error:  # whatever SciPy raises on damaged bytes
+        raise ValueError(f"cannot read .mat ({type(error).__name__}: {error})") from error
+    arrays = {name: np.asarray(loaded[name]) for name in names}
+    for name, values in arrays.items():
+        if values.dtype.hasobject:
+            raise ParameterError(f"expected '{name}' to be an array of numbers, got a struct or cells; save it alone")
+    return arrays, known
+
+
+def arrays_table(found: Arrays, rows: str | None, words: int) -> tuple[Pick, Find | None]:
+    """Return how to look up rows of named arrays, by the arrays of their names or else by index.
+
+    Args:
+        found: as :func:`read_npz` and :func:`read_mat` return it.
+        rows: the arrays of the rows' names, separated by blanks; ``a[b]``: those of ``a`` at the indices ``b``.
+        words: of a row's name; 0: whole arrays are meant.
+    """
+    arrays, known = found
+
+    def array(name: str) -> NDArray[Any]:
+        if name not in arrays:
+            raise ParameterError(f"expected an array '{name}', got none{nearest(name, known)}")
+        return arrays[name]
+
+    def pick(key: tuple[str, ...], row: int | None) -> list[Any]:
+        values = [array(name) for name in key]
+        if row is None:
+            return values
+        if any(each.ndim < 1 or len(each) <= row for each in values):
+            shapes = " and ".join(str(each.shape) for each in values)
+            raise ParameterError(f"expected more than {row} rows of '{' '.join(key)}', got shape {shapes}")
+        return [each[row] for each in values]
+
+    def column(spec: str) -> list[str]:
+        name, _, by = spec.removesuffix("]").partition("[")
+        values = array(name).ravel()
+        return [str(value).strip() for value in (values[array(by).ravel()] if by else values).tolist()]
+
+    if rows is None:
+        return pick, by_index() if words else None
+    return pick, Names(map(" ".join, zip(*map(column, rows.split()), strict=True)), words).find
