@@ -19,7 +19,8 @@ from depthvar.datasets.errors import ParameterError, SourceError
 from depthvar.datasets.frame import LARGEST_DEPTH, SMALLEST_DEPTH
 from depthvar.datasets.source.camera import pinhole, read_intrinsics
 from depthvar.datasets.source.containers import CONTAINERS
-from depthvar.datasets.source.decode import DepthRule, read_mask, read_shape, read_stored, to_depth
+from depthvar.datasets.source.decode import DepthRule, read_shape, read_stored, to_depth
+from depthvar.datasets.source.masks import read_mask
 
 DATA = Path(__file__).parent / "data"
 CAMERA = np.array([30.0, 40.0, 2.5, 1.5])

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from depthvar.datasets import DepthSource
 from depthvar.datasets.errors import DescriptionError
-from depthvar.datasets.source.description import Description, builtin_descriptions, find_description
+from depthvar.datasets.source.catalogue import builtin_descriptions, find_description
+from depthvar.datasets.source.description import Description
 from depthvar.precompute.pipeline.job import Job
 
 INF = float("inf")

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from pages import PAGES, README, ROOT, blocks
 
 from depthvar.datasets.hospital.write import write_sample
-from depthvar.datasets.source.description import find_description
+from depthvar.datasets.source.catalogue import find_description
 from depthvar.precompute.cli.main import main
 
 

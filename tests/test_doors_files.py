@@ -17,7 +17,7 @@ from tiny_data import TinyData
 
 from depthvar.datasets import open_source
 from depthvar.datasets.errors import SourceError
-from depthvar.datasets.source.description import find_description
+from depthvar.datasets.source.catalogue import find_description
 from depthvar.precompute.pipeline import execute
 from depthvar.precompute.pipeline import run as pipeline
 from depthvar.precompute.validation.validate import validate

@@ -24,8 +24,10 @@ from depthvar.datasets.cache.format import decode_keys, encode_keys
 from depthvar.datasets.cache.sigma_cache import SigmaCache
 from depthvar.datasets.errors import CacheError, DescriptionError, SourceError
 from depthvar.datasets.source.camera import read_intrinsics
-from depthvar.datasets.source.decode import DepthRule, read_mask, read_shape, read_stored
-from depthvar.datasets.source.description import Description, find_description
+from depthvar.datasets.source.catalogue import find_description
+from depthvar.datasets.source.decode import DepthRule, read_shape, read_stored
+from depthvar.datasets.source.description import Description
+from depthvar.datasets.source.masks import read_mask
 from depthvar.datasets.source.templates import stays_below
 from depthvar.precompute.cli.info import cache_info
 from depthvar.precompute.cli.main import main

@@ -12,7 +12,7 @@ from depthvar.datasets.errors import DescriptionError, StoreError
 from .containers import DEPTH_CONTAINERS, container_of
 from .description import Description, Tables, not_read
 from .files import read_url
-from .schema import nearest
+from .names import nearest
 
 FOLDER = Path(__file__).parents[1] / "descriptions"
 

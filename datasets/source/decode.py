@@ -90,6 +90,7 @@ class FrameNumbers:
 
 
 PLAIN = FrameNumbers()
+ALL = Member()  # what is meant of a file that holds one array
 
 
 @lru_cache(maxsize=64)
@@ -130,13 +131,13 @@ def _check(header: Header, rule: DepthRule) -> tuple[int, ...]:
     return (*stack, *(-(-length // rule.every) for length in shape))
 
 
-def read_shape(path: Place, rule: DepthRule, member: Member = Member()) -> tuple[int, ...]:
+def read_shape(path: Place, rule: DepthRule, member: Member = ALL) -> tuple[int, ...]:
     """Return (H, W) of a depth file, or (N, H, W) of a stack, from its header; SourceError as :func:`read_stored`."""
     header = CONTAINERS[rule.container].header
     return read_file(path, lambda file, start, size: _check(header(file, start, size, member), rule))
 
 
-def read_stored(path: Place, rule: DepthRule, member: Member = Member()) -> NDArray[Any]:
+def read_stored(path: Place, rule: DepthRule, member: Member = ALL) -> NDArray[Any]:
     """Return the stored numbers of a depth file, unpacked where they are coded.
 
     Returns:
@@ -229,7 +230,7 @@ def to_depth(
             (rule.far_from, far, np.greater_equal),
         ):
             if limit is not None:
-                states.append(compare(depth, limit) & (depth < np.inf))
+                states.append(compare(depth, limit) & ((depth < np.inf) | (states is far)))
         if numbers.scale != 1:
             depth *= numbers.scale
         bounded = is_plain and (
@@ -261,7 +262,8 @@ def _from_disparity(
     if rule.kind == "disparity":
         values += numbers.doffs
         factor = numbers.baseline * fx
-    return np.divide(factor, values, out=values)
+    np.divide(factor, values, out=values)
+    return values
 
 
 def _check_largest(depth: NDArray[Any], explained: list[NDArray[np.bool_]], usable: NDArray[np.bool_] | None) -> None:

@@ -76,8 +76,10 @@ class DepthSource(Source):
         self.mixed_sizes = mixed_sizes
         self._located = lru_cache(maxsize=16)(self._locate)  # every step of a frame's work asks for them
         self._match = path_pattern(key_template(description.depth_path)).fullmatch
-        self._templates = tuple(dict.fromkeys([*(mask.file for mask in description.masks), *number_files(description)]))
-        self._bucket = Bucket(self.root, (description.depth_path, *self._templates)) if isinstance(self.root, str) else None
+        read = [*(mask.file for mask in description.masks), *number_files(description)]
+        self._templates = tuple(dict.fromkeys(read))
+        every = description.depth_path, *self._templates
+        self._bucket = Bucket(self.root, every) if isinstance(self.root, str) else None
         self._disk: Files = self._bucket or Folder(str(self.root))
         self._has_camera = self._bucket is not None and self._rule.numbers is not None
         self._sizes: dict[str, tuple[int, int]] = {}  # at a URL: what is taken for the size of a sequence's frames

@@ -1,12 +1,12 @@
 """The description of a data set on disk: a TOML file, checked strictly."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 
-from depthvar.datasets.errors import DescriptionError
+from depthvar.datasets.errors import DescriptionError, ParameterError
 
 from .camera import CameraRule
 from .containers import CONTAINERS, DEPTH_CONTAINERS, Container, container_of
@@ -118,8 +118,8 @@ class Description:
             depth=_depth_rule(depth, files["depth"], where),
             image_path=files.get("image"),
             masks=tuple(MaskRule(**mask) for mask in masks),
-            **{name: _scalar_rule(fields) for name, fields in tables_of.items()},
-            intrinsics=_camera_rule(camera),
+            **{name: _made(_scalar_rule, given, name, where) for name, given in tables_of.items()},
+            intrinsics=_made(_camera_rule, camera, "intrinsics", where),
             **{name: top[name] for name in FACTS if name in top},
         )
         if description.depth.kind == "disparity" and description.baseline is None and not description.reader:
@@ -177,19 +177,27 @@ def _check_paths(
         derived |= {f"[[masks]] {name}": mask.get(name) for name in ("file", "key")}
         if not container_of(mask["file"]) and "container" not in mask:
             raise DescriptionError(f"{where}: [[masks]] file: {not_read(mask['file'], CONTAINERS)}")
-    for section, fields in numbers.items():
-        if "constant" in fields and "file" in fields:
+    for section, given in numbers.items():
+        if "constant" in given and "file" in given:
             raise DescriptionError(f"{where}: [{section}]: expected constant or file, got both: remove one")
-        if fields and "constant" not in fields and "file" not in fields:
+        if given and "constant" not in given and "file" not in given:
             raise DescriptionError(f"{where}: [{section}]: expected constant or file, got neither: add one")
-        derived |= {f"[{section}] {name}": fields.get(name) for name in ("file", "row")}
-        derived |= {f"[{section}] key {key}": key for key in fields.get("key", ())}
+        derived |= {f"[{section}] {name}": given.get(name) for name in ("file", "rows", "row")}
+        derived |= {f"[{section}] key {key}": key for key in given.get("key", ())}
     for label, path in derived.items():
         if extra := set(placeholders(path or "")) - known:
             raise DescriptionError(
                 f"{where}: {label}: expected only placeholders of [files] depth '{files['depth']}', "
                 f"got {{{extra.pop()}}} in '{path}'"
             )
+
+
+def _made(make: Callable[[dict[str, Any]], Any], given: dict[str, Any], section: str, where: str) -> Any:
+    """Return the rule of a table; DescriptionError where its fields do not go together."""
+    try:
+        return make(given)
+    except ParameterError as error:
+        raise DescriptionError(f"{where}: [{section}] {error}") from error
 
 
 def _numbers_rule(fields: dict[str, Any]) -> NumbersRule | None:

@@ -48,7 +48,8 @@ def unpack(stored: NDArray[Any], encoding: str, text: Mapping[str, str]) -> NDAr
     near, far = _distance(text, "near"), _distance(text, "far")
     unit = _distance(text, "unit") if "unit" in text else 1.0
     table = _log_table(near, far, unit)
-    return table[stored]
+    depth: NDArray[np.float32] = table[stored]
+    return depth
 
 
 def _log_table(near: float, far: float, unit: float) -> NDArray[np.float32]:

@@ -50,8 +50,11 @@ class MaskRule:
         return np.asarray(found, bool)
 
 
+USABLE = MaskRule()
+
+
 def read_mask(
-    path: Place, shape: tuple[int, int], rule: MaskRule = MaskRule(), key: str | None = None
+    path: Place, shape: tuple[int, int], rule: MaskRule = USABLE, key: str | None = None
 ) -> NDArray[np.bool_]:
     """Return (H, W) bool, True where a mask file of a depth of this shape is marked.
 

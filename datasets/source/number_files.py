@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from depthvar.datasets.errors import ParameterError, SourceError
 
@@ -38,8 +38,8 @@ class NumberFiles:
         self._name, self._rule, self._disk = description.names[0], description.intrinsics, disk
         scalars = {"scale": description.scale, "baseline": description.baseline, "doffs": description.doffs}
         self._scalars = {name: rule for name, rule in scalars.items() if rule is not None}
-        rules = [rule.numbers for rule in (self._rule, *self._scalars.values()) if rule.numbers is not None]
-        has_rows = any(rule.row is not None for rule in rules)
+        rules = [self._rule.numbers, *(rule.numbers for rule in self._scalars.values())]
+        has_rows = any(rule is not None and rule.row is not None for rule in rules)
         tables = lru_cache(maxsize=FEW if has_rows else MANY)
         self._table = tables(lambda rule, file, state: read_table(disk.at(file), rule))
         self._kept_camera = lru_cache(maxsize=MANY)(self._camera)
@@ -71,7 +71,7 @@ class NumberFiles:
     ) -> NDArray[np.float64]:
         where: object = self._name
         try:
-            numbers = self._rule.constant or ()
+            numbers: ArrayLike = self._rule.constant or ()
             if file is not None:
                 where = self._disk.at(file)
                 numbers = self._table(self._rule.numbers, file, state).numbers(key, row)

@@ -63,10 +63,10 @@ def key_template(depth_path: str) -> str:
 
 
 def sequence_of(fields: Mapping[str, str]) -> str:
-    """Return the sequence of a frame by the text of its placeholders, in their order: all but the frame's."""
+    """Return the sequence of a frame: the text of its placeholders in their order, but for ``frame`` and ``_``."""
     if len(fields) == 2 and "sequence" in fields:  # as most are
         return fields["sequence"]
-    return "/".join(text for name, text in fields.items() if name != "frame")
+    return "/".join(text for name, text in fields.items() if name not in ("frame", "_"))
 
 
 def suffix_of(path: str) -> str:

@@ -65,9 +65,8 @@ def command(name: str, description: Description) -> str:
 
 def facts(description: Description) -> Iterator[tuple[str, str]]:
     """Yield (label, one line) for everything that a description says."""
-    known = [name for name in description.names]
-    if len(known) > 1:
-        yield "names", ", ".join(known)
+    if len(description.names) > 1:
+        yield "names", ", ".join(description.names)
     yield "depth", description.depth_path
     if description.image_path:
         yield "image", description.image_path
@@ -99,7 +98,7 @@ def rule_text(description: Description) -> str:
     if rule.channel is not None:
         parts.append(f"channel {rule.channel}")
     if rule.every > 1:
-        parts.append(f"every {rule.every}nd row and column" if rule.every == 2 else f"every {rule.every}th row and column")
+        parts.append(f"one of {rule.every} rows and columns")
     parts.append(_formula(description))
     depth = "distance" if rule.kind == "ray" else "Z"
     unknown = [f"{value:g}" for value in rule.unknown]

@@ -216,7 +216,8 @@ def datasets(name: str | None, as_json: bool) -> None:
 
     found = builtin_descriptions() if name is None else {name: find_description(name)}
     if as_json:
-        click.echo(json.dumps({known: description.to_dict() for known, description in found.items()}, ensure_ascii=False))
+        tables = {known: description.to_dict() for known, description in found.items()}
+        click.echo(json.dumps(tables, ensure_ascii=False))
     else:
         click.echo(describe.list_text(found) if name is None else describe.page_text(name, found[name]))
 
