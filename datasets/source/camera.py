@@ -175,11 +175,11 @@ def _focal(values: dict[str, float], w: float, h: float) -> tuple[float, float]:
     if "fx" in values:
         return values["fx"], values["fy"]
     if "p00" in values:
-        skew = max(abs(values.get(name, 0)) for name in SKEW)
-        if not skew <= ROUNDING * abs(values["p00"]):
+        skew = [values.get(name, 0.0) for name in SKEW]
+        if not all(abs(each) <= ROUNDING * abs(values["p00"]) for each in skew):  # nor NaN
             raise ParameterError(
-                f"intrinsics: expected p01 and p10 of 0, got {skew:g}: a projection with skew or a turn is no pinhole "
-                "camera's; leave the scene out"
+                f"intrinsics: expected p01 and p10 of 0, got {skew[0]:g} and {skew[1]:g}: a projection with skew or a "
+                "turn is no pinhole camera's; leave the scene out"
             )
         return values["p00"] * w / 2, values["p11"] * h / 2
     if "f" in values:

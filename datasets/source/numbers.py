@@ -138,9 +138,9 @@ def _flatten(value: Any, flat: list[float]) -> None:
     elif kind is list or kind is tuple:
         for each in value:
             _flatten(each, flat)
-    elif isinstance(value, np.ndarray) and value.dtype.kind in "iuf":
+    elif isinstance(value, np.ndarray | np.generic) and value.dtype.kind in "iuf":
         flat.extend(value.ravel().tolist())
-    elif isinstance(value, np.ndarray):
+    elif isinstance(value, np.ndarray | np.generic):
         raise TypeError(f"dtype {value.dtype}")
     else:
         raise TypeError({dict: "a table", type(None): "null"}.get(kind, repr(value)[:40]))
@@ -159,6 +159,8 @@ def read_table(path: Place, rule: NumbersRule) -> Table:
     plain = kind in ("npy", "text") and not rule.key and not rule.row
 
     def read(file: OpenFile, start: bytes, size: int) -> Table:
+        if size > MAX_BYTES and kind != "npz":  # of an npz only the arrays that are asked for are read
+            raise ParameterError(f"expected a file of at most {MAX_BYTES} bytes, got {size}; save the numbers alone")
         if kind == "text" and plain:
             values = _plain(file, start, size)
             return Table(lambda *_: values, None)
@@ -197,9 +199,7 @@ def _no_text(got: str) -> ParameterError:
 
 
 def _whole(file: OpenFile, start: bytes, size: int) -> bytes:
-    """Return the bytes of an open file; ParameterError where they are too many."""
-    if size > MAX_BYTES:
-        raise ParameterError(f"expected a file of at most {MAX_BYTES} bytes, got {size}; save the numbers alone")
+    """Return the bytes of an open file."""
     if size <= len(start):
         return start
     with stream(file) as content:

@@ -84,7 +84,7 @@ def json_table(root: Any, rows: str | None, row_name: str | None, words: int) ->
     if row_name is None and isinstance(found, list):
         return pick, by_index(len(records))
     if row_name is None:
-        return pick, Names(found).find
+        return pick, Names(found, words).find
     paths = row_name.split() if words > 1 else [row_name]
     return pick, Names((" ".join([str(at(record, path)) for path in paths]) for record in records), words).find
 
