@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from depthvar.datasets.errors import ParameterError
 from depthvar.datasets.frame import ROUNDING, as_intrinsics
 
-from .containers import CONTAINERS, OpenFile, Place, container_of, format_of, read_file, stream
+from .containers import CONTAINERS, Member, OpenFile, Place, container_of, format_of, read_file, stream
 
 MAX_TEXT_BYTES = 64 << 10
 SAVE_K = "save K as .npy, or its numbers alone as text (what follows a # is left out)"
@@ -58,12 +58,12 @@ def read_intrinsics(path: Place) -> NDArray[np.float64]:
     def read(file: OpenFile, start: bytes, size: int) -> NDArray[np.float64]:
         if container_of(path) == "npy":
             npy = CONTAINERS["npy"]
-            header = npy.header(start, size)
+            header = npy.header(file, start, size, Member())
             if header.dtype.kind not in "iuf" or math.prod(header.shape) > 16:
                 raise ParameterError(
                     f"expected 4, 9 or 16 numbers, got {header.dtype} of shape {header.shape}; save K alone"
                 )
-            return pinhole(npy.pixels(file, header))
+            return pinhole(npy.pixels(file, header, Member()))
         if found := format_of(start):
             raise _no_text(found)
         if size > MAX_TEXT_BYTES:
