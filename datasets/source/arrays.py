@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from depthvar.datasets.errors import DescriptionError, ParameterError
 
-from .containers import CONTAINERS, HEAD_BYTES, ForeignFileError, OpenFile, format_of, stream
+from .containers import CONTAINERS, HEAD_BYTES, ForeignFileError, Member, OpenFile, format_of, stream
 from .names import MAX_BYTES, Find, Names, Pick, by_index, nearest
 
 Wanted = Callable[[str], object]
@@ -25,10 +25,10 @@ Arrays = tuple[dict[str, NDArray[Any]], list[str]]
 def read_npy(file: OpenFile, start: bytes, size: int, most: int | None = None) -> NDArray[Any]:
     """Return the array of an npy file, of at most so many numbers where that is given; never a pickle."""
     npy = CONTAINERS["npy"]
-    header = npy.header(start, size)
+    header = npy.header(file, start, size, Member())
     if most is not None and (header.dtype.kind not in "iuf" or math.prod(header.shape) > most):
         raise ParameterError(f"expected 4, 9 or 16 numbers, got {header.dtype} of shape {header.shape}; save K alone")
-    return npy.pixels(file, header)
+    return npy.pixels(file, header, Member())
 
 
 def npy_table(array: NDArray[Any], has_rows: bool) -> tuple[Pick, Find | None]:

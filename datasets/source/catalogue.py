@@ -40,7 +40,8 @@ def find_description(dataset: str, overrides: Mapping[str, Tables] | None = None
     given = {name: fields for name, fields in (overrides or {}).items() if fields}
     pattern = given.get("files", {}).get("depth")
     is_template = isinstance(pattern, str) and "{frame}" in pattern
-    if is_template and not container_of(str(pattern)) and "container" not in tables.get("depth", {}):
+    is_known = container_of(str(pattern)) in DEPTH_CONTAINERS or "container" in tables.get("depth", {})
+    if is_template and not is_known:
         raise DescriptionError(f"--pattern (Python: pattern=): {not_read(str(pattern), DEPTH_CONTAINERS)}")
     merged = {name: {**tables.get(name, {}), **fields} for name, fields in given.items()}
     if pattern is not None:

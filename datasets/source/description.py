@@ -218,7 +218,7 @@ def _camera_rule(fields: dict[str, Any]) -> CameraRule | None:
 
 
 def _depth_rule(fields: dict[str, Any], depth_path: str, where: str) -> DepthRule:
-    if not (name := fields.setdefault("container", container_of(depth_path))) or name not in DEPTH_CONTAINERS:
+    if (name := fields.setdefault("container", container_of(depth_path))) not in DEPTH_CONTAINERS:
         raise DescriptionError(f"{where}: [files] depth: {not_read(depth_path, DEPTH_CONTAINERS)}")
     code = fields.get("encoding")
     dtypes: tuple[str, ...] = fields.setdefault("dtype", (CODE_DTYPES[code],) if code else CONTAINERS[name].dtype)
@@ -242,8 +242,8 @@ def not_read(path: str, containers: Iterable[str]) -> str:
     way_out = "convert the files, or write a Source class (docs/python.md)"
     if not suffix_of(path):
         way_out += "; where their names have no suffix, describe the data in a .toml with [depth] container"
-    read = " or ".join(sorted(suffix for name in containers for suffix in CONTAINERS[name].suffixes))
-    return f"expected a path ending in {read}, the formats that are read, got '{path}'; {way_out}"
+    read = " ".join(suffix for name in containers for suffix in CONTAINERS[name].suffixes)
+    return f"expected a path ending in one of {read}, the formats that are read, got '{path}'; {way_out}"
 
 
 def _default_unit(fields: dict[str, Any], container: Container, where: str) -> None:
