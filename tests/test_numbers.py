@@ -4,7 +4,6 @@ import gzip
 import io
 import json
 import sys
-import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -399,7 +398,9 @@ def test_csv(tmp_path: Path) -> None:
     got = camera_from(read.numbers(key, "ai_001_001"), rule, (768, 1024))
     np.testing.assert_allclose(got, [886.81, 886.81, 512, 384], rtol=1e-5)
     refused(lambda: read.numbers(key, "ai_003_001"), "expected numbers of '.*M_proj_12', got the text ''")
-    refused(lambda: read.numbers(("M_proj_0",), "ai_001_001"), "expected a column 'M_proj_0', got none .did you mean M")
+    refused(
+        lambda: read.numbers(("M_proj_0",), "ai_001_001"), "expected one column 'M_proj_0', got none .did you mean M"
+    )
     refused(lambda: read.numbers(key, "ai_001_003"), "expected a row named 'ai_001_003', found none in 3 .* ai_001_00")
     again = table(path, HYPERSIM + "ai_001_001,False,1024,768,9,0,0,2.3094011,0\n", key="M_proj_00", row="{scene}")
     refused(lambda: again.numbers(("M_proj_00",), "ai_001_001"), "expected one row named 'ai_001_001', got 2")
@@ -419,7 +420,7 @@ def test_csv_of_several_names_and_separators(tmp_path: Path, separator: str) -> 
     refused(lambda: many.numbers(("fx",), None), 'expected one row, got 3: add row = "{frame}" to the description')
     twice = table(tmp_path / "K.csv", "a,b,b\n1,2,3\n", key="b")
     refused(lambda: twice.numbers(("b",), None), "expected one column 'b', got 2")
-    with pytest.raises(SourceError, match=r"expected a column 'frames', got none .did you mean frame"):
+    with pytest.raises(SourceError, match=r"expected one column 'frames', got none .did you mean frame"):
         table(tmp_path / "K.csv", text, row="{f}", row_name="frames", key="fx")
 
 
@@ -635,7 +636,7 @@ def test_numbers_with_any_zeros_find_each_other(rows: list[int], data: st.DataOb
 
 
 def test_a_large_file_is_parsed_once_and_a_row_found_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """100,000 rows: finding one looks at no other. Speed itself is in the report of the change, not in a test."""
+    """100,000 rows: finding one looks at no other."""
     count = 100_000
     records = [{"image": {"path": f"s/images/frame{n:06d}.jpg"}, "f": [n, n + 0.5]} for n in range(count)]
     content = gzip.compress(json.dumps(records).encode(), 1)
@@ -649,8 +650,7 @@ def test_a_large_file_is_parsed_once_and_a_row_found_at_once(tmp_path: Path, mon
     calls.clear()
     assert read.numbers(("f",), "frame000008.png").tolist() == [8, 8.5]
     assert len(calls) == 1
-    began = time.perf_counter()
-    refused(
-        lambda: read.numbers(("f",), "s/images/frame_00007.jpg"), r"found none in 100000 rows .did you mean s/images"
-    )
-    assert time.perf_counter() - began < 60  # comparing all of them would take minutes
+    compared = []
+    monkeypatch.setattr(names, "nearest", lambda name, known: compared.extend(known) or "")
+    refused(lambda: read.numbers(("f",), "s/images/frame_00007.jpg"), "found none in 100000 rows")
+    assert 0 < len(compared) <= 400  # of all it would take a minute

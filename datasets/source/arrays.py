@@ -121,10 +121,11 @@ def arrays_table(found: Arrays, rows: str | None, words: int) -> tuple[Pick, Fin
         values = [array(name) for name in key]
         if row is None:
             return values
-        if any(each.ndim < 1 or len(each) <= row for each in values):
+        try:
+            return [each[row] for each in values]
+        except IndexError:
             shapes = " and ".join(str(each.shape) for each in values)
-            raise ParameterError(f"expected more than {row} rows of '{' '.join(key)}', got shape {shapes}")
-        return [each[row] for each in values]
+            raise ParameterError(f"expected more than {row} rows of '{' '.join(key)}', got shape {shapes}") from None
 
     def column(spec: str) -> list[str]:
         name, _, by = spec.removesuffix("]").partition("[")

@@ -104,13 +104,16 @@ class Table(NamedTuple):
         Raises:
             ParameterError: a name is missing, means several rows with different numbers, or means no numbers.
         """
-        rows: list[int | None] = [None] if row is None or self.find is None else [*self.find(row)]
-        first, *others = [as_numbers(self.pick(key, each), key) for each in rows]
-        if any(not np.array_equal(first, other, equal_nan=True) for other in others):
+        if row is None or self.find is None:
+            return as_numbers(self.pick(key, None), key)
+        first, *others = self.find(row)
+        numbers = as_numbers(self.pick(key, first), key)
+        if any(not np.array_equal(numbers, as_numbers(self.pick(key, each), key), equal_nan=True) for each in others):
             raise ParameterError(
-                f"expected one row named '{row}', got {len(rows)} with different numbers: give more of its name in row"
+                f"expected one row named '{row}', got {1 + len(others)} with different numbers: give more of its name "
+                "in row"
             )
-        return first
+        return numbers
 
 
 def as_numbers(value: Any, key: tuple[str, ...]) -> NDArray[np.float64]:
