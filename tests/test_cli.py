@@ -220,8 +220,15 @@ def test_validate_of_a_cache_elsewhere_takes_the_root(tiny: TinyData, tmp_path: 
 def test_datasets_lists_every_description() -> None:
     result = cli("datasets")
     assert (result.exit_code, result.stderr) == (0, "")
-    for text in ("hospital", "tartanair-v2", "folder", "{sequence}/depth_left/{frame}_left_depth.npy", "https://"):
+    for text in ("hospital", "tartanair-v2", "folder", "precompute datasets NAME"):
         assert text in result.stdout
+    page = cli("datasets", "hospital").stdout
+    for text in ("{sequence}/depth_left/{frame}_left_depth.npy", "https://", "run --dataset hospital"):
+        assert text in page
+    described = json.loads(cli("datasets", "hospital", "--json").stdout)
+    assert described["hospital"]["files"]["depth"] == "{sequence}/depth_left/{frame}_left_depth.npy"
+    assert len(json.loads(cli("datasets", "--json").stdout)) > 20
+    assert "unknown data set 'hospitl'" in cli("datasets", "hospitl").output
 
 
 def commands(command: click.Command, name: str = "precompute") -> Iterator[tuple[str, click.Command]]:

@@ -57,7 +57,7 @@ def data(request: pytest.FixtureRequest, tiny: TinyData) -> TinyData:
     if request.param == "one camera":
         text = tiny.toml.read_text().replace('file = "{sequence}/camera/{frame}.txt"', f"constant = {CAMERA}")
     else:
-        text = tiny.toml.read_text().replace("[depth]", 'mask = "{sequence}/mask/{frame}.png"\n[depth]')
+        text = tiny.toml.read_text().replace("[depth]", '[[masks]]\nfile = "{sequence}/mask/{frame}.png"\n[depth]')
         for key in tiny.source().keys():
             mask = (tiny.root / key.replace("depth", "mask")).with_suffix(".png")
             mask.parent.mkdir(exist_ok=True)

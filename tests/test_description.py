@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 
 from depthvar.datasets import DepthSource
 from depthvar.datasets.errors import DescriptionError
+from depthvar.datasets.source.camera import CameraRule
 from depthvar.datasets.source.catalogue import builtin_descriptions, find_description
 from depthvar.datasets.source.description import Description
+from depthvar.datasets.source.numbers import NumbersRule
 from depthvar.precompute.pipeline.job import Job
 
 INF = float("inf")
@@ -57,7 +59,7 @@ CAMERA: st.SearchStrategy[dict[str, Any]] = st.one_of(
 )
 PATHS: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
     {"depth": st.sampled_from(["{sequence}/d/{frame}.png", "{sequence}/{frame}/z.npy"])},
-    optional={"image": st.just("{sequence}/{frame}.jpg"), "mask": st.just("{sequence}/m_{frame}.npy")},
+    optional={"image": st.just("{sequence}/{frame}.jpg")},
 )
 
 
@@ -76,7 +78,10 @@ def test_a_description_survives_json_and_pickle(
     assert hash(again) == hash(first)
     assert again.to_dict() == first.to_dict()
     assert pickle.loads(pickle.dumps(first)) == first
-    assert first.intrinsics == (tuple(camera["constant"]) if "constant" in camera else camera.get("file"))
+    if "constant" in camera:
+        assert first.intrinsics == CameraRule(tuple(camera["constant"]), None)
+    else:
+        assert first.intrinsics == (CameraRule(None, NumbersRule(camera["file"])) if camera else None)
 
 
 @settings(deadline=None)
@@ -138,15 +143,23 @@ MATRIX = [500, 0, 320, 0, 510, 240, 0, 0, 1]
 
 
 def test_constant_intrinsics_may_be_a_matrix() -> None:
-    assert Description.from_dict(changed("intrinsics", constant=MATRIX), "a").intrinsics == (500, 510, 320, 240)
+    assert Description.from_dict(changed("intrinsics", constant=MATRIX), "a").intrinsics.constant == (
+        500,
+        510,
+        320,
+        240,
+    )
 
 
 @pytest.mark.parametrize(
     ("tables", "message"),
     [
-        (changed("", sumary="x"), "unknown field sumary (did you mean summary?); expected one of summary, homepage,"),
+        (
+            changed("", sumary="x"),
+            "unknown field sumary (did you mean summary?); expected one of summary, names,",
+        ),
         (changed("depth", units_per_meter=1), "unknown field [depth] units_per_meter (did you mean units_per_metre?)"),
-        (changed("files", xyz="a"), "unknown field [files] xyz; expected one of depth, image, mask: correct or remove"),
+        (changed("files", xyz="a"), "unknown field [files] xyz; expected one of depth, image: correct or remove"),
         (changed("intrinsics", constants=[1]), "unknown field [intrinsics] constants (did you mean constant?)"),
         (changed("", summary=None), 'missing field summary: add summary = "'),
         (changed("", names=None), "missing field names: add names = ["),
@@ -169,12 +182,13 @@ def test_constant_intrinsics_may_be_a_matrix() -> None:
         (changed("files", depth="/data/{frame}.png"), "expected a path relative to the root"),
         (changed("files", depth="../{frame}.png"), "expected a path relative to the root"),
         (changed("files", depth="a\\{frame}.png"), "expected a path relative to the root"),
-        (changed("files", depth="{scene}/{frame}.png"), "expected no placeholders but {sequence} and {frame}"),
-        (changed("files", depth="{frame.png"), "expected no placeholders but {sequence} and {frame}"),
-        (changed("files", mask="{frame}.gif"), "[files] mask: expected a path that ends in one of .npy .npz .png"),
+        (changed("files", depth="{Scene 1}/{frame}.png"), "expected no braces but those of placeholders"),
+        (changed("files", depth="{frame.png"), "expected no braces but those of placeholders such as {frame}"),
+        (changed("", masks=[{"file": "{frame}.gif"}]), "[[masks]] file: expected a path ending in one of .npy .npz"),
+        (changed("", masks=[{"marks": "far"}]), 'missing field [masks] file: add file = "'),
         (
-            changed("files", depth="{frame}.png", mask="{sequence}/{frame}.png"),
-            "[files] mask: expected only placeholders of [files] depth '{frame}.png', got {sequence}",
+            changed("", files={"depth": "{frame}.png"}, masks=[{"file": "{sequence}/{frame}.png"}]),
+            "[[masks]] file: expected only placeholders of [files] depth '{frame}.png', got {sequence}",
         ),
         (
             {**changed("intrinsics", constant=None, file="{sequence}/K.txt"), "files": {"depth": "{frame}.png"}},
@@ -248,8 +262,9 @@ def test_what_the_builtin_descriptions_say() -> None:
     found = builtin_descriptions()
     assert found["hospital"] is found["tartanair"] or found["hospital"] == found["hospital-sample"]
     assert len(found["tartanair"].names) == 20
-    assert found["hospital"].intrinsics == (320, 320, 320, 240)
-    assert found["tartanair-v2"].intrinsics == (320, 320, 320, 320)
+    cameras = {name: found[name].intrinsics for name in ("hospital", "tartanair-v2")}
+    assert cameras["hospital"] == CameraRule((320, 320, 320, 240), None)
+    assert cameras["tartanair-v2"] == CameraRule((320, 320, 320, 320), None)
     assert {found[name].depth.max_depth for name in ("hospital", "tartanair-v2")} == {80}
     assert found["folder"].intrinsics is None
     assert found["folder"].depth.max_depth is None
@@ -276,6 +291,8 @@ def test_overrides_are_checked_like_the_file() -> None:
     assert found.image_path is None  # it shows the other camera
     assert found.depth == find_description("hospital").depth
     assert find_description("hospital", {"depth": {"max_depth": 20.0}}).depth.max_depth == 20
-    assert find_description("hospital", {"intrinsics": {"constant": [9, 9, 3, 3]}}).intrinsics == (9, 9, 3, 3)
+    assert find_description("hospital", {"intrinsics": {"constant": [9, 9, 3, 3]}}).intrinsics == CameraRule(
+        (9, 9, 3, 3), None
+    )
     with pytest.raises(DescriptionError, match=r"tartanair.toml with the options given: \[depth\] max_depth"):
         find_description("hospital", {"depth": {"max_depth": -1}})

@@ -59,7 +59,7 @@ def test_a_path_that_leaves_its_folder_is_refused_everywhere(path: str) -> None:
             decode_keys(encode_keys([path], 64), "here")
     for section, fields in (
         ("files", {"depth": f"{path}/{{frame}}.npy"}),
-        ("files", {"depth": "{frame}.npy", "mask": f"{path}/{{frame}}.npy"}),
+        ("masks", [{"file": f"{path}/{{frame}}.npy"}]),
         ("files", {"depth": "{frame}.npy", "image": f"{path}/{{frame}}.png"}),
         ("intrinsics", {"file": f"{path}/camera.txt"}),
     ):

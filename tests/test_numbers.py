@@ -26,6 +26,9 @@ K = [[525.0, 0, 319.5], [0, 520, 239.5], [0, 0, 1]]
 NINE = [525.0, 0, 319.5, 0, 520, 239.5, 0, 0, 1]
 
 
+GZIP = gzip.compress(b'{"a": 1}' * 99, mtime=0)  # equal in every process of pytest-xdist
+
+
 def table(path: Path, content: Any = None, **fields: Any) -> Table:
     if content is not None:
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
@@ -348,8 +351,16 @@ def test_rows_with_equal_numbers_are_one(tmp_path: Path) -> None:
         ("K.json", b"\x80\x81", "K.json: cannot parse JSON .*; fetch the file again$"),
         ("K.json", b"\x89PNG\r\n", "K.json: expected JSON, got a PNG; does the description name the file of these"),
         ("K.json", b"", "K.json: the file is empty"),
-        ("K.jgz", gzip.compress(b'{"a": 1}' * 99)[:-20], "K.jgz: cannot unpack gzip .*; fetch the file again$"),
-        ("K.jgz", gzip.compress(b'{"a": 1}')[:-8] + bytes(8), "K.jgz: cannot unpack gzip .*; fetch the file again$"),
+        (
+            "K.jgz",
+            gzip.compress(b'{"a": 1}' * 99, mtime=0)[:-20],
+            "K.jgz: cannot unpack gzip .*; fetch the file again$",
+        ),
+        (
+            "K.jgz",
+            gzip.compress(b'{"a": 1}', mtime=0)[:-8] + bytes(8),
+            "K.jgz: cannot unpack gzip .*; fetch the file again$",
+        ),
         ("K.json.gz", b"\x1f\x8bnothing", "K.json.gz: cannot unpack gzip .*; fetch the file again$"),
         ("K.csv", b"\x1f\x8bnothing", "K.csv: expected CSV, got a gzip archive; does the description"),
         ("K.csv", b"a,b\n1,2\n3", "K.csv: expected 2 columns, as in the header, got 1: 3; fetch the file again$"),

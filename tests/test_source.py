@@ -161,7 +161,7 @@ def rich(tmp_path: Path) -> DepthSource:
         (tmp_path / f"{name}/K.txt").write_text(f"{focal} {focal} 2 1")
     (tmp_path / "mine.toml").write_text(
         'summary = "x"\nnames = ["mine"]\n[intrinsics]\nfile = "{sequence}/K.txt"\n'
-        '[files]\ndepth = "{sequence}/{frame}_depth.npy"\nmask = "{sequence}/{frame}_mask.npy"\n'
+        '[files]\ndepth = "{sequence}/{frame}_depth.npy"\n[[masks]]\nfile = "{sequence}/{frame}_mask.npy"\n'
     )
     return open_source(str(tmp_path / "mine.toml"))
 

@@ -24,7 +24,9 @@ Worked = tuple[str, int, str]  # group, first row, and computed, checked or clea
 def data(tmp_path: Path) -> TinyData:
     """A cache of nine frames in shards of two: a/P0 has rows 0-1, 2-3, 4-5; b has 0-1, 2."""
     data = TinyData(tmp_path / "data", shard_frames=2)
-    data.toml.write_text(data.toml.read_text().replace("[depth]", 'mask = "{sequence}/mask/{frame}.npy"\n[depth]'))
+    data.toml.write_text(
+        data.toml.read_text().replace("[depth]", '[[masks]]\nfile = "{sequence}/mask/{frame}.npy"\n[depth]')
+    )
     for sequence, count in (("a/P0", 6), ("b", 3)):
         (data.root / sequence / "mask").mkdir(parents=True)
         for index in range(count):

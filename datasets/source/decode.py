@@ -12,7 +12,6 @@ from depthvar.datasets.frame import LARGEST_DEPTH, SMALLEST_DEPTH
 
 from .containers import CONTAINERS, ForeignFileError, Header, Member, OpenFile, Place, png_text, read_file
 from .encodings import FAR_CODES, unpack
-from .encodings import DTYPES as CODE_DTYPES
 
 KINDS = ("z", "ray", "disparity", "inverse")
 
@@ -254,9 +253,7 @@ def to_depth(
     return np.ascontiguousarray(depth)
 
 
-def _from_disparity(
-    values: NDArray[Any], rule: DepthRule, fx: float, numbers: FrameNumbers
-) -> NDArray[Any]:
+def _from_disparity(values: NDArray[Any], rule: DepthRule, fx: float, numbers: FrameNumbers) -> NDArray[Any]:
     """Return depth of disparities in pixels, or of inverse depth, in place."""
     factor = 1.0
     if rule.kind == "disparity":

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from depthvar.datasets.errors import ParameterError
 
-from .containers import CONTAINERS, WHICH_MASK, Member, OpenFile, Place, container_of, read_file
+from .containers import CONTAINERS, WHICH_MASK, ForeignFileError, Member, OpenFile, Place, container_of, read_file
 
 MARKS = ("usable", "unknown", "far")
 
@@ -75,10 +75,11 @@ def read_mask(
             if not -values.shape[2] <= rule.channel < values.shape[2]:
                 raise ParameterError(f"expected a channel {rule.channel}, got {values.shape[2]}; correct channel")
             values = values[..., rule.channel]
+        if values.ndim == 3 and values.shape[2] > 1 and values.shape[:2] == expected:
+            raise ForeignFileError(f"expected a mask, got a colour image of shape {values.shape} (or name a channel)")
         if values.shape not in (expected, (*expected, 1)):
             raise ParameterError(
                 f"expected a mask of the shape of the depth {expected}, got {values.shape}; save it in that shape"
-                + (", or name its channel" if values.ndim == 3 and values.shape[:2] == expected else "")
             )
         mask = values.reshape(expected)
         if mask.dtype.kind == "f" and np.isnan(mask).any():

@@ -12,7 +12,7 @@ from .camera import camera_from
 from .decode import PLAIN, FrameNumbers
 from .description import Description, ScalarRule
 from .files import Files, Status
-from .numbers import NumbersRule, read_table
+from .numbers import NumbersRule, Table, read_table
 
 MANY, FEW = 1024, 16  # files that are kept: with the camera of a sequence; with a row for every frame
 Fields = Mapping[str, str]
@@ -23,6 +23,11 @@ def number_files(description: Description) -> list[str]:
     """Return the templates of the files that hold numbers of a frame, as often as they are used."""
     rules = description.intrinsics, description.scale, description.baseline, description.doffs
     return [rule.numbers.file for rule in rules if rule is not None and rule.numbers is not None]
+
+
+def is_of_a_frame(rule: NumbersRule) -> bool:
+    """Return whether each frame has a file of its own, which is not worth keeping."""
+    return "{frame}" in rule.file
 
 
 class NumberFiles:
@@ -41,7 +46,7 @@ class NumberFiles:
         rules = [self._rule.numbers, *(rule.numbers for rule in self._scalars.values())]
         has_rows = any(rule is not None and rule.row is not None for rule in rules)
         tables = lru_cache(maxsize=FEW if has_rows else MANY)
-        self._table = tables(lambda rule, file, state: read_table(disk.at(file), rule))
+        self._kept_table = tables(lambda rule, file, state: read_table(disk.at(file), rule))
         self._kept_camera = lru_cache(maxsize=MANY)(self._camera)
 
     def camera(self, fields: Fields, size: tuple[int, int] | None) -> NDArray[np.float64]:
@@ -52,7 +57,7 @@ class NumberFiles:
         """
         if self._rule.numbers is None:
             return self._kept_camera(None, (), None, None, size)
-        find = self._camera if "{frame}" in self._rule.numbers.file else self._kept_camera
+        find = self._camera if is_of_a_frame(self._rule.numbers) else self._kept_camera
         return find(*self._where(self._rule.numbers, fields), size)
 
     def of_frame(self, fields: Fields) -> FrameNumbers:
@@ -72,7 +77,7 @@ class NumberFiles:
         where: object = self._name
         try:
             numbers: ArrayLike = self._rule.constant or ()
-            if file is not None:
+            if file is not None and self._rule.numbers is not None:
                 where = self._disk.at(file)
                 numbers = self._table(self._rule.numbers, file, state).numbers(key, row)
             return camera_from(numbers, self._rule, size)
@@ -92,10 +97,13 @@ class NumberFiles:
             raise SourceError(f"{self._disk.at(file)}: {error}") from error
         return rule.value(float(found.ravel()[0]))
 
-    def _where(
-        self, rule: NumbersRule, fields: Fields
-    ) -> tuple[str, tuple[str, ...], str | None, Status | None]:
+    def _where(self, rule: NumbersRule, fields: Fields) -> tuple[str, tuple[str, ...], str | None, Status | None]:
         """Return file, key, row and the file's state for a frame."""
         file = rule.file.format_map(fields)
         key = tuple([name.format_map(fields) for name in rule.key])
-        return file, key, rule.row and rule.row.format_map(fields), self._disk.state(file)
+        state = None if is_of_a_frame(rule) else self._disk.state(file)
+        return file, key, rule.row and rule.row.format_map(fields), state
+
+    def _table(self, rule: NumbersRule, file: str, state: Status | None) -> Table:
+        """Return the numbers of a file; those of many frames are kept as long as its state is the same."""
+        return read_table(self._disk.at(file), rule) if is_of_a_frame(rule) else self._kept_table(rule, file, state)

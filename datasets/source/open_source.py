@@ -11,9 +11,9 @@ from depthvar.datasets.frame import as_array
 from depthvar.datasets.paths import as_text, spelling_hint
 from depthvar.datasets.scalars import as_float
 
+from .catalogue import find_description, is_file
 from .depth_source import DepthSource
 from .readers import reader_of
-from .catalogue import find_description, is_file
 
 
 def open_source(

@@ -10,7 +10,7 @@ from depthvar.datasets.frame import MAX_DEPTH_RULE, is_max_depth
 from depthvar.datasets.scalars import as_float
 
 from .camera import UNITS, pinhole
-from .containers import CONTAINERS, DEPTH_CONTAINERS, container_of
+from .containers import CONTAINERS, DEPTH_CONTAINERS
 from .decode import KINDS
 from .encodings import ENCODINGS
 from .masks import MARKS

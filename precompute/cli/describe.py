@@ -1,6 +1,7 @@
 """Descriptions of data sets as people read them: the list, and a page for each."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from textwrap import wrap
 from typing import Any
 
 from depthvar.datasets.source.description import Description, ScalarRule
@@ -41,10 +42,13 @@ def unique(descriptions: Mapping[str, Description]) -> dict[Description, list[st
 
 def list_text(descriptions: Mapping[str, Description]) -> str:
     """Return a line for each description; a star marks those that were not checked against a real file."""
-    names = {d: ", ".join(some) for d, some in unique(descriptions).items()}
-    short = {d: text if len(text) <= 34 else f"{d.names[0]} (and {len(d.names) - 1} more)" for d, text in names.items()}
-    width = max(map(len, short.values()))
-    lines = [f"{text:{width}} {' ' if d.verified else '*'} {d.summary}" for d, text in short.items()]
+    names = {description: some[0] for description, some in unique(descriptions).items()}
+    width = max(map(len, names.values()))
+    lines, margin = [], " " * (width + 3)
+    for description, name in names.items():
+        lines.append(f"{name:{width}} {' ' if description.verified else '*'} {description.summary}")
+        others = ", ".join(each for each in description.names if each != name)
+        lines += wrap(f"also {others}", 110, initial_indent=margin, subsequent_indent=margin) if others else []
     return "\n".join(
         [*lines, "", f"* {UNVERIFIED}", "precompute datasets NAME: layout, decode rule, licence, and a command", OWN]
     )

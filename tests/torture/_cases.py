@@ -81,7 +81,7 @@ def source_case(number: int, seed: int, folder: Path) -> tuple[str, str]:
         text = text.replace('"float32"\nfar = [inf]', f'["uint16", "uint8"]\n{view}')
     if kind == "mask":
         mask = dice.choice(["npy", "png"])
-        text = text.replace("[depth]", f'mask = "{{sequence}}/mask/{{frame}}.{mask}"\n[depth]')
+        text = text.replace("[depth]", f'[[masks]]\nfile = "{{sequence}}/mask/{{frame}}.{mask}"\n[depth]')
     if kind == "camera.npy":
         text = text.replace("{frame}.txt", "{frame}.npy")
     depth = make_depth(24, 32, 1)

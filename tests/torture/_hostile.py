@@ -183,7 +183,7 @@ def toml(good: str, dice: random.Random) -> bytes:
                     "kind",
                     "container",
                     "constant",
-                    "mask",
+                    "key",
                     "image",
                     "file",
                 )

@@ -201,7 +201,7 @@ def only_key(keys: list[str], member: Member, what: str) -> str:
 
 
 WHICH_DEPTH = "does --pattern (or [files] depth) name the depth files?"
-WHICH_MASK = "does [files] mask name the masks?"
+WHICH_MASK = "does [[masks]] file name the masks?"
 
 
 def read_file(path: Place, read: Callable[[OpenFile, bytes, int], Result], which: str = WHICH_DEPTH) -> Result:
