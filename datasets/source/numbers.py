@@ -11,6 +11,7 @@ from depthvar.datasets.errors import ParameterError
 
 from . import arrays, lines, tables
 from .containers import OpenFile, Place, format_of, read_file, stream
+from .mat import read_mat
 from .names import MAX_BYTES, Find, Pick
 
 JSON = (".json", ".json.gz", ".jgz")
@@ -154,11 +155,8 @@ def read_table(path: Place, rule: NumbersRule) -> Table:
 
     Raises:
         SourceError: the file is missing, damaged, too large, or not of the kind that its suffix says.
-        DescriptionError: a .mat file, and SciPy is not installed.
     """
     kind = _kind_of(rule.file)
-    if kind == "mat":
-        arrays.scipy_io()  # before the file is opened: it is no fault of the file
     plain = kind in ("npy", "text") and not rule.key and not rule.row
 
     def read(file: OpenFile, start: bytes, size: int) -> Table:
@@ -175,7 +173,7 @@ def read_table(path: Place, rule: NumbersRule) -> Table:
             return Table(*arrays.arrays_table(arrays.read_npz(file, start, wanted), rule.rows, rule.words))
         content = _whole(file, start, size)
         if kind == "mat":
-            return Table(*arrays.arrays_table(arrays.read_mat(content, wanted), rule.rows, rule.words))
+            return Table(*arrays.arrays_table(read_mat(content, wanted), rule.rows, rule.words))
         if kind == "json":
             return Table(*tables.json_table(tables.read_json(content), rule.rows, rule.row_name, rule.words))
         if kind == "csv":
