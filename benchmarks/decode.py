@@ -29,7 +29,7 @@ from machine import machine, versions
 from numpy.typing import NDArray
 from PIL import Image
 
-from depthvar.datasets.source.containers import CONTAINERS, container_of, read_file
+from depthvar.datasets.source.containers import CONTAINERS, Member, container_of, read_file
 
 PACKAGES = ("pillow", "opencv-python-headless", "imagecodecs", "pyspng", "zlib-ng", "isal")
 FRAME = sorted((Path(__file__).parents[1] / "tests/data/redwood_rgbd/depth").glob("*.png"))[0]
@@ -41,7 +41,9 @@ Decode = Callable[[Path], Array]
 def ours(path: Path) -> Array:
     """Read a file as a run does."""
     container = CONTAINERS[container_of(path)]
-    return read_file(path, lambda file, start, size: container.pixels(file, container.header(start, size)))
+    return read_file(
+        path, lambda file, start, size: container.pixels(file, container.header(file, start, size, Member()), Member())
+    )
 
 
 def pillow(path: Path) -> Array:

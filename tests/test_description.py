@@ -170,7 +170,7 @@ def test_constant_intrinsics_may_be_a_matrix() -> None:
         (changed("files", depth="a\\{frame}.png"), "expected a path relative to the root"),
         (changed("files", depth="{scene}/{frame}.png"), "expected no placeholders but {sequence} and {frame}"),
         (changed("files", depth="{frame.png"), "expected no placeholders but {sequence} and {frame}"),
-        (changed("files", mask="{frame}.jpg"), "[files] mask: expected a path that ends in .npy or .png"),
+        (changed("files", mask="{frame}.gif"), "[files] mask: expected a path that ends in one of .npy .npz .png"),
         (
             changed("files", depth="{frame}.png", mask="{sequence}/{frame}.png"),
             "[files] mask: expected only placeholders of [files] depth '{frame}.png', got {sequence}",
@@ -180,14 +180,14 @@ def test_constant_intrinsics_may_be_a_matrix() -> None:
             "[intrinsics] file: expected only placeholders of [files] depth '{frame}.png', got {sequence}",
         ),
         (
-            {**TABLES, "files": {"depth": "{frame}.exr"}, "depth": {}},
-            "got '{frame}.exr'; convert the files, or write a Source",
+            {**TABLES, "files": {"depth": "{frame}.jpg"}, "depth": {}},
+            "got '{frame}.jpg'; convert the files, or write a Source",
         ),
         (
             {**TABLES, "files": {"depth": "{frame}"}, "depth": {}},
             "have no suffix, describe the data in a .toml with [depth]",
         ),
-        (changed("depth", container="pgn"), "expected one of npy, png (did you mean png?); got 'pgn'"),
+        (changed("depth", container="pgn"), "colmap, pgm (did you mean png or pgm?); got 'pgn'"),
         (changed("depth", dtype="unit16"), "[depth] dtype: expected one of uint8, int8,"),
         (changed("depth", dtype=[3]), "[depth] dtype: expected one of uint8, int8,"),
         (changed("depth", view="float"), "[depth] view: expected one of <u2, <u4, <f2, <f4, <f8"),

@@ -319,9 +319,10 @@ def test_a_relative_root_is_the_same_folder_elsewhere(hospital: DepthSource, mon
         ({"intrinsics": [500, 500]}, "folder.toml with the options given: [intrinsics] constant: "),
         ({"intrinsics": [0.9, 1.2, 0.5, 0.5]}, "which look normalised"),
         (
-            {"intrinsics": CAMERA, "pattern": "{frame}.exr"},
-            "--pattern (Python: pattern=): expected a path ending in .npy or .png, the formats that are read, got "
-            "'{frame}.exr'; convert the files, or write a Source class (docs/python.md)",
+            {"intrinsics": CAMERA, "pattern": "{frame}.jpg"},
+            "--pattern (Python: pattern=): expected a path ending in one of .npy .npz .png .exr .pfm .tif .tiff .h5 "
+            ".hdf5 .dsp5 .mat .dpt .pgm, the formats that are read, got '{frame}.jpg'; convert the files, or write a "
+            "Source class (docs/python.md)",
         ),
         ({"intrinsics": CAMERA, "pattern": "{frame}"}, "describe the data in a .toml with [depth] container"),
         ({"intrinsics": CAMERA, "pattern": 3}, "[files] depth: expected one line of text; got 3"),

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from depthvar.datasets.errors import ParameterError
 
-from .containers import CONTAINERS, HEAD_BYTES, ForeignFileError, OpenFile, format_of, stream
+from .containers import CONTAINERS, HEAD_BYTES, ForeignFileError, Member, OpenFile, format_of, stream
+from .containers.mat import mat_names
 from .names import MAX_BYTES, Find, Names, Pick, by_index, nearest
 
 Wanted = Callable[[str], object]
@@ -25,10 +26,10 @@ Arrays = tuple[dict[str, NDArray[Any]], list[str]]
 def read_npy(file: OpenFile, start: bytes, size: int, most: int | None = None) -> NDArray[Any]:
     """Return the array of an npy file, of at most so many numbers where that is given; never a pickle."""
     npy = CONTAINERS["npy"]
-    header = npy.header(start, size)
+    header = npy.header(file, start, size, Member())
     if most is not None and (header.dtype.kind not in "iuf" or math.prod(header.shape) > most):
         raise ParameterError(f"expected 4, 9 or 16 numbers, got {header.dtype} of shape {header.shape}; save K alone")
-    return npy.pixels(file, header)
+    return npy.pixels(file, header, Member())
 
 
 def npy_table(array: NDArray[Any], has_rows: bool) -> tuple[Pick, Find | None]:
@@ -70,11 +71,22 @@ def _check_size(name: str, size: int) -> None:
         raise ParameterError(f"expected '{name}' of at most {MAX_BYTES} bytes, got {size}; save the numbers alone")
 
 
+def read_mat(file: OpenFile, start: bytes, size: int, wanted: Wanted) -> Arrays:
+    """Return the wanted arrays of a .mat file, and the names of all."""
+    mat, arrays, known = CONTAINERS["mat"], {}, mat_names(file, start)
+    for name in filter(wanted, known):
+        member = Member(name)
+        header = mat.header(file, start, size, member)
+        _check_size(name, math.prod(header.shape) * header.dtype.itemsize)
+        arrays[name] = mat.pixels(file, header, member)
+    return arrays, known
+
+
 def arrays_table(found: Arrays, rows: str | None, words: int) -> tuple[Pick, Find | None]:
     """Return how to look up rows of named arrays, by the arrays of their names or else by index.
 
     Args:
-        found: as :func:`read_npz` and ``read_mat`` return it.
+        found: as :func:`read_npz` and :func:`read_mat` return it.
         rows: the arrays of the rows' names, separated by blanks; ``a[b]``: those of ``a`` at the indices ``b``.
         words: of a row's name; 0: whole arrays are meant.
     """

@@ -10,7 +10,17 @@ from numpy.typing import NDArray
 from depthvar.datasets.errors import ParameterError
 from depthvar.datasets.frame import LARGEST_DEPTH, SMALLEST_DEPTH
 
-from .containers import CONTAINERS, WHICH_MASK, ForeignFileError, Header, OpenFile, Place, container_of, read_file
+from .containers import (
+    CONTAINERS,
+    WHICH_MASK,
+    ForeignFileError,
+    Header,
+    Member,
+    OpenFile,
+    Place,
+    container_of,
+    read_file,
+)
 
 KINDS = ("z", "ray")
 
@@ -74,7 +84,7 @@ def _check(header: Header, rule: DepthRule) -> tuple[int, int]:
 def read_shape(path: Place, rule: DepthRule) -> tuple[int, int]:
     """Return (H, W) of a depth file from its header alone; SourceError as :func:`read_stored`."""
     header = CONTAINERS[rule.container].header
-    return read_file(path, lambda _, start, size: _check(header(start, size), rule))
+    return read_file(path, lambda file, start, size: _check(header(file, start, size, Member()), rule))
 
 
 def read_stored(path: Place, rule: DepthRule) -> NDArray[Any]:
@@ -89,9 +99,9 @@ def read_stored(path: Place, rule: DepthRule) -> NDArray[Any]:
     container = CONTAINERS[rule.container]
 
     def read(file: OpenFile, start: bytes, size: int) -> NDArray[Any]:
-        header = container.header(start, size)
+        header = container.header(file, start, size, Member())
         shape = _check(header, rule)
-        stored = container.pixels(file, header)
+        stored = container.pixels(file, header, Member())
         if rule.view is not None:  # the bytes have the order of the view, not of the file
             stored = np.ascontiguousarray(stored, stored.dtype.newbyteorder("<")).view(rule.view)
         return stored.reshape(shape)
@@ -104,14 +114,14 @@ def read_mask(path: Place, shape: tuple[int, int]) -> NDArray[np.bool_]:
     container = CONTAINERS[container_of(path)]
 
     def read(file: OpenFile, start: bytes, size: int) -> NDArray[np.bool_]:
-        header = container.header(start, size)
+        header = container.header(file, start, size, Member())
         if header.dtype.kind not in "biuf":
             raise ParameterError(f"expected a mask of numbers, got dtype {header.dtype}; save it as bool")
         if header.shape not in (shape, (*shape, 1)):
             raise ParameterError(
                 f"expected a mask of the shape of the depth {shape}, got {header.shape}; save it in that shape"
             )
-        mask = container.pixels(file, header).reshape(shape)
+        mask = container.pixels(file, header, Member()).reshape(shape)
         if mask.dtype.kind == "f" and np.isnan(mask).any():
             raise ParameterError(
                 "expected a mask without NaN: 0 where the depth is not usable, another number where it is"

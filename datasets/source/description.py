@@ -11,7 +11,7 @@ import numpy as np
 
 from depthvar.datasets.errors import DescriptionError, StoreError
 
-from .containers import CONTAINERS, Container, container_of
+from .containers import DEPTH_CONTAINERS, Container, container_of
 from .decode import DepthRule
 from .files import read_url
 from .schema import nearest, read_fields
@@ -100,9 +100,9 @@ class Description:
 
 
 def _depth_rule(fields: dict[str, Any], depth_path: str, where: str) -> DepthRule:
-    if not (name := fields.setdefault("container", container_of(depth_path))):
+    if (name := fields.setdefault("container", container_of(depth_path))) not in DEPTH_CONTAINERS:
         raise DescriptionError(f"{where}: [files] depth: {_not_read(depth_path)}")
-    dtypes: tuple[str, ...] = fields.setdefault("dtype", CONTAINERS[name].dtype)
+    dtypes: tuple[str, ...] = fields.setdefault("dtype", DEPTH_CONTAINERS[name].dtype)
     far = fields.get("far", ())
     # One uint16 among the dtypes suffices: a float copy of a uint16 map still holds its 65535.
     default = (0.0, 65535.0) if "uint16" in dtypes and "view" not in fields else (0.0,)
@@ -110,7 +110,7 @@ def _depth_rule(fields: dict[str, Any], depth_path: str, where: str) -> DepthRul
     if both := set(unknown) & set(far):
         raise DescriptionError(f"{where}: [depth] far: {min(both):g} is in unknown too: remove it from one")
     if "units_per_metre" not in fields:
-        _default_unit(fields, CONTAINERS[name], where)
+        _default_unit(fields, DEPTH_CONTAINERS[name], where)
     if fields.get("max_depth") == np.inf:
         del fields["max_depth"]
     return DepthRule(**fields)
@@ -121,8 +121,8 @@ def _not_read(depth_path: str) -> str:
     way_out = "convert the files, or write a Source class (docs/python.md)"
     if not suffix_of(depth_path):
         way_out += "; where their names have no suffix, describe the data in a .toml with [depth] container"
-    read = " or .".join(CONTAINERS)
-    return f"expected a path ending in .{read}, the formats that are read, got '{depth_path}'; {way_out}"
+    read = " ".join(suffix for container in DEPTH_CONTAINERS.values() for suffix in container.suffixes)
+    return f"expected a path ending in one of {read}, the formats that are read, got '{depth_path}'; {way_out}"
 
 
 def _default_unit(fields: dict[str, Any], container: Container, where: str) -> None:
@@ -181,7 +181,11 @@ def find_description(dataset: str, overrides: Mapping[str, Tables] | None = None
     given = {name: fields for name, fields in (overrides or {}).items() if fields}
     pattern = given.get("files", {}).get("depth")
     is_template = isinstance(pattern, str) and "{frame}" in pattern
-    if is_template and not container_of(str(pattern)) and "container" not in tables.get("depth", {}):
+    if (
+        is_template
+        and container_of(str(pattern)) not in DEPTH_CONTAINERS
+        and "container" not in tables.get("depth", {})
+    ):
         raise DescriptionError(f"--pattern (Python: pattern=): {_not_read(str(pattern))}")
     merged = {name: {**tables.get(name, {}), **fields} for name, fields in given.items()}
     if pattern is not None:

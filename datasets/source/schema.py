@@ -11,7 +11,7 @@ from depthvar.datasets.frame import MAX_DEPTH_RULE, is_max_depth
 from depthvar.datasets.scalars import as_float
 
 from .camera import pinhole
-from .containers import CONTAINERS, container_of
+from .containers import CONTAINERS, DEPTH_CONTAINERS, container_of
 from .decode import KINDS
 from .templates import placeholders, stays_below
 
@@ -115,7 +115,11 @@ _template = _rule(
     _known_path,
 )
 _depth_template = _rule("{frame} once, and {sequence} at most once and as a folder", _has_one_frame, _template)
-_pixel_path = _rule(f"a path that ends in .{' or .'.join(CONTAINERS)}", container_of, _template)
+_pixel_path = _rule(
+    f"a path that ends in one of {' '.join(suffix for each in CONTAINERS.values() for suffix in each.suffixes)}",
+    container_of,
+    _template,
+)
 _table = _rule("a table", lambda value: isinstance(value, Mapping))
 
 FIELDS: dict[str, dict[str, Check]] = {
@@ -129,7 +133,7 @@ FIELDS: dict[str, dict[str, Check]] = {
     },
     "files": {"depth": _depth_template, "image": _template, "mask": _pixel_path},
     "depth": {
-        "container": _one_of(CONTAINERS),
+        "container": _one_of(DEPTH_CONTAINERS),
         "dtype": _dtype,
         "view": _one_of(VIEWS),
         "units_per_metre": _rule("a number from 1e-9 to 1e9", lambda units: 1e-9 <= units <= 1e9, _number),
