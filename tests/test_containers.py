@@ -7,6 +7,7 @@ import sys
 import zipfile
 import zlib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -271,6 +272,25 @@ def test_exr_tiles_and_long_headers(tmp_path: Path) -> None:
     header = {"type": OpenEXR.tiledimage, "tiles": tiles, "a long list": "x" * 30_000}
     OpenEXR.File(header, {"V": values}).write(str(path))
     np.testing.assert_array_equal(read(path, "exr"), values)
+
+
+def test_nothing_is_printed_of_a_damaged_exr(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """OpenEXR prints a line on stdout; other threads, whose prints are kept, may use it at the same time."""
+    exr(tmp_path / "good.exr", VALUES)
+    data = bytearray((tmp_path / "good.exr").read_bytes())
+    data[-20] ^= 255
+    (tmp_path / "bad.exr").write_bytes(data)
+    stdout = sys.stdout
+
+    def read_both(_: int) -> None:
+        sys.stdout.write("other\n")
+        assert "cannot decode OpenEXR image (Unable to run decoder); fetch" in message_of(tmp_path / "bad.exr", "exr")
+        np.testing.assert_array_equal(read(tmp_path / "good.exr", "exr"), VALUES)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(read_both, range(40)))
+    assert sys.stdout is stdout
+    assert capsys.readouterr().out.split() == ["other"] * 40
 
 
 def test_an_exr_that_shows_a_part_of_an_image(tmp_path: Path) -> None:

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from depthvar.datasets.errors import DescriptionError, ParameterError
+from depthvar.datasets.errors import ParameterError
 
 from .containers import CONTAINERS, HEAD_BYTES, ForeignFileError, Member, OpenFile, format_of, stream
+from .containers.mat import mat_names
 from .names import MAX_BYTES, Find, Names, Pick, by_index, nearest
 
 Wanted = Callable[[str], object]
@@ -70,35 +71,14 @@ def _check_size(name: str, size: int) -> None:
         raise ParameterError(f"expected '{name}' of at most {MAX_BYTES} bytes, got {size}; save the numbers alone")
 
 
-def scipy_io() -> Any:
-    """Return ``scipy.io``; DescriptionError where SciPy is not installed."""
-    try:
-        import scipy.io
-    except ImportError as error:
-        raise DescriptionError(f".mat files need SciPy ({error}): pip install 'depthvar[mat]'") from error
-    return scipy.io
-
-
-def read_mat(content: bytes, wanted: Wanted) -> Arrays:
-    """Return the wanted arrays of a .mat file of version 5, and the names of all."""
-    if content.startswith((b"MATLAB 7.3", b"\x89HDF")):
-        raise ParameterError("expected a .mat file of version 5, got version 7.3; save it by save -v7, or as .npz")
-    try:
-        variables = [(name, shape) for name, shape, _ in scipy_io().whosmat(io.BytesIO(content))]
-        known = [name for name, _ in variables]
-        for name, shape in variables:
-            if wanted(name):
-                _check_size(name, 8 * math.prod(shape))
-        names = [name for name in known if wanted(name)]
-        loaded = scipy_io().loadmat(io.BytesIO(content), variable_names=names) if names else {}
-    except ParameterError:
-        raise
-    except Exception as error:  # whatever SciPy raises on damaged bytes
-        raise ValueError(f"cannot read .mat ({type(error).__name__}: {error})") from error
-    arrays = {name: np.asarray(loaded[name]) for name in names}
-    for name, values in arrays.items():
-        if values.dtype.hasobject:
-            raise ParameterError(f"expected '{name}' to be an array of numbers, got a struct or cells; save it alone")
+def read_mat(file: OpenFile, start: bytes, size: int, wanted: Wanted) -> Arrays:
+    """Return the wanted arrays of a .mat file, and the names of all."""
+    mat, arrays, known = CONTAINERS["mat"], {}, mat_names(file, start)
+    for name in filter(wanted, known):
+        member = Member(name)
+        header = mat.header(file, start, size, member)
+        _check_size(name, math.prod(header.shape) * header.dtype.itemsize)
+        arrays[name] = mat.pixels(file, header, member)
     return arrays, known
 
 

@@ -96,7 +96,7 @@ class Lines:
         if above is not None:
             places = places[max(0, bisect(places, above) - 1) : bisect(places, above)]
         if not places:
-            where = "" if above is None else f" above '{self._lines[above][:60]}'"
+            where = "" if above is None else f" above {self._lines[above][:60]!r}"
             raise ParameterError(f"expected a line that begins with '{key}'{where}, got none{self._near(key)}")
         first, *others = [self._below(place, key) for place in places]
         if any(other != first for other in others):

@@ -27,7 +27,7 @@ Find = Callable[[str], list[int]]
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return ``" (did you mean x or y?)"`` with the known names closest to ``name``, or nothing."""
-    close = get_close_matches(name, list(known), n=3)
+    close = get_close_matches(name, [each for each in known if each.isprintable()], n=3)
     return f" (did you mean {' or '.join(close)}?)" if close else ""
 
 

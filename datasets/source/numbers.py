@@ -37,7 +37,7 @@ class NumbersRule:
     """Which numbers of a file are meant. ``key`` and ``row`` are templates with the placeholders of the paths.
 
     Attributes:
-        file: template of the file. Its suffix decides how it is read: .npy, .npz, .mat (version 5), .json, .json.gz,
+        file: template of the file. Its suffix decides how it is read: .npy, .npz, .mat, .json, .json.gz,
             .jgz, .csv; all others are text.
         key: names of the numbers, joined in this order. Arrays of .npz and .mat; dotted paths in JSON (``a.b.0``);
             columns of a CSV file; in text the first word of a line (``P_rect_02: …``, ``cam0=[…]``; where nothing
@@ -154,15 +154,13 @@ def read_table(path: Place, rule: NumbersRule) -> Table:
 
     Raises:
         SourceError: the file is missing, damaged, too large, or not of the kind that its suffix says.
-        DescriptionError: a .mat file, and SciPy is not installed.
+        DescriptionError: a .mat file of version 7.3, which is HDF5, and h5py is not installed.
     """
     kind = _kind_of(rule.file)
-    if kind == "mat":
-        arrays.scipy_io()  # before the file is opened: it is no fault of the file
     plain = kind in ("npy", "text") and not rule.key and not rule.row
 
     def read(file: OpenFile, start: bytes, size: int) -> Table:
-        if size > MAX_BYTES and kind != "npz":  # of an npz only the arrays that are asked for are read
+        if size > MAX_BYTES and kind not in ("npz", "mat"):  # of those only the arrays that are asked for are read
             raise ParameterError(f"expected a file of at most {MAX_BYTES} bytes, got {size}; save the numbers alone")
         if kind == "text" and plain:
             values = _plain(file, start, size)
@@ -173,9 +171,9 @@ def read_table(path: Place, rule: NumbersRule) -> Table:
         wanted = arrays.wanted((*rule.key, *re.findall(r"[^][\s]+", rule.rows or "")))
         if kind == "npz":
             return Table(*arrays.arrays_table(arrays.read_npz(file, start, wanted), rule.rows, rule.words))
-        content = _whole(file, start, size)
         if kind == "mat":
-            return Table(*arrays.arrays_table(arrays.read_mat(content, wanted), rule.rows, rule.words))
+            return Table(*arrays.arrays_table(arrays.read_mat(file, start, size, wanted), rule.rows, rule.words))
+        content = _whole(file, start, size)
         if kind == "json":
             return Table(*tables.json_table(tables.read_json(content), rule.rows, rule.row_name, rule.words))
         if kind == "csv":

@@ -110,7 +110,9 @@ def read_csv(content: bytes) -> tuple[list[str], list[list[str]]]:
         raise ValueError(f"cannot parse CSV ({error})") from error
     header, *rows = [[cell.strip() for cell in row] for row in rows if row] or [[]]
     if short := next((row for row in rows if len(row) != len(header)), None):
-        raise ValueError(f"expected {len(header)} columns, as in the header, got {len(short)}: {','.join(short)[:60]}")
+        raise ValueError(
+            f"expected {len(header)} columns, as in the header, got {len(short)}: {','.join(short)[:60]!r}"
+        )
     return header, rows
 
 

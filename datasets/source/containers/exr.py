@@ -1,7 +1,10 @@
 """OpenEXR images: the header here, since planning reads one a frame; the pixels by the OpenEXR library."""
 
 import struct
+import sys
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,7 +33,6 @@ _DTYPES = (np.dtype(np.uint32), np.dtype(np.float16), np.dtype(np.float32))
 
 
 class _Channel(NamedTuple):
-    name: str
     dtype: np.dtype[Any]
     sampling: tuple[int, int]
 
@@ -46,23 +48,22 @@ def _attributes(content: bytes) -> Iterator[tuple[str, bytes]]:
         yield name, content[begin + 4 : at]
 
 
-def _channels(value: bytes) -> list[_Channel]:
-    found, at = [], 0
+def _channels(value: bytes) -> dict[str, _Channel]:
+    found, at = {}, 0
     while (end := value.index(b"\0", at)) > at:
         kind, _, *sampling = struct.unpack_from("<iIii", value, end + 1)
         if not 0 <= kind < len(_DTYPES):
             raise ValueError(f"expected a channel of uint, half or float, got pixel type {kind}")
-        found.append(_Channel(value[at:end].decode(errors="replace"), _DTYPES[kind], (sampling[0], sampling[1])))
+        found[value[at:end].decode(errors="replace")] = _Channel(_DTYPES[kind], (sampling[0], sampling[1]))
         at = end + 17
     return found
 
 
-def _chosen(channels: list[_Channel], member: Member) -> _Channel:
-    names = [channel.name for channel in channels]
+def _chosen(names: list[str], member: Member) -> str:
     usual = [name for name in DEPTH_NAMES if name in names]
     if member.key is None and len(names) > 1 and usual:
-        member = member._replace(key=usual[0])
-    return channels[names.index(only_key(names, member, "channel"))]
+        return usual[0]
+    return only_key(names, member, "channel")
 
 
 def _exr_header(file: OpenFile, start: bytes, size: int, member: Member) -> Header:
@@ -86,32 +87,64 @@ def _exr_header(file: OpenFile, start: bytes, size: int, member: Member) -> Head
             "images, since the camera counts its pixels from the image's corner"
         )
     height, width = bottom - top + 1, right - left + 1
-    channel = _chosen(channels, member)
+    channel = channels[_chosen(list(channels), member)]
     if channel.sampling != (1, 1):
-        raise ParameterError(f"expected a value for each pixel, got a channel {channel.name} of fewer; name another")
+        raise ParameterError(
+            f"expected a value for each pixel, got one for each {channel.sampling}; name another channel"
+        )
     header = array_header((height, width), channel.dtype)
-    check_size((height, width, len(channels)), 4, size)  # the library reads all channels
+    check_size((height, width, len(channels)), channel.dtype.itemsize, size)  # the library reads all channels
     return header
+
+
+class _Stdout:
+    """``sys.stdout`` while images are decoded: keeps what the decoding threads print, and passes on the rest."""
+
+    def __init__(self, real: Any) -> None:
+        self.real = real
+        self.kept: dict[int, list[str]] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.real, name)
+
+    def write(self, text: str) -> int:
+        if (kept := self.kept.get(threading.get_ident())) is None:
+            return int(self.real.write(text))
+        kept.append(text)
+        return len(text)
+
+
+_swapping = threading.Lock()
+
+
+@contextmanager
+def _kept_off_stdout() -> Iterator[list[str]]:
+    """Yield the list of what this thread prints: of damaged pixels the library only prints a line."""
+    thread, kept = threading.get_ident(), list[str]()
+    with _swapping:
+        stdout = sys.stdout if isinstance(sys.stdout, _Stdout) else _Stdout(sys.stdout)
+        stdout.kept[thread], sys.stdout = kept, stdout
+    try:
+        yield kept
+    finally:
+        with _swapping:
+            del stdout.kept[thread]
+            if not stdout.kept and sys.stdout is stdout:
+                sys.stdout = stdout.real
 
 
 def _exr_pixels(file: OpenFile, header: Header, member: Member) -> NDArray[Any]:
     openexr = library("OpenEXR", "exr")
-    # Frames are read by several threads already, so the library needs none of its own.
-    with (
-        decoding("OpenEXR image"),
-        openexr.File(for_library(file), separate_channels=True, num_threads=0) as image,
-    ):
-        if not image.parts:
-            raise ValueError("damaged pixels")
-        channels = image.parts[0].channels
-        values: NDArray[Any] = channels[_key(channels, member)].pixels
+    # Not its older InputFile, which dies of damaged files. Several threads read frames: it needs none of its own.
+    with decoding("OpenEXR image"), _kept_off_stdout() as printed:
+        with openexr.File(for_library(file), separate_channels=True, num_threads=0) as image:
+            if not image.parts:
+                raise ValueError("".join(printed).rpartition(" - ")[2].strip() or "no pixels")
+            channels = image.parts[0].channels
+            values: NDArray[Any] = channels[_chosen(list(channels), member)].pixels
         if values.shape != header.shape or values.dtype != header.dtype:
             raise ValueError(f"expected {header.dtype} of shape {header.shape}, got {values.dtype} of {values.shape}")
-    return values
-
-
-def _key(channels: dict[str, Any], member: Member) -> str:
-    return _chosen([_Channel(name, _DTYPES[0], (1, 1)) for name in channels], member).name
+        return values
 
 
 EXR = Container(_exr_header, _exr_pixels, ("float16", "float32", "uint32"), None, suffixes=(".exr",))

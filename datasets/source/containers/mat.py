@@ -21,6 +21,8 @@ from .container import (
     array_header,
     check_size,
     decoding,
+    for_library,
+    library,
     only_key,
     other_bytes,
     stream,
@@ -142,3 +144,14 @@ def _mat_pixels(file: OpenFile, header: Header, member: Member) -> NDArray[Any]:
 
 _DTYPES = tuple(name for name in NUMBERS if name != "float16")  # which MATLAB does not have
 MAT = Container(_mat_header, _mat_pixels, _DTYPES, None, in_head=False, suffixes=(".mat",))
+
+
+def mat_names(file: OpenFile, start: bytes) -> list[str]:
+    """Return the names of the variables of an open mat file; errors as those of the container."""
+    if is_hdf5(start):
+        with decoding("HDF5"), library("h5py", "hdf5").File(for_library(file), "r", locking=False) as content:
+            return [name for name in content if not name.startswith("#")]
+    if start[:6] != b"MATLAB" or len(start) < 128:
+        raise other_bytes("a mat file", start)
+    with decoding("a mat file"), stream(file) as content:
+        return [name for name, _ in _variables(content, content.seek(0, io.SEEK_END))]
