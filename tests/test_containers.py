@@ -552,7 +552,13 @@ def test_huge_arrays_in_small_archives_are_one_line(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("case", "module", "extra"),
-    [("exr", "OpenEXR", "exr"), ("hdf5", "h5py", "hdf5"), ("mat 7.3", "h5py", "hdf5"), ("tiff", "tifffile", "tiff")],
+    [
+        ("exr", "OpenEXR", "exr"),
+        ("hdf5", "h5py", "hdf5"),
+        ("mat 7.3", "h5py", "hdf5"),
+        ("tiff", "tifffile", "tiff"),
+        ("tiff", "imagecodecs", "tiff"),
+    ],
 )
 def test_a_missing_library_is_one_line_that_names_the_extra(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: str, module: str, extra: str
