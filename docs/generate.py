@@ -237,7 +237,9 @@ def cluster_table() -> str:
 def datasets_table() -> str:
     """Return the table of all data sets of docs/datasets.md, from their descriptions."""
     lines = ["| `--dataset` | what it is | depth | licence |", "|---|---|---|---|"]
-    for description, names in describe.unique(builtin_descriptions()).items():
+    found = describe.unique(builtin_descriptions())
+    for description in sorted(found, key=lambda each: each.names[0]):
+        names = description.names
         known = ", ".join(f"`{name}`" for name in names) + ("" if description.verified else " *")
         what = f"[{description.summary}]({description.homepage})" if description.homepage else description.summary
         cells = known, what, describe.rule_text(description), description.licence

@@ -316,7 +316,7 @@ def test_a_relative_root_is_the_same_folder_elsewhere(hospital: DepthSource, mon
             {},
             "folder: no intrinsics: pass --intrinsics fx,fy,cx,cy in pixels (Python: intrinsics=), or",
         ),
-        ({"intrinsics": [500, 500]}, "folder.toml with the options given: [intrinsics] constant: "),
+        ({"intrinsics": [500, 500]}, "folder.toml with the options given: [intrinsics] intrinsics: "),
         ({"intrinsics": [0.9, 1.2, 0.5, 0.5]}, "which look normalised"),
         (
             {"intrinsics": CAMERA, "pattern": "{frame}.jpg"},

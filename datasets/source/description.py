@@ -8,7 +8,7 @@ import numpy as np
 
 from depthvar.datasets.errors import DescriptionError, ParameterError
 
-from .camera import CameraRule
+from .camera import CameraRule, pinhole
 from .containers import CONTAINERS, DEPTH_CONTAINERS, Container, container_of
 from .decode import DepthRule
 from .encodings import DTYPES as CODE_DTYPES
@@ -19,7 +19,7 @@ from .templates import placeholders, suffix_of
 
 Tables = Mapping[str, Any]
 DECODING = ("scale", "baseline", "doffs", "masks")  # tables that decide depth, next to [depth]
-FACTS = ("homepage", "licence", "citation", "size", "quality", "verified", "notes", "reader")
+FACTS = ("homepage", "licence", "citation", "size", "quality", "verified", "notes", "warning", "reader")
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,8 @@ class Description:
         size: of the download.
         quality: how the depth was made: rendered, laser, lidar, rgbd, stereo, mvs or mixed.
         verified: whether the rule was checked against a real file of the data set.
-        notes: what its users must know; shown wherever the data set is opened for people.
+        notes: what its users should know.
+        warning: what a run must not begin without saying; empty for nothing.
         reader: name of the class in ``readers/`` that reads it; empty: what is written here says all.
         image_path: template of the images; None for none.
         masks: files that say which pixels are usable, unknown or far.
@@ -82,6 +83,7 @@ class Description:
     quality: str = ""
     verified: bool = False
     notes: tuple[str, ...] = ()
+    warning: str = ""
     reader: str = ""
     image_path: str | None = None
     masks: tuple[MaskRule, ...] = ()
@@ -214,7 +216,10 @@ def _camera_rule(fields: dict[str, Any]) -> CameraRule | None:
         return None
     numbers = _numbers_rule(fields)
     names = tuple(fields.pop("numbers", "").split())
-    return CameraRule(constant=fields.pop("constant", None), numbers=numbers, names=names, **fields)
+    constant = fields.pop("constant", None)
+    if constant is not None and not names and not fields:  # as most are: pixels of the depth
+        constant = tuple(pinhole(constant).tolist())
+    return CameraRule(constant=constant, numbers=numbers, names=names, **fields)
 
 
 def _depth_rule(fields: dict[str, Any], depth_path: str, where: str) -> DepthRule:

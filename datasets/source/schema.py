@@ -9,7 +9,7 @@ from depthvar.datasets.errors import CONTROL, DescriptionError, ParameterError
 from depthvar.datasets.frame import MAX_DEPTH_RULE, is_max_depth
 from depthvar.datasets.scalars import as_float
 
-from .camera import UNITS, pinhole
+from .camera import UNITS
 from .containers import CONTAINERS, DEPTH_CONTAINERS
 from .decode import KINDS
 from .encodings import ENCODINGS
@@ -84,8 +84,9 @@ def _as_number(value: Any) -> float:
 
 
 def _constant(value: Any) -> tuple[float, ...]:
-    rows = isinstance(value, list | tuple) and all(isinstance(row, list | tuple) for row in value)
-    return tuple(pinhole(_list_of(_number)([number for row in value for number in row] if rows else value)).tolist())
+    rows = isinstance(value, list | tuple) and value and all(isinstance(row, list | tuple) for row in value)
+    numbers: tuple[float, ...] = _list_of(_number)([number for row in value for number in row] if rows else value)
+    return numbers
 
 
 def _has_one_frame(template: str) -> bool:
@@ -144,6 +145,7 @@ FIELDS: dict[str, dict[str, Check]] = {
         "quality": _one_of(QUALITIES),
         "verified": _flag,
         "notes": _list_of(_text),
+        "warning": _text,
         "reader": _name,
         "files": _table,
         "depth": _table,

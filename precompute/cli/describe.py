@@ -8,6 +8,7 @@ from depthvar.datasets.source.description import Description, ScalarRule
 from depthvar.datasets.source.masks import MaskRule
 from depthvar.datasets.source.numbers import NumbersRule
 
+WIDTH = 110
 UNVERIFIED = "not checked against a real file"
 OWN = "Your own: --dataset my.toml, a description next to the data (docs/datasets.md)"
 CODES = {
@@ -42,13 +43,13 @@ def unique(descriptions: Mapping[str, Description]) -> dict[Description, list[st
 
 def list_text(descriptions: Mapping[str, Description]) -> str:
     """Return a line for each description; a star marks those that were not checked against a real file."""
-    names = {description: some[0] for description, some in unique(descriptions).items()}
+    names = {each: each.names[0] for each in sorted(unique(descriptions), key=lambda each: each.names[0])}
     width = max(map(len, names.values()))
     lines, margin = [], " " * (width + 3)
     for description, name in names.items():
         lines.append(f"{name:{width}} {' ' if description.verified else '*'} {description.summary}")
         others = ", ".join(each for each in description.names if each != name)
-        lines += wrap(f"also {others}", 110, initial_indent=margin, subsequent_indent=margin) if others else []
+        lines += wrap(f"also {others}", WIDTH, initial_indent=margin, subsequent_indent=margin) if others else []
     return "\n".join(
         [*lines, "", f"* {UNVERIFIED}", "precompute datasets NAME: layout, decode rule, licence, and a command", OWN]
     )
@@ -56,8 +57,9 @@ def list_text(descriptions: Mapping[str, Description]) -> str:
 
 def page_text(name: str, description: Description) -> str:
     """Return everything that a description says, and a command to begin with."""
-    lines = [name, description.summary, ""]
-    lines += [f"{label:<11} {text}" for label, text in facts(description)]
+    lines = [name, *wrap(description.summary, WIDTH), ""]
+    for label, text in facts(description):
+        lines += wrap(f"{label:<11} {text}", WIDTH, subsequent_indent=" " * 12, break_long_words=False)
     return "\n".join([*lines, "", command(name, description)])
 
 
@@ -77,7 +79,7 @@ def facts(description: Description) -> Iterator[tuple[str, str]]:
     yield "rule", rule_text(description)
     yield from (("mask", mask_text(mask)) for mask in description.masks)
     yield "intrinsics", camera_text(description)
-    if step := description.depth.quantisation_step:
+    if description.scale is None and (step := description.depth.quantisation_step):
         yield "step", f"{1000 * step:g} mm" if description.depth.metric else f"{step:g} scene units"
     if description.quality:
         yield "quality", QUALITIES[description.quality]
@@ -85,6 +87,8 @@ def facts(description: Description) -> Iterator[tuple[str, str]]:
         if text := getattr(description, label):
             yield label, text
     yield "verified", "checked against a real file" if description.verified else UNVERIFIED
+    if description.warning:
+        yield "warning", description.warning
     yield from (("note", note) for note in description.notes)
 
 

@@ -44,7 +44,10 @@ def run_arguments(options: dict[str, Any], dry_run: bool) -> dict[str, Any]:
     source = {name: options[name] for name in OF_SOURCE} | _demo(options, dry_run)
     if options["intrinsics"] is not None:
         source["intrinsics"] = _numbers("--intrinsics", options["intrinsics"], float)
-    return arguments | {"source": open_source(**source)}
+    opened = open_source(**source)
+    if opened.description.warning:
+        click.echo(f"warning: {opened.name}: {opened.description.warning}", err=True)
+    return arguments | {"source": opened}
 
 
 def _demo(options: dict[str, Any], dry_run: bool) -> dict[str, Any]:
