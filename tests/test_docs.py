@@ -63,7 +63,7 @@ def test_the_python_of_the_readme_runs(sample_run: Path, monkeypatch: pytest.Mon
     for code in blocks(README, "python"):
         exec(compile(code, "README.md", "exec"), names)
     view, prediction = names["view"], names["prediction"]
-    assert view["sigma_Z2_params"].tolist() == [5, 0.5, 0.3]  # type: ignore[index]
+    assert view["sigma_Z2_params"].tolist() == np.float32([5, 0.5, 0.3]).tolist()  # type: ignore[index]
     gradient = prediction.grad.numpy()  # type: ignore[attr-defined]
     assert np.isfinite(gradient).all()
     assert (gradient != 0).mean() > 0.5
