@@ -53,7 +53,7 @@ def test_the_size_of_colour_changes_colour_alone(
 
 
 def test_colour_lies_where_the_depth_does_to_a_small_part_of_a_pixel(large: tuple[RenderedData, SigmaCache]) -> None:
-    """Of pictures rendered for the sample, those with a principal point moved left and right are equally far from it."""
+    """Pictures rendered for the sample, with the principal point moved left and right, are equally far from it."""
     data, cache = large
     dataset = CachedDepthDataset(data.source(), cache, size=(48, 64), augment=True, zoom=0.7, seed=SEED)
     crop = choose_crop(SIZE, (48, 64), 0.7, np.random.default_rng((SEED, 0, 0)))

@@ -72,10 +72,10 @@ def crop_intrinsics(intrinsics: NDArray[np.float64], crop: Crop, size: tuple[int
 
 
 def is_same_view(native: tuple[int, int], image: tuple[int, int]) -> bool:
-    """Return whether an image of (H, W) can show what a depth map of (H, W) shows: equal aspect ratios, but for rounding.
+    """Return whether an image of (H, W) can have the borders of a depth map of (H, W), by their aspect ratios.
 
-    Centred on each other, they differ by at most one pixel at each border, of the one with fewer pixels: ScanNet's
-    colour of 1296×968 covers 478 of its 480 rows of depth.
+    At one scale and centred, they may differ by a pixel at each border, of the one with fewer pixels: ScanNet's colour
+    of 1296×968 has the height of 478 of its 480 rows of depth.
     """
     part = native[0] * image[1] / (native[1] * image[0])
     return min(*native, *image) * (1 - min(part, 1 / part)) <= 2

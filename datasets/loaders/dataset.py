@@ -37,10 +37,9 @@ class CachedDepthDataset(Dataset[dict[str, Any]]):
     - ``intrinsics`` (3, 3) float32 of this view, in pixels with integer coordinates at pixel centres,
     - ``key`` str.
 
-    All of it shows one crop at one size, also where images have another size than depth (ARKitScenes: 640×480 with depth
-    of 256×192). Their borders must be those of the depth, up to a pixel, as aspect ratios show. Where ``size`` is larger
-    than the crop of the depth, each of its pixels is copied to several of the sample, and σ² stays that of the larger
-    pixel.
+    All of it shows one crop at one size, also where the image has another size than the depth (ARKitScenes: 640×480 and
+    256×192). Both must have the same borders, and so the same aspect ratio, up to a pixel at each border. Where
+    ``size`` is larger than the crop of the depth, several pixels get the same depth, and σ² is that of the larger one.
 
     It depends on (seed, epoch, index) only. Pickles, and works in DataLoader workers under fork, spawn and forkserver.
 
