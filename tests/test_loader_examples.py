@@ -1,8 +1,5 @@
 """The examples for the bases of other trainings, on stand-ins of their conventions: σ² of every view is right."""
 
-import importlib.util
-import sys
-from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -11,96 +8,22 @@ import loader_bases
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
+from loader_cases import EXAMPLES, FAR, KEYS, LANDSCAPE, NUMBERS, PORTRAIT, Case, assert_right, load, wrong
 from torch.utils.data import DataLoader, default_collate
 
-from depthvar.datasets import Frame, SigmaCache, Source
+from depthvar.datasets import Frame
 from depthvar.datasets.hospital.render import render
 from depthvar.datasets.hospital.scene import scene
 from depthvar.datasets.hospital.write import camera_poses
-from depthvar.precompute import check_loader, run, sigma_z2
+from depthvar.precompute import check_loader, sigma_z2
 
-EXAMPLES = Path(__file__).parents[1] / "examples/loaders"
-LANDSCAPE, PORTRAIT, FOCAL, FAR = (120, 160), (160, 120), 80.0, 30.0
-NUMBERS = (2, 5, 9, 12)
 SEEDS = (2, 3, 4, 6)  # of MoGe's augmentation
-KEYS = {
-    "dust3r": "hydrant/{i}/depths/frame{i:06}.jpg.geometric.png",
-    "cut3r": "scans_train/scene0000_00/depth/{i:05}.png",
-    "mapanything": "scene_1/depth/{i:08}.exr",
-    "vggt": "hydrant/110_1/depths/frame{i:06}.jpg.geometric.png",
-    "moge": "{i:06}/depth.png",
-}
-
-
-class Frames(Source):
-    """Frames in memory."""
-
-    name = "frames"
-
-    def __init__(self, frames: dict[str, Frame]) -> None:
-        self.frames = frames
-
-    def keys(self) -> list[str]:
-        return sorted(self.frames)
-
-    def read(self, key: str) -> Frame:
-        return self.frames[key]
-
-
-def camera(size: tuple[int, int]) -> tuple[float, float, float, float]:
-    return FOCAL, FOCAL, size[1] / 2 - 0.5, size[0] / 2 - 0.5
-
-
-@pytest.fixture(scope="module")
-def scenes() -> dict[tuple[int, tuple[int, int]], NDArray[np.float32]]:
-    """Depth by number and size, in metres; far from 30 m."""
-    poses = camera_poses("Easy/P000")
-    return {
-        (i, size): render(scene(), poses[i], camera(size), size)[0] for i in NUMBERS for size in (LANDSCAPE, PORTRAIT)
-    }
-
-
-class Case:
-    """Frames under the keys of a base, and their cache."""
-
-    def __init__(self, name: str, scenes: Any, sizes: tuple[tuple[int, int], ...], folder: Path) -> None:
-        chosen = {KEYS[name].format(i=i): (i, sizes[n % len(sizes)]) for n, i in enumerate(NUMBERS)}
-        self.frames = {key: Frame(key, scenes[at], camera(at[1]), FAR) for key, at in chosen.items()}
-        self.root = folder
-        run(Frames(self.frames), str(folder / "sigma_Z2.zarr"))
-        self.cache = SigmaCache(folder / "sigma_Z2.zarr")
 
 
 @pytest.fixture
-def case(request: pytest.FixtureRequest, scenes: Any, tmp_path: Path) -> Case:
+def case(request: pytest.FixtureRequest, tmp_path: Path) -> Case:
     name, *sizes = request.param
-    return Case(name, scenes, tuple(sizes), tmp_path)
-
-
-def load(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """Import an example, with the stand-ins in place of the bases."""
-    for module, stand_in in loader_bases.modules().items():
-        monkeypatch.setitem(sys.modules, module, stand_in)
-    spec = importlib.util.spec_from_file_location(f"example_{name}", EXAMPLES / f"{name}.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def assert_right(views: Iterable[Any], case: Case, key: Any = None) -> None:
-    views = list(views)
-    report = check_loader(views, case.cache, *([key] if key else []))
-    assert report.right, str(report)
-    assert report.views == len(views)
-
-
-def wrong(views: Iterable[Any], case: Case, key: Any = None) -> str:
-    report = check_loader(list(views), case.cache, *([key] if key else []))
-    assert not report.right
-    return str(report)
+    return Case(name, tmp_path, *sizes)
 
 
 dust3r_like = pytest.mark.parametrize("case", [("dust3r", LANDSCAPE, PORTRAIT)], indirect=True)
@@ -218,8 +141,8 @@ def test_vggt_sequences_with_turned_frames(case: Case, monkeypatch: pytest.Monke
 
 
 @pytest.fixture
-def moge(scenes: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Case, ModuleType]:
-    return Case("moge", scenes, (LANDSCAPE,), tmp_path), load("moge", monkeypatch)
+def moge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Case, ModuleType]:
+    return Case("moge", tmp_path, LANDSCAPE), load("moge", monkeypatch)
 
 
 def moge_instance(frame: Frame, seed: int) -> dict[str, Any]:
@@ -260,8 +183,8 @@ def test_moge_samples_are_those_of_the_turned_camera(moge: tuple[Case, ModuleTyp
     assert {instance["mirrored"] for instance in instances} == {False, True}
 
 
-def test_moge_sigma_knows_the_sky_from_holes(moge: tuple[Case, ModuleType]) -> None:
-    example = moge[1]
+def test_moge_sigma_knows_the_sky_from_holes_and_the_camera_in_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
+    example = load("moge", monkeypatch)
     instance = {
         "depth": torch.full((12, 16), 3.0),
         "depth_mask": torch.ones(12, 16, dtype=torch.bool),
@@ -275,6 +198,8 @@ def test_moge_sigma_knows_the_sky_from_holes(moge: tuple[Case, ModuleType]) -> N
     assert (sky[:, 7] > 10 * hole[:, 7]).all()
     assert torch.isinf(sky[:, 8:]).all()
     assert torch.isinf(hole[:, 8:]).all()
+    monkeypatch.setattr(example, "sigma_z2", lambda depth, camera: camera)
+    np.testing.assert_allclose(example.sigma_of(instance), [[12.8, 0, 7.5], [0, 12, 5.5], [0, 0, 1]], rtol=1e-6)
 
 
 def test_a_lookup_in_moges_samples_is_found(moge: tuple[Case, ModuleType]) -> None:
