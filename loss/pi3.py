@@ -241,7 +241,7 @@ class Pi3LossMipNeRFVariance(_Pi3Loss):
             for row in rows.tolist():
                 found = True
                 if not all(math.isclose(*pair, rel_tol=near) for pair in zip(row, expected, strict=True)):
-                    got = dict(zip(self.params, row, strict=True))
+                    got = {name: float(f"{value:.6g}") for name, value in zip(self.params, row, strict=True)}
                     raise ValueError(
                         f"gt_raw[{index}]['sigma_Z2_params']: σ² was computed with {got}, but the loss expects "
                         f"{self.params}; give the loss the options of the cache, or write a cache with these"

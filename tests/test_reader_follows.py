@@ -155,7 +155,7 @@ def test_other_parameters_are_an_error(tiny: TinyData, known: str) -> None:
             assert "\n" not in str(caught.value)
     copy = pickle.loads(pickle.dumps(olds["read"]))
     assert_same(copy, SigmaCache(tiny.job().cache))
-    np.testing.assert_array_equal(annotated(copy, "a/depth/005.npy")["sigma_Z2_params"], [3, 0.5, 0.3])
+    np.testing.assert_array_equal(annotated(copy, "a/depth/005.npy")["sigma_Z2_params"], np.float32([3, 0.5, 0.3]))
 
 
 def test_other_strides_are_an_error(tiny: TinyData) -> None:

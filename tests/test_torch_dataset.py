@@ -195,7 +195,9 @@ def test_an_image_that_does_not_fit_is_named(pictured: TinyData) -> None:
     path = Path(str(source.image_path(source.keys()[0])))
     whole = path.read_bytes()
     Image.new("RGB", (16, 24)).save(path)
-    with pytest.raises(SourceError, match=r"000\.png: expected an image of 32×24, the depth's size, got 16×24"):
+    with pytest.raises(
+        SourceError, match=r"000\.png: expected an image of the depth's aspect ratio, that of 32×24, got 16×24"
+    ):
         dataset[0]
     path.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(SourceError, match=r"000\.png: cannot be read as an image"):

@@ -229,7 +229,7 @@ class SigmaCache:
     ) -> None:
         """Add σ² to a view of a DUSt3R-like loader, from its ``camera_intrinsics`` and its ``depthmap``'s shape.
 
-        Sets ``view["sigma_Z2"]`` (h, w) float32 in m², and ``view["sigma_Z2_params"]``, float64
+        Sets ``view["sigma_Z2"]`` (h, w) float32 in m², and ``view["sigma_Z2_params"]``, float32
         [window, lambda_prior, alpha_clamp], by which a loss can check that it trains with what was computed.
         Where ``depthmap`` is not above 0, a pixel whose neighbours in the cache are invalid is ``+inf``.
 
@@ -250,7 +250,8 @@ class SigmaCache:
         if sigma_z2[::16, ::16].min() == np.inf and sigma_z2.min() == np.inf and valid.any():  # a few pixels first
             warnings.warn(_no_values(key, int(valid.sum()), opened.parameters["max_depth"]), stacklevel=2)
         params = opened.estimator
-        view["sigma_Z2_params"] = np.array([params.window, params.lambda_prior, params.alpha_clamp])
+        stated = params.window, params.lambda_prior, params.alpha_clamp
+        view["sigma_Z2_params"] = np.array(stated, np.float32)  # DUSt3R-like bases refuse float64
 
     def relative_key(self, key: str | os.PathLike[str]) -> str:
         """Return a key as ``keys`` lists it, of a key or of a path or URL that leads below ``root``.

@@ -69,3 +69,27 @@ def crop_intrinsics(intrinsics: NDArray[np.float64], crop: Crop, size: tuple[int
     if crop.flip:
         out_cx = size[1] - 1 - out_cx
     return np.array([[fx / scale_x, 0, out_cx], [0, fy / scale_y, out_cy], [0, 0, 1]])
+
+
+def is_same_view(native: tuple[int, int], image: tuple[int, int]) -> bool:
+    """Return whether an image of (H, W) can have the borders of a depth map of (H, W), by their aspect ratios.
+
+    At one scale and centred, they may differ by a pixel at each border, of the one with fewer pixels: ScanNet's colour
+    of 1296×968 has the height of 478 of its 480 rows of depth.
+    """
+    part = native[0] * image[1] / (native[1] * image[0])
+    return min(*native, *image) * (1 - min(part, 1 / part)) <= 2
+
+
+def image_box(crop: Crop, native: tuple[int, int], image: tuple[int, int]) -> tuple[float, float, float, float]:
+    """Return left, top, right, bottom of a crop in an image of another size, in its pixels from its corner.
+
+    Args:
+        crop: in pixels of the depth.
+        native: (H, W) of the depth.
+        image: (H, W) of the image, whose borders are those of the depth.
+    """
+    columns, rows = (crop.left, crop.left + crop.width), (crop.top, crop.top + crop.height)
+    left, right = (column * image[1] / native[1] for column in columns)
+    top, bottom = (row * image[0] / native[0] for row in rows)
+    return left, top, right, bottom

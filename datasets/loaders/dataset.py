@@ -19,7 +19,7 @@ from depthvar.datasets.scalars import number, require, whole
 from depthvar.datasets.source.files import read_url
 from depthvar.datasets.source.source import Source
 
-from .crop import Crop, choose_crop, crop_intrinsics, crop_nearest
+from .crop import Crop, choose_crop, crop_intrinsics, crop_nearest, image_box, is_same_view
 
 SAME = "open the source as for `precompute run`, or run it again"
 Sigma = Callable[[NDArray[np.float32], NDArray[np.float64]], NDArray[np.float32]]
@@ -30,12 +30,16 @@ class CachedDepthDataset(Dataset[dict[str, Any]]):
 
     A sample is a dict of
 
-    - ``image`` (3, h, w) float32 in [0, 1], antialiased; only where the description names images,
+    - ``image`` (3, h, w) float32 in [0, 1], antialiased; only where the source has images,
     - ``depth`` (h, w) float32 in metres, 0 where not valid,
     - ``sigma_Z2`` (h, w) float32 in m², ``+inf`` where there is no information,
     - ``valid`` (h, w) bool,
     - ``intrinsics`` (3, 3) float32 of this view, in pixels with integer coordinates at pixel centres,
     - ``key`` str.
+
+    All of it shows one crop at one size, also where the image has another size than the depth (ARKitScenes: 640×480 and
+    256×192). Both must have the same borders, and so the same aspect ratio, up to a pixel at each border. Where
+    ``size`` is larger than the crop of the depth, several pixels get the same depth, and σ² is that of the larger one.
 
     It depends on (seed, epoch, index) only. Pickles, and works in DataLoader workers under fork, spawn and forkserver.
 
@@ -45,7 +49,7 @@ class CachedDepthDataset(Dataset[dict[str, Any]]):
             intrinsics (3, 3), by which it is computed in the loader. There, unknown depth is 0, and far depth is kept
             where it has a value, else ``+inf``. The kernel, for example:
             ``functools.partial(sigma_z2, max_depth=source.max_depth)``.
-        size: (h, w) of the samples; None: that of each frame.
+        size: (h, w) of the samples; None: that of each frame's depth, whatever the size of its image.
         augment: crop at random, and mirror every other sample. False: the largest crop, centred.
         zoom: the smallest side of a random crop as a part of the largest crop's, in (0, 1].
         resize: how depth is resized: ``"nearest"``, as ``cv2.INTER_NEAREST`` does (up to its rounding where ``u' r`` is
@@ -194,13 +198,15 @@ def _read_image(path: str, native: tuple[int, int], crop: Crop, size: tuple[int,
     """Return the (3, h, w) float32 image of the crop, in [0, 1]; SourceError where it doesn't fit the depth."""
     try:
         with Image.open(BytesIO(read_url(path)) if "://" in path else path) as image:
-            if image.size != native[::-1]:
+            full = image.height, image.width
+            if not is_same_view(native, full):
                 raise SourceError(
-                    f"{path}: expected an image of {native[1]}×{native[0]}, the depth's size, got "
-                    f"{image.width}×{image.height}: register the depth to the image, or name no image"
+                    f"{path}: expected an image of the depth's aspect ratio, that of {native[1]}×{native[0]}, got "
+                    f"{full[1]}×{full[0]}: register the depth to the image, or name no image"
                 )
-            box = (crop.left, crop.top, crop.left + crop.width, crop.top + crop.height)
-            resized = image.convert("RGB").resize(size[::-1], Image.Resampling.BICUBIC, box=box)
+            box = image_box(crop, native, full)
+            rgb = image if image.mode == "RGB" else image.convert("RGB")  # a copy, where it is RGB
+            resized = rgb.resize(size[::-1], Image.Resampling.BICUBIC, box=box)
     except (SourceError, StoreError):
         raise
     except (OSError, SyntaxError) as error:  # Pillow raises both for damaged files

@@ -40,7 +40,7 @@ def batch(b: int = 2, n: int = 3, h: int = 6, w: int = 5, error: float = 0.1, se
             "valid_mask": valid[:, i],
             "camera_pose": poses[:, i],
             "sigma_Z2": sigma_z2[:, i],
-            "sigma_Z2_params": torch.tensor([[5, 0.5, 0.3]] * b, dtype=torch.float64),
+            "sigma_Z2_params": torch.tensor([[5, 0.5, 0.3]] * b),
             "dataset": ["room", "other"][:b],
         }
         for i in range(n)
