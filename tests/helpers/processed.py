@@ -1,4 +1,4 @@
-"""Writers of tiny data sets, file by file as pipelines store them. Other libraries write; nothing of depthvar helps."""
+"""Writers of tiny data sets, file by file as pipelines store them, by other libraries than depthvar reads them with."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -11,12 +11,15 @@ import OpenEXR
 from numpy.typing import NDArray
 from PIL import Image
 
+from depthvar.datasets import DepthSource
+
 Array = NDArray[Any]
 K = tuple[float, float, float, float]
 Camera = Callable[[Path, Sequence[str]], list[K]]
-"""Writes the cameras of frames below a root, and returns their fx, fy, cx, cy."""
+"""Writes the cameras of frames into a folder, and returns their fx, fy, cx, cy."""
 
 UNKNOWN, FAR = 0.0, np.inf
+SIZE = 8, 96  # of most maps
 BLOCK = 8  # pixels: a JPEG keeps blocks of one grey
 
 
@@ -54,10 +57,10 @@ def npy_half(path: Path, values: Array) -> None:
     np.save(made(path), values.astype(np.float16))
 
 
-def exr(path: Path, values: Array) -> None:
-    """Write one channel of floats, which OpenCV calls Y."""
+def exr(path: Path, values: Array, dtype: type = np.float32) -> None:
+    """Write one channel, which OpenCV calls Y."""
     header = {"compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage}
-    OpenEXR.File(header, {"Y": values.astype(np.float32)}).write(str(made(path)))
+    OpenEXR.File(header, {"Y": values.astype(dtype)}).write(str(made(path)))
 
 
 def png16(path: Path, values: Array) -> None:
@@ -71,7 +74,8 @@ def png_float(path: Path, values: Array) -> None:
 
 def grey(path: Path, values: Array) -> None:
     """Write an 8-bit PNG or JPEG."""
-    assert cv2.imwrite(str(made(path)), values.astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, 100])
+    quality = {"quality": 100} if path.suffix == ".jpg" else {}
+    Image.fromarray(values.astype(np.uint8)).save(made(path), **quality)
 
 
 def red(path: Path, values: Array) -> None:
@@ -99,16 +103,16 @@ def matrix(k: K, rank: int = 3) -> Array:
 
 def constant(*k: float) -> Camera:
     """Return the camera of a data set that stores none."""
-    return lambda root, frames: [(k[0], k[1], k[2], k[3])] * len(frames)
+    return lambda folder, frames: [(k[0], k[1], k[2], k[3])] * len(frames)
 
 
 def npz(path: str, key: str, rank: int = 3) -> Camera:
     """Return a writer of an npz file per frame, next to whose matrix lies a pose."""
 
-    def write(root: Path, frames: Sequence[str]) -> list[K]:
+    def write(folder: Path, frames: Sequence[str]) -> list[K]:
         for index, frame in enumerate(frames):
             arrays = {key: matrix(camera(index), rank), "pose": np.eye(4)}
-            np.savez(made(root / path.format(frame)), **arrays)
+            np.savez(made(folder / path.format(frame)), **arrays)
         return [camera(index) for index in range(len(frames))]
 
     return write
@@ -117,12 +121,12 @@ def npz(path: str, key: str, rank: int = 3) -> Camera:
 def npz_list(path: str, suffix: str, row: Callable[[K], Any]) -> Camera:
     """Return a writer of one npz file: names of images, and rows in the same order, which is not that of the names."""
 
-    def write(root: Path, frames: Sequence[str]) -> list[K]:
+    def write(folder: Path, frames: Sequence[str]) -> list[K]:
         cameras = [camera(index) for index in range(len(frames))]
         images = [f"{frame}{suffix}" for frame in reversed(frames)]
         poses = np.stack([np.eye(4)] * len(frames))
         rows = np.stack([row(k) for k in reversed(cameras)])
-        np.savez(made(root / path), images=images, intrinsics=rows, trajectories=poses, pairs=[(0, 1, 0.5)])
+        np.savez(made(folder / path), images=images, intrinsics=rows, trajectories=poses, pairs=[(0, 1, 0.5)])
         return cameras
 
     return write
@@ -131,9 +135,9 @@ def npz_list(path: str, suffix: str, row: Callable[[K], Any]) -> Camera:
 def npy_matrix(path: str) -> Camera:
     """Return a writer of an npy file per frame."""
 
-    def write(root: Path, frames: Sequence[str]) -> list[K]:
+    def write(folder: Path, frames: Sequence[str]) -> list[K]:
         for index, frame in enumerate(frames):
-            np.save(made(root / path.format(frame)), matrix(camera(index)))
+            np.save(made(folder / path.format(frame)), matrix(camera(index)))
         return [camera(index) for index in range(len(frames))]
 
     return write
@@ -142,10 +146,23 @@ def npy_matrix(path: str) -> Camera:
 def json_matrix(path: str, key: str) -> Camera:
     """Return a writer of a JSON file per frame."""
 
-    def write(root: Path, frames: Sequence[str]) -> list[K]:
+    def write(folder: Path, frames: Sequence[str]) -> list[K]:
         for index, frame in enumerate(frames):
             values = {"R_cam2world": np.eye(3).tolist(), key: matrix(camera(index)).tolist(), "t_cam2world": [0, 0, 0]}
-            made(root / path.format(frame)).write_text(json.dumps(values))
+            made(folder / path.format(frame)).write_text(json.dumps(values))
         return [camera(index) for index in range(len(frames))]
 
     return write
+
+
+def check(source: DepthSource, key: str, depth: Array, k: K, image: str, sequence: str) -> None:
+    """Assert that a frame is read as it was written: depth to the last bit, K, sequence, and where its image is."""
+    frame = source.read(key)
+    assert frame.depth.dtype == np.float32
+    np.testing.assert_array_equal(frame.depth, depth.astype(np.float32))
+    np.testing.assert_array_equal(frame.intrinsics, k)
+    np.testing.assert_array_equal(source.intrinsics(key), k)
+    assert source.shape(key) == depth.shape
+    assert source.sequence(key) == sequence
+    assert source.image_path(key) == f"{source.root}/{image}"
+    assert Path(source.root, image).is_file()
