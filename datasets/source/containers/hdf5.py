@@ -47,7 +47,9 @@ def opened(file: OpenFile, member: Member) -> Iterator[Any]:
                 f"expected a data set '{key}', got {'a group' if found else 'none'} (at the root: "
                 f"{', '.join(_names(content)[:8])}); correct [depth] key"
             )
-        if found.file.filename != content.filename or found.external or found.is_virtual:
+        made = found.id.get_create_plist()
+        elsewhere = made.get_external_count() if made.get_layout() != h5py.h5d.VIRTUAL else 1
+        if elsewhere or found.file.filename != content.filename:
             raise ParameterError(f"expected the pixels of '{found.name}' in this file, got links to others; copy them")
         yield found
 
