@@ -224,7 +224,7 @@ def test_torch_keeps_float64_never_waits_compiles_and_holds_few_maps() -> None:
 def test_a_cache_records_the_estimator_and_its_parameters(params: Any) -> None:
     recorded = params_to_json(params)
     assert recorded["estimator"] == params.estimator
-    assert set(recorded) == {"estimator", *(field.name for field in fields(params))}
+    assert set(recorded) == {"estimator", *(field.name for field in fields(params))} - {"quantisation_step"}
     assert params_from_json(json.loads(json.dumps(recorded | {"strides": [1]}))) == params
     assert ESTIMATORS[params.estimator] is type(params)
 

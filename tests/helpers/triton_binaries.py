@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,7 @@ def main() -> None:
         sigma_z2_strides(
             batch, torch.full((3, 4), 50.0), (1,), params, batch > 0, components=isinstance(params, KernelParams)
         )
+        sigma_z2_strides(frame, torch.full((4,), 50.0), (1,), replace(params, quantisation_step=0.01))
     sigma_z2_strides(frame.half(), torch.full((4,), 50.0), (2,), KernelParams(window=7), frame > 0)
     json.dump([{"program": name} | needs(compiled) for name, compiled in launched], sys.stdout)
 
