@@ -335,6 +335,7 @@ def test_the_command_line_computes_it_and_info_shows_it(tiny: TinyData) -> None:
         ("--window 5", "--window 5"),
         ("--lambda-prior 0", "--lambda-prior 0.0"),
         ("--alpha-clamp 0.3 --compat pi3", "--alpha-clamp 0.3, --compat pi3"),
+        ("--quantisation-step 0.1 --min-valid 3", "--min-valid 3"),
     ],
 )
 def test_an_option_of_the_range_is_refused_with_the_difference(tiny: TinyData, options: str, named: str) -> None:
