@@ -206,9 +206,10 @@ def spread(
                 both = _merge(both, pairs[k], K)
             upper, lower = _merge(second[0], both, K), _merge(both, after, K)
             depths = depths + (z_below, z_after)
-            slant2, below_slant2 = own_a2 + _b2(v, cy, fy), own_a2 + _b2(v + 1, cy, fy)
+            slant2 = own_a2 + _b2(v, cy, fy)
             _finish(depths[0], upper, v, columns, slant2, maps, limits, K, COMPONENTS, QUANTISED)
-            _finish(depths[1], lower, v + 1, columns, below_slant2, maps, limits, K, COMPONENTS, QUANTISED)
+            slant2 = own_a2 + _b2(v + 1, cy, fy)
+            _finish(depths[1], lower, v + 1, columns, slant2, maps, limits, K, COMPONENTS, QUANTISED)
             pairs, second, first, depths = pairs[1:], second[1:] + (below,), after, depths[2:]
             loaded = coming
 
