@@ -149,4 +149,5 @@ def mat_names(file: OpenFile, start: bytes) -> list[str]:
     if start[:6] != b"MATLAB" or len(start) < 128:
         raise other_bytes("a mat file", start)
     with decoding("a mat file"), stream(file) as content:
-        return [name for name, _ in _variables(content, content.seek(0, io.SEEK_END))]
+        found = _variables(content, content.seek(0, io.SEEK_END))
+        return [each[0] for each in found if each is not None and each[0]]
