@@ -201,6 +201,10 @@ class DepthSource(Source):
         digest = hashlib.sha256(text.encode()).digest()
         return SourceStat(total_size, int.from_bytes(digest[:8]) >> 1, newest, self._has_camera)
 
+    def stored(self, key: str) -> NDArray[Any]:
+        """Return the (H, W) numbers in a depth file before any unit; SourceError as :meth:`read`."""
+        return read_stored(self._disk.at(self._files(key).key), self.description.depth)
+
     def read(self, key: str) -> Frame:
         """Return a decoded frame: 0 where unknown, ``+inf`` where far without a depth of its own.
 
