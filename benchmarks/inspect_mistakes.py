@@ -315,7 +315,7 @@ def measure(sets: dict[str, list[Scene]]) -> dict[str, Any]:
         groups = [
             [right(scene) for scene in spread(shifted(scenes, by))] for scenes in sets.values() if len(scenes) > by
         ]
-        table[f"images of {by} frames later"] = {"data sets": tally(groups, ("image",))}
+        table[f"images of {by} frame{'' if by == 1 else 's'} later"] = {"data sets": tally(groups, ("image",))}
     return {
         "frames": {name: len(scenes) for name, scenes in sets.items()},
         "right": {

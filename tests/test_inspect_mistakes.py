@@ -1,5 +1,8 @@
 """Each mistake that `inspect` knows, made on purpose on real depth; and its silence without one."""
 
+import json
+import re
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from depthvar.datasets import open_source
+from depthvar.datasets.hospital.write import write_sample
+from depthvar.precompute import inspect
 from depthvar.precompute.inspection.inspect import check
 from depthvar.precompute.inspection.kind import check_kind
 from depthvar.precompute.inspection.look import Look, Rule
@@ -26,9 +32,16 @@ def kinect() -> list[lab.Scene]:
 
 
 @pytest.fixture(scope="module")
-def hospital(tmp_path_factory: pytest.TempPathFactory) -> list[lab.Scene]:
-    """Six rendered frames with images, of two sequences."""
-    return lab.packaged_scenes(tmp_path_factory.mktemp("sample"), frames=3)["hospital"]
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six rendered frames with images, of two sequences, on disk."""
+    folder = tmp_path_factory.mktemp("sample")
+    write_sample(folder, frames=3)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def hospital(sample: Path) -> list[lab.Scene]:
+    return lab.packaged_scenes(sample, frames=3)["hospital"]
 
 
 def found(pairs: Sequence[tuple[Look, Rule]], names: Sequence[str]) -> list[Verdict]:
@@ -78,6 +91,17 @@ def test_images_of_other_frames_are_found(hospital: list[lab.Scene]) -> None:
     (verdict,) = found([lab.right(scene) for scene in lab.shifted(hospital, 2)], ["image"])
     assert verdict.state == "warning"
     assert verdict.text.endswith("the images belong to other frames: check [files] image and the numbers of the frames")
+
+
+def test_the_images_of_the_next_frames_are_named(sample: Path, tmp_path: Path) -> None:
+    shutil.copytree(sample, tmp_path, dirs_exist_ok=True)
+    images = sorted(tmp_path.rglob("image_left/*.png"))
+    contents = [path.read_bytes() for path in images]
+    for path, content in zip(images, contents[1:] + contents[:1], strict=True):
+        path.write_bytes(content)
+    (warning,) = inspect(open_source("hospital-sample", tmp_path)).warnings
+    assert re.search(r"; those of 1 frame earlier agree \(\d+\.\d\)$", warning)
+    assert inspect(open_source("hospital-sample", sample)).warnings == ()
 
 
 def test_a_mirrored_and_a_moved_image_are_named(hospital: list[lab.Scene]) -> None:
@@ -192,8 +216,6 @@ def test_a_fault_in_a_window_is_no_plane() -> None:
 
 
 def test_the_results_of_the_docs_have_no_false_alarm_and_no_more_misses_than_are_known() -> None:
-    import json
-
     results = json.loads((Path(lab.__file__).parent / "results/inspect_mistakes.json").read_text())
     assert results["right"]["false alarms"] == results["right"]["false alarms of data sets"] == 0
     assert set(results["mistakes"]) >= set(MISTAKES)

@@ -11,13 +11,13 @@ from .text import short_text
 
 log = logging.getLogger("depthvar")
 
-FRAMES = 3
+FRAMES, STORED = 3, 1  # decoded; of which the stored numbers are read too
 
 
 def glance(source: Source) -> None:
     """Log what a few frames of a source look like, as a warning where they look wrong. Nothing is ever raised."""
     try:
-        looks, _ = look_at_some(source, spread([source.keys()], FRAMES))
+        looks, _ = look_at_some(source, spread([source.keys()], FRAMES), STORED)
         if not looks:
             return
         rule = rule_of(source)

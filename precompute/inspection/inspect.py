@@ -17,7 +17,7 @@ from .codes import check_codes
 from .images import CHECK as IMAGE
 from .images import agreement, check_images
 from .kind import check_kind
-from .look import Look, Rule, by_sequence, look_at, read_colour, rule_of, spread
+from .look import Look, Rule, by_sequence, look_at, notes_of, read_colour, rule_of, spread
 from .sheet import sheet
 from .text import inspection_text
 from .unit import check_unit, observed_step
@@ -52,6 +52,8 @@ class Inspection:
         observed_step: the largest usual step (1 to 1/5000) that all depths are multiples of; None: none.
 
         verdicts: of the checks.
+        notes: warnings of the description.
+        looks: the frames looked at.
     """
 
     dataset: str
@@ -74,6 +76,7 @@ class Inspection:
     step: float | None
     observed_step: float | None
     verdicts: tuple[Verdict, ...]
+    notes: tuple[str, ...] = ()
     looks: tuple[Look, ...] = field(repr=False, compare=False, default=())
 
     @property
@@ -135,6 +138,7 @@ def inspect(source: Source, frames: int = 8) -> Inspection:
         sequences=len(sequences),
         unreadable=tuple(unreadable),
         verdicts=tuple(_other_frames(source, keys, looks, each) for each in check(looks, rule)),
+        notes=notes_of(source),
         looks=tuple(looks),
         **measures(looks, rule),
     )
@@ -163,12 +167,18 @@ def measures(looks: Sequence[Look], rule: Rule) -> dict[str, Any]:
     }
 
 
-def look_at_some(source: Source, keys: Sequence[str]) -> tuple[list[Look], list[tuple[str, str]]]:
-    """Return the frames that can be read, and (key, message) of the others."""
-    looks, unreadable = [], []
+def look_at_some(
+    source: Source, keys: Sequence[str], with_stored: int | None = None
+) -> tuple[list[Look], list[tuple[str, str]]]:
+    """Return the frames that can be read, and (key, message) of the others.
+
+    Stored numbers are read of all, or of the first ``with_stored``.
+    """
+    looks: list[Look] = []
+    unreadable = []
     for key in keys:
         try:
-            looks.append(look_at(source, key))
+            looks.append(look_at(source, key, with_stored is None or len(looks) < with_stored))
         except SourceError as error:
             unreadable.append((key, str(error)))
     return looks, unreadable

@@ -109,13 +109,21 @@ def rule_of(source: Source) -> Rule:
     )
 
 
-def look_at(source: Source, key: str) -> Look:
-    """Decode one frame; SourceError where it cannot be read. An image that cannot be read is left out."""
+def notes_of(source: Source) -> tuple[str, ...]:
+    """Return what the description of a source warns about."""
+    return tuple(getattr(source.description, "notes", ())) if isinstance(source, DepthSource) else ()
+
+
+def look_at(source: Source, key: str, with_stored: bool = True) -> Look:
+    """Decode one frame; SourceError where it cannot be read. An image that cannot be read is left out.
+
+    The stored numbers are read by themselves, which takes as long again.
+    """
     frame = read_frame(source, key)
     height, width = frame.depth.shape
     stride = max(1, ceil(sqrt(height * width / MOST_PIXELS)))
     depth, valid = frame.depth[::stride, ::stride], frame.valid[::stride, ::stride]
-    stored = source.stored(key) if isinstance(source, DepthSource) else None
+    stored = source.stored(key) if with_stored and isinstance(source, DepthSource) else None
     path = source.image_path(key)
     return Look(
         key=key,

@@ -27,6 +27,7 @@ def inspection_text(facts: Facts) -> str:
     for state, mark in {"ok": "ok", "untold": "cannot tell", "warning": "WARNING"}.items():
         found = [each for each in facts["verdicts"] if each["state"] == state]
         lines += [f"{mark:12}{each['check']}: {each['text']}" for each in found]
+    lines += [f"{'note':12}{note}" for note in facts["notes"]]
     doubts = sum(each["state"] == "warning" for each in facts["verdicts"])
     lines.append(f"{_counted(doubts, 'warning')}" if doubts else "nothing looks wrong")
     return "\n".join(lines)

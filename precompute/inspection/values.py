@@ -13,6 +13,8 @@ CONSTANT = 0.999  # of the valid pixels with one value
 SHARE = 0.005  # of a frame's pixels that have the same extreme value
 CODE_SHARE = 0.001  # where that value is the largest of its dtype
 GAP = 3.0  # ratio of the extreme value to the depth next to it
+WIDE_GAP = 20.0  # where only one of several frames has it
+SEVERAL = 4
 PILED = 5.0  # times as many pixels as the values next to it
 SAME = 1e-6  # relative difference of equal depths
 CODES = (65535.0, 65504.0, 2.0**32 - 1, 2.0**31 - 1)  # the largest of uint16, float16, uint32, int32
@@ -108,6 +110,8 @@ def _explain(piles: Sequence[Pile], looks: Sequence[Look], largest: bool, rule: 
     """Return what the piles of the frames are taken for, if they cannot be surfaces."""
     codes = [pile for pile in piles if largest and pile.stored in CODES]
     alone = [pile for pile in piles if pile.share >= SHARE and pile.gap >= GAP]
+    if len(alone) == 1 and len(looks) >= SEVERAL and alone[0].gap < WIDE_GAP:
+        alone = []  # a distant wall that happens to face the camera
     found = codes or alone or (_same_in_several(piles) if largest else [])
     if not found:
         return None
