@@ -5,10 +5,11 @@ import logging
 import shutil
 from pathlib import Path
 
+import fsspec
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from tiny_data import TinyData, make_depth
@@ -17,7 +18,9 @@ from depthvar.datasets import Frame, Source, SourceError, open_source
 from depthvar.datasets.errors import ParameterError
 from depthvar.precompute import inspect, run
 from depthvar.precompute.cli.main import main
-from depthvar.precompute.inspection.look import spread
+from depthvar.precompute.inspection.inspect import check
+from depthvar.precompute.inspection.look import Colour, Look, Rule, spread
+from depthvar.precompute.inspection.sheet import sheet
 from depthvar.precompute.inspection.text import short_text
 
 DATA = Path(__file__).parent / "data"
@@ -226,6 +229,56 @@ def test_a_run_does_not_stop_because_of_the_look(caplog: pytest.LogCaptureFixtur
     with caplog.at_level(logging.INFO, "depthvar"):
         assert run(source, tmp_path / "out.zarr", threads=1).computed == 1
     assert "no look at the first frames (ZeroDivisionError: no image)" in caplog.messages
+
+
+def test_data_at_a_url(redwood: Path) -> None:
+    store = fsspec.filesystem("memory")
+    for path in redwood.rglob("*.png"):
+        store.pipe(f"/inspect/{path.relative_to(redwood)}", path.read_bytes())
+    facts = inspect(open_source(redwood / "redwood.toml", "memory://inspect")).to_json()
+    local = inspect(open_source(redwood / "redwood.toml")).to_json()
+    assert facts | {"root": ""} == local | {"root": ""}
+    assert facts["image_sizes"] == ((480, 640),)
+
+
+@settings(max_examples=80)
+@given(
+    st.tuples(st.integers(1, 70), st.integers(1, 90)),
+    st.integers(0, 2**32 - 1),
+    st.sampled_from(["noise", "constant", "two values", "unknown", "far", "slope"]),
+    st.sampled_from([np.float32, np.uint16]),
+    st.sampled_from(["z", "ray", "disparity", "inverse"]),
+)
+def test_no_depth_is_too_strange_for_the_checks(
+    size: tuple[int, int], seed: int, content: str, dtype: type, kind: str
+) -> None:
+    random = np.random.default_rng(seed)
+    rows, columns = np.mgrid[: size[0], : size[1]]
+    depth = {
+        "noise": random.uniform(1e-12, 10 ** random.uniform(-10, 14), size),
+        "constant": np.full(size, 10 ** random.uniform(-11, 14)),
+        "two values": np.where(columns > size[1] // 2, 1e-11, 1e14),
+        "unknown": np.zeros(size),
+        "far": np.full(size, np.inf),
+        "slope": 1.0 + rows + columns,
+    }[content].astype(np.float32)
+    depth[random.random(size) < random.choice([0, 0.1, 0.9])] = 0
+    look = Look(
+        key="a",
+        size=size,
+        camera=np.array([50.0, 50, size[1] / 2, size[0] / 2]),
+        stride=1,
+        depth=depth,
+        valid=(depth > 0) & np.isfinite(depth),
+        far=np.isinf(depth),
+        stored=np.clip(np.nan_to_num(depth), 0, 65535).astype(dtype),
+        colour=Colour(random.integers(0, 255, (*size, 3), np.uint8), size),
+        image_path="a",
+    )
+    verdicts = check([look] * int(random.integers(1, 5)), Rule(kind=kind, units_per_metre=1.0))
+    assert len(verdicts) >= 3
+    assert all("\n" not in each.text and "nan" not in each.text for each in verdicts)
+    assert sheet([look]).width == 968
 
 
 def test_more_than_one_warning_is_one_line() -> None:

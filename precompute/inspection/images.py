@@ -19,6 +19,7 @@ SIZE_CHECK, CHECK = "image size", "image"
 STRETCH = 0.02  # relative difference of the sides' ratios
 SIDE = 256  # pixels, of the maps that are compared
 JUMP = 0.1  # relative, of depth in 3×3 pixels: an edge
+SMALLEST = 32  # pixels along a side of these maps
 REACH = 48  # pixels, of the shifts
 DENSE, EDGES = 0.5, 0.01  # least share of known pixels, and of edges
 FRAMES = 3  # that decide
@@ -136,7 +137,7 @@ def _correlation(look: Look, colour: Colour) -> NDArray[np.float64] | None:
     depth = np.where(look.far, 1e6, look.depth)[step // 2 :: step, step // 2 :: step]
     log_z = np.log(np.where(known, depth, 1))
     edges = known & _all_around(known) & (_around(log_z, np.maximum) - _around(log_z, np.minimum) > JUMP)
-    if edges.mean() < EDGES:
+    if edges.mean() < EDGES or min(edges.shape) < SMALLEST:
         return None
     height, width = edges.shape
     gray = np.asarray(

@@ -82,7 +82,7 @@ def _ends(look: Look, rule: Rule) -> tuple[Pile | None, Pile | None]:
     """Return the pixels with a frame's smallest and with its largest value, where there are many of them."""
     # Along a ray a constant distance is no constant depth, so the stored numbers are looked at where there are any.
     source: NDArray[Any] = look.depth if rule.kind != "ray" or look.stored is None else look.stored
-    values, counts = np.unique(source[look.valid], return_counts=True)
+    values, counts = np.unique(source[look.valid & (source > 0)], return_counts=True)
     if len(values) < 2:
         return None, None
     return _pile(look, source, values[::-1], counts[::-1]), _pile(look, source, values, counts)
