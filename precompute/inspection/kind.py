@@ -37,7 +37,8 @@ def check_kind(looks: Sequence[Look], rule: Rule) -> list[Verdict]:
     readings = np.array([SAME, *BENT[declared], INVERSE[declared]])
     errors = np.concatenate([_errors(look, readings) for look in looks])
     other = "z" if declared == "inverse" else "inverse"
-    disparity = _judge("disparity", rule, declared, other, *votes(errors[:, [0, -1]]).tolist())
+    as_described, inverse = int(votes(errors[:, [0, -1]])[0]), int(votes(errors)[-1])
+    disparity = _judge("disparity", rule, declared, other, as_described, inverse)
     if declared == "inverse" or disparity.state == "warning":
         return [disparity]
     mine, its, *neither = votes(errors[:, :-1]).tolist()
