@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from depthvar.datasets.cache.format import level_shape
+from depthvar.precompute.inspection.text import inspection_text
 
 Facts = Mapping[str, Any]
 
@@ -71,7 +72,8 @@ def info_text(facts: Facts) -> str:
     """Return the facts of ``cache_info`` for people."""
     groups, parameters, sigma = facts["groups"], facts["parameters"], facts["sigma"]
     done, failed, frames = (sum(group[name] for group in groups) for name in ("done", "failed", "frames"))
-    names = ("estimator", "window", "lambda_prior", "alpha_clamp", "min_valid", "compat", "max_depth", "keepbits")
+    ranges = ("window", "lambda_prior", "alpha_clamp", "min_valid", "compat")
+    names = ("estimator", *ranges, "quantisation_step", "max_depth", "keepbits")
     rows = {
         "frames": f"{done} done, {failed} failed, {frames - done - failed} not done, in {len(groups)} groups",
         "strides": ", ".join(map(str, parameters["strides"])),
@@ -101,6 +103,13 @@ def info_text(facts: Facts) -> str:
     if len(groups) > GROUPS:
         lines.append(f"  … and {len(groups) - GROUPS} more groups (--json lists all)")
     return "\n".join(lines)
+
+
+def inspect_text(facts: Facts) -> str:
+    """Return what an inspection found, and where its picture is."""
+    drawn = facts["picture"]
+    end = f"picture: {drawn}" if drawn else "a picture of these frames: the same command with -o look.png"
+    return f"{inspection_text(facts)}\n{end}"
 
 
 def validate_text(facts: Facts) -> str:
