@@ -3,37 +3,35 @@
 The paths, keys and codes are those of the pipelines' loaders and preprocessing scripts, not of our descriptions.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pytest
+from layouts import INF, NAN, Truth, check_layout, k_matrix, picture
 from processed import (
-    FAR,
+    DOUBLES,
+    EXR,
+    EXR_UINT,
+    FLOATS,
+    GREY,
+    HALVES,
+    JPEG,
+    PNG16,
+    PNG_FLOAT,
+    RED,
+    SHORTS,
     SIZE,
-    UNKNOWN,
-    Array,
-    Camera,
+    WriteCameras,
+    WriteMap,
     above,
     below,
-    check,
     constant,
-    exr,
-    grey,
     json_matrix,
-    made,
-    matrix,
-    npy,
-    npy_double,
-    npy_half,
     npy_matrix,
     npz,
     npz_list,
-    picture,
-    png16,
-    png_float,
-    red,
     tiled,
 )
 
@@ -42,34 +40,35 @@ from depthvar.datasets.source.catalogue import find_description
 
 Pixels = Sequence[tuple[float, ...]]
 """Of each pixel: what is stored, what each mask stores, and the expected depth in metres (or the unit of the scene)."""
-Writer = Callable[[Path, Array], None]
-WRITERS: dict[str, Writer] = {".npy": npy, ".png": png16, ".exr": exr}
+UNKNOWN, FAR = 0, INF
+LARGEST = float(np.finfo(np.float32).max)
+WRITERS = {".npy": FLOATS, ".png": PNG16, ".exr": EXR}
 
-HOLES: Pixels = [(0, UNKNOWN), (-1, UNKNOWN), (np.nan, UNKNOWN), (2.3, 2.3)]
-PLAIN: Pixels = [*HOLES, (np.inf, UNKNOWN), (0.001, 0.001), (65535, 65535), (1e9, 1e9)]
+HOLES: Pixels = [(0, UNKNOWN), (-1, UNKNOWN), (NAN, UNKNOWN), (2.3, 2.3)]
+PLAIN: Pixels = [*HOLES, (INF, UNKNOWN), (0.001, 0.001), (65535, 65535), (1e9, 1e9)]
 MM: Pixels = [(0, UNKNOWN), (1, 0.001), (1234, 1.234), (65534, 65.534), (65535, UNKNOWN)]
 CM: Pixels = [(0, UNKNOWN), (1, 0.01), (12345, 123.45), (65499, 654.99), (65500, FAR), (65535, FAR)]
-FROM_1000: Pixels = [*HOLES, (999.9, 999.9), (below(1000), below(1000)), (1000, FAR), (1000.1, FAR), (np.inf, FAR)]
-UP_TO_1000: Pixels = [*HOLES, (999.9, 999.9), (1000, 1000), (above(1000), UNKNOWN), (np.inf, UNKNOWN)]
-UP_TO_200: Pixels = [*HOLES, (200, 200), (above(200), UNKNOWN), (1e4, UNKNOWN), (np.inf, UNKNOWN)]
-BELOW_20: Pixels = [*HOLES, (19.9, 19.9), (below(20), below(20)), (20, UNKNOWN), (20.1, UNKNOWN), (np.inf, UNKNOWN)]
-KEN_BURNS: Pixels = [(0, UNKNOWN), (2300, 2.3), (20000, 20), (above(20000), UNKNOWN), (np.inf, UNKNOWN)]
+FROM_1000: Pixels = [*HOLES, (999.9, 999.9), (below(1000), below(1000)), (1000, FAR), (1000.1, FAR), (INF, FAR)]
+UP_TO_1000: Pixels = [*HOLES, (999.9, 999.9), (1000, 1000), (above(1000), UNKNOWN), (INF, UNKNOWN)]
+UP_TO_200: Pixels = [*HOLES, (200, 200), (above(200), UNKNOWN), (1e4, UNKNOWN), (INF, UNKNOWN)]
+BELOW_20: Pixels = [*HOLES, (19.9, 19.9), (below(20), below(20)), (20, UNKNOWN), (20.1, UNKNOWN), (INF, UNKNOWN)]
+KEN_BURNS: Pixels = [(0, UNKNOWN), (2300, 2.3), (20000, 20), (above(20000), UNKNOWN), (INF, UNKNOWN)]
 ODYSSEY: Pixels = [*HOLES, *[(each, each) for each in (1 / 65.535, 65534 / 65.535, below(1000))], (1000, FAR)]
 # What is deeper than max_depth is far, and keeps its depth.
-SKY_80: Pixels = [(0, UNKNOWN), (np.nan, UNKNOWN), (2.5, 2.5), (80, 80), (80.5, 80.5), (10000, 10000)]
+SKY_80: Pixels = [(0, UNKNOWN), (NAN, UNKNOWN), (2.5, 2.5), (80, 80), (80.5, 80.5), (10000, 10000)]
 BACKGROUND: Pixels = [*HOLES, (200, 200), (above(200), above(200)), (1e4, 1e4)]
 SKY_MASK: Pixels = [  # depth and sky mask: a pixel of the sky is far, whatever its depth
-    *[(2.3, 0, 2.3), (2.3, 126, 2.3), (2.3, 127, FAR), (2.3, 255, FAR), (0, 255, FAR), (np.nan, 127, FAR)],
-    *[(0, 0, UNKNOWN), (200, 126, 200), (above(200), 126, UNKNOWN), (1e4, 127, FAR), (np.inf, 0, UNKNOWN)],
+    *[(2.3, 0, 2.3), (2.3, 126, 2.3), (2.3, 127, FAR), (2.3, 255, FAR), (0, 255, FAR), (NAN, 127, FAR)],
+    *[(0, 0, UNKNOWN), (200, 126, 200), (above(200), 126, UNKNOWN), (1e4, 127, FAR), (INF, 0, UNKNOWN)],
 ]
 MAP_FREE: Pixels = [
-    *[(2.3, 0, 2.3), (2.3, 126, 2.3), (2.3, 127, FAR), (0, 255, FAR), (-1, 0, UNKNOWN), (np.nan, 0, UNKNOWN)],
-    *[(400, 0, 400), (above(400), 126, UNKNOWN), (500, 127, FAR), (np.inf, 0, UNKNOWN)],
+    *[(2.3, 0, 2.3), (2.3, 126, 2.3), (2.3, 127, FAR), (0, 255, FAR), (-1, 0, UNKNOWN), (NAN, 0, UNKNOWN)],
+    *[(400, 0, 400), (above(400), 126, UNKNOWN), (500, 127, FAR), (INF, 0, UNKNOWN)],
 ]
 DL3DV: Pixels = [  # depth, sky mask and outlier mask, which comes last
     *[(2.3, 0, 0, 2.3), (2.3, 126, 126, 2.3), (2.3, 127, 0, FAR), (0, 255, 0, FAR), (2.3, 0, 127, UNKNOWN)],
-    *[(2.3, 255, 255, UNKNOWN), (0, 0, 0, UNKNOWN), (np.nan, 0, 0, UNKNOWN), (np.inf, 0, 0, UNKNOWN)],
-    *[(1e6, 0, 0, 1e6), (np.inf, 127, 126, FAR)],
+    *[(2.3, 255, 255, UNKNOWN), (0, 0, 0, UNKNOWN), (NAN, 0, 0, UNKNOWN), (INF, 0, 0, UNKNOWN)],
+    *[(1e6, 0, 0, 1e6), (INF, 127, 126, FAR)],
 ]
 
 
@@ -81,17 +80,17 @@ class Layout(NamedTuple):
     depth: str  # path; {} is the frame
     pixels: Pixels
     image: str
-    camera: Camera
+    cameras: WriteCameras
     frames: tuple[str, str] = ("00000", "00001")
-    masks: tuple[tuple[str, Writer], ...] = ()
+    masks: tuple[tuple[str, WriteMap], ...] = ()
     metric: bool = True
-    max_depth: float | None = None
+    max_depth: float = LARGEST
     size: tuple[int, int] = SIZE
-    write: Writer | None = None  # None: by the suffix
+    write: WriteMap | None = None  # None: by the suffix
     sequence: str = ""  # where it is not the folder
 
     @property
-    def writer(self) -> Writer:
+    def writer(self) -> WriteMap:
         return self.write or WRITERS[self.depth[-4:]]
 
     def below(self, path: str, frame: str) -> str:
@@ -121,8 +120,8 @@ COLMAP = npz("cam/{}.npz", "intrinsic")
 SAME_NAME, BY_NAME = npz("{}.npz", "intrinsics"), npz("{}_cam.npz", "intrinsics")
 OF_CAMERA = npz("{}_cam.npz", "camera_intrinsics")
 APPLE = npz_list("scene_metadata.npz", ".png", lambda k: [96, 8, *k])  # w h fx fy cx cy
-MESH = npz_list("scene_metadata.npz", "", matrix)
-GREY, COLOUR = (("sky_mask/{}.png", grey),), (("sky_mask/{}.png", red),)
+MESH = npz_list("scene_metadata.npz", "", k_matrix)
+SKY = "sky_mask/{}.png"
 SIX_DIGITS = "000000", "000001"
 PHOTOS = "5008984_74a994ce1c_o.jpg", "99_b.jpg"  # whose depth is 99_b.jpg.exr
 SEGMENT = "segment-10017090168044687777_6380_000_6400_000"
@@ -139,16 +138,16 @@ LAYOUTS = [
     three_folders("smartportraits-cut3r", "000"),
     three_folders("spring-cut3r", "0001"),
     three_folders("uasol-cut3r", "Acantilado", BELOW_20),
-    three_folders("synscapes-cut3r", "", SKY_MASK)._replace(masks=GREY),
-    three_folders("synscapes-cut3r", "", SKY_MASK)._replace(masks=COLOUR),
-    three_folders("urbansyn-cut3r", "", SKY_MASK)._replace(masks=GREY),
-    three_folders("urbansyn-cut3r", "", SKY_MASK)._replace(masks=COLOUR),
+    three_folders("synscapes-cut3r", "", SKY_MASK)._replace(masks=((SKY, GREY),)),
+    three_folders("synscapes-cut3r", "", SKY_MASK)._replace(masks=((SKY, RED),)),
+    three_folders("urbansyn-cut3r", "", SKY_MASK)._replace(masks=((SKY, GREY),)),
+    three_folders("urbansyn-cut3r", "", SKY_MASK)._replace(masks=((SKY, RED),)),
     three_folders("3d-ken-burns-cut3r", "asdf-flying", KEN_BURNS, metric=False)._replace(depth="depth/{}.exr"),
     three_folders("mapfree-cut3r", "s00000/dense0", MAP_FREE, "jpg")._replace(
-        camera=COLMAP, masks=(("sky_mask/{}.jpg", grey),), frames=("frame_00000", "frame_00005")
+        cameras=COLMAP, masks=(("sky_mask/{}.jpg", JPEG),), frames=("frame_00000", "frame_00005")
     ),
     three_folders("dl3dv-cut3r", "1K/0a1b2c/dense", DL3DV, metric=False)._replace(
-        camera=COLMAP, masks=(("sky_mask/{}.png", grey), ("outlier_mask/{}.png", grey)), sequence="1K/0a1b2c"
+        cameras=COLMAP, masks=((SKY, GREY), ("outlier_mask/{}.png", GREY)), sequence="1K/0a1b2c"
     ),
     Layout("scannet-cut3r", "scans_train/scene0000_00", "depth/{}.png", MM, "color/{}.jpg", CAM),
     Layout("scannet-cut3r", "scans_test/scene0707_00", "depth/{}.png", MM, "color/{}.jpg", CAM_4X4),
@@ -159,7 +158,7 @@ LAYOUTS = [
             *("{}_depth.npy", FROM_1000, "{}_rgb.png", SAME_NAME),
             write=write,
         )
-        for write in (npy, npy_double)
+        for write in (FLOATS, DOUBLES)
     ],
     Layout("virtual-kitti-2-cut3r", "Scene01/clone/Camera_0", "{}_depth.png", CM, "{}_rgb.jpg", OF_CAMERA),
     Layout(
@@ -209,21 +208,21 @@ LAYOUTS = [
         *("image_lcam_front/{}_lcam_front.png", V2, SIX_DIGITS),
         max_depth=80,
         size=(640, 640),
-        write=png_float,
+        write=PNG_FLOAT,
     ),
     Layout(
         *("tartanair-v2-cameras", "CarWelding/Data_hard/P001", "depth_rcam_top/{}_rcam_top_depth.png", SKY_80),
         *("image_rcam_top/{}_rcam_top.png", V2, SIX_DIGITS),
         max_depth=80,
         size=(640, 640),
-        write=png_float,
+        write=PNG_FLOAT,
         sequence="CarWelding/Data_hard/P001/r/top",
     ),
     Layout(
         *("tartanair-shibuya", "RoadCrossing03", "depth_1/{}.npy", SKY_80, "image_1/{}.png", SHIBUYA, SIX_DIGITS),
         max_depth=80,
         size=(360, 640),
-        write=npy_half,
+        write=HALVES,
         sequence="RoadCrossing03/1",
     ),
 ]
@@ -246,37 +245,29 @@ STEPS = {  # metres, by the codes that the data set began with; 0: none is the s
 
 @pytest.mark.parametrize("row", LAYOUTS, ids=lambda row: row.names.split()[0])
 def test_a_layout_is_read_as_it_was_written(row: Layout, tmp_path: Path) -> None:
-    folder = tmp_path / row.folder
+    folder, tree = tmp_path / row.folder, {}
     *columns, depth = (tiled(column, row.size) for column in zip(*row.pixels, strict=True))
-    for frame in row.frames:
+    for frame, camera in zip(row.frames, row.cameras(folder, row.frames), strict=True):
         for (path, write), values in zip(((row.depth, row.writer), *row.masks), columns, strict=True):
-            write(folder / path.format(frame), values)
-        picture(folder / row.image.format(frame), row.size)
-    cameras = dict(zip(row.frames, row.camera(folder, row.frames), strict=True))
+            write(folder, path.format(frame), values)
+        image = picture(tmp_path, row.below(row.image, frame))
+        truth = Truth(depth.astype(np.float32), camera, row.sequence or row.folder, image)
+        tree[row.below(row.depth, frame)] = truth._replace(farthest=row.max_depth, metric=row.metric)
     for name in row.names.split():
-        source = open_source(name, tmp_path)
-        assert set(source.description.names) == set(row.names.split())
-        assert source.description.depth.metric == row.metric
-        assert source.max_depth == row.max_depth
-        assert source.keys() == sorted(row.below(row.depth, frame) for frame in row.frames)
-        for frame, k in cameras.items():
-            image = row.below(row.image, frame)
-            check(source, row.below(row.depth, frame), depth, k, image, row.sequence or row.folder)
+        check_layout(name, tmp_path, tree)
+    assert set(find_description(name).names) == set(row.names.split())
+    assert find_description(name).depth.max_depth == (None if row.max_depth == LARGEST else row.max_depth)
 
 
-FLOATS = [row for row in LAYOUTS if row.writer in (npy, npy_half, exr)]
+REAL = [row for row in LAYOUTS if row.writer in (FLOATS, HALVES, EXR)]
+REAL.append(three_folders("omniobject3d-cut3r", "anise_001"))
 
 
-@pytest.mark.parametrize(
-    "row", [*FLOATS, three_folders("omniobject3d-cut3r", "a")], ids=lambda row: row.names.split()[0]
-)
+@pytest.mark.parametrize("row", REAL, ids=lambda row: row.names.split()[0])
 def test_whole_numbers_are_not_taken_for_metres(row: Layout, tmp_path: Path) -> None:
-    key, codes = row.below(row.depth, row.frames[0]), np.full(row.size, 2300)
-    if row.writer is exr:
-        exr(tmp_path / key, codes, np.uint32)
-    else:
-        np.save(made(tmp_path / key), codes.astype(np.uint16))
-    row.camera(tmp_path / row.folder, row.frames)
+    key, write = row.below(row.depth, row.frames[0]), EXR_UINT if row.writer is EXR else SHORTS
+    write(tmp_path, key, np.full(row.size, 2300))
+    row.cameras(tmp_path / row.folder, row.frames)
     with pytest.raises(SourceError, match=r"expected dtype float\d+.*, got uint(16|32)"):
         open_source(row.names.split()[0], tmp_path).read(key)
 
