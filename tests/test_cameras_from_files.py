@@ -237,7 +237,7 @@ def test_numbers_that_are_no_camera(names: str, numbers: Any, message: str) -> N
         ("fov_x fov_y_rad", "pixels", None, "^numbers: expected one of"),
         ("fov_x", "normalised", None, "^unit: 'normalised' goes with fx fy or f, got fov_x: remove unit"),
         ("f cx cy", "normalised", None, "^unit: 'normalised' needs fx and fy"),
-        ("", "millimetres", None, "^unit: expected one of pixels, normalised, ndc, larger_side, got 'millimetres'"),
+        ("", "millimetres", None, "^unit: expected one of pixels, normalised, ndc, ndc_norm_image_bounds, larger_side, got 'millimetres'"),
         ("", "pixels", (0, 4), r"^size: expected width and height in pixels, got \(0, 4\)"),
     ],
 )

@@ -131,7 +131,7 @@ _count = _rule("a whole number above 0", lambda number: number > 0, lambda value
 _index = lambda value: int(_whole(value))  # noqa: E731
 _table = _rule("a table", lambda value: isinstance(value, Mapping))
 
-NUMBERS: dict[str, Check] = {"file": _template, "key": _strings, "rows": _text, "row_name": _text, "row": _words}
+NUMBERS: dict[str, Check] = {"file": _template, "key": _strings, "rows": _words, "row_name": _text, "row": _words}
 MEMBER: dict[str, Check] = {"key": _words, "channel": _index, "every": _count}
 
 FIELDS: dict[str, dict[str, Check]] = {
