@@ -247,6 +247,50 @@ def datasets_table() -> str:
     return "\n".join([*lines, "", f"\\* {describe.UNVERIFIED}"])
 
 
+def sparse_table() -> str:
+    """Return the table of min_valid on LiDAR frames, and on the scene with as few pixels."""
+    measured = result("others_data/sparse_depth")
+    head = ("`min_valid`", "KITTI: without a range", "σ / depth: median, 90 %, 99 %")
+    head += ("scene: without a range", "rank correlation", "edges found")
+    lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
+    for least, real in measured["kitti"]["min_valid"].items():
+        made = measured["thinned"]["min_valid"][least]
+        parts = ", ".join(f"{100 * real[f'sigma_of_depth_{q}']:.2f} %" for q in (50, 90, 99))
+        cells = [f"{100 * real['without_range']:.1f} %", parts, f"{100 * made['without_range']:.1f} %"]
+        cells += [f"{made['rank_correlation']:.3f}", f"{100 * made['edges_found']:.0f} %"]
+        lines.append(f"| {least} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def steps_table() -> str:
+    """Return the table of what a quantisation step changes in σ; bands with at least 2 % of the pixels."""
+    names = {"stored": "of the file", "sensor": "of the sensor"}
+    head = ("data", "depth", "pixels", "step", "range: above 1 %, 10 %; median", "difference: above 1 %, 10 %; median")
+    lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
+    for data, each in result("others_data/quantisation")["data"].items():
+        for depth, band in each["bands"].items():
+            for name, about in names.items():
+                if name in band["range"] and band["share"] >= 0.02:
+                    both = [band[kind][name] for kind in ("range", "difference")]
+                    changes = [
+                        f"{100 * one['above_1_percent']:.0f} %, {100 * one['above_10_percent']:.0f} %; "
+                        f"{one['median_ratio']:.2f}"
+                        for one in both
+                    ]
+                    step = f"{both[0]['step_mm']:.3g} mm, {about}"
+                    lines.append(f"| {data} | {depth} | {100 * band['share']:.0f} % | {step} | {' | '.join(changes)} |")
+    return "\n".join(lines)
+
+
+def exact_table() -> str:
+    """Return the table of σ of rounded depth, relative to that of the exact depth with the variance of rounding."""
+    lines = ["| depth | range: off, on | difference: off, on |", "|---|---|---|"]
+    for depth, band in result("others_data/quantisation")["data"]["scene rounded to 10 mm"]["bands"].items():
+        both = [band[kind]["of_exact"] for kind in ("range", "difference")]
+        lines.append(f"| {depth} | " + " | ".join("{off:.2f}, {on:.2f}".format(**one) for one in both) + " |")
+    return "\n".join(lines)
+
+
 def with_block(page: str, name: str, block: str) -> str:
     """Return a page with ``block`` between its markers ``<!-- name -->`` and ``<!-- /name -->``."""
     before, rest = page.split(f"<!-- {name} -->")
@@ -304,12 +348,16 @@ def main() -> int:
     """Write or check; return the exit code."""
     readme, benchmarks, machines = DOCS.parent / "README.md", DOCS / "benchmarks.md", DOCS / "many-machines.md"
     datasets = DOCS / "datasets.md"
+
+    sparse = with_block((DOCS / "sparse-depth.md").read_text(), "sparse", sparse_table())
+    sparse = with_block(with_block(sparse, "steps", steps_table()), "exact", exact_table())
     with_figures = with_block(benchmarks.read_text(), "figures", all_figures())
     pages = {
         DOCS / "cli.md": cli_page(),
         readme: with_block(readme.read_text(), "figures", figures()),
         benchmarks: with_block(with_figures, "loader", loader_table()),
         datasets: with_block(datasets.read_text(), "datasets", datasets_table()),
+        DOCS / "sparse-depth.md": sparse,
         machines: with_block(machines.read_text(), "cluster", cluster_table()),
     }
     stale = [path.name for path, text in pages.items() if not path.exists() or path.read_text() != text]

@@ -9,7 +9,20 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from check_loader import RIGHT, WRONG, Loader, Spoil, View, annotate, draw, in_some, make_views, mirror, right
+from check_loader import (
+    RIGHT,
+    WRONG,
+    Loader,
+    Spoil,
+    View,
+    annotate,
+    by_kernel,
+    draw,
+    in_some,
+    make_views,
+    mirror,
+    right,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
@@ -300,6 +313,16 @@ def by_other_cache(view: View, cache: SigmaCache, index: int) -> None:
     window_3, window_5 = sigma_z2(depth, matrix, KernelParams(window=3)), sigma_z2(depth, matrix)
     with np.errstate(invalid="ignore"):
         view["sigma_Z2"] = view["sigma_Z2"] * (window_3 / window_5)
+
+
+def test_a_quantisation_step_that_only_the_cache_has_is_named(rendered: Data, tmp_path: Path) -> None:
+    job = Job(str(tmp_path / "step.zarr"), rendered[0], KernelParams(quantisation_step=0.3))
+    list(pipeline.run(job, execute.serial))
+    data = rendered[0], SigmaCache(job.cache)
+    assert check(data).findings == ()
+    (finding,) = check(data, by_kernel(KernelParams())).findings
+    expected = "sigma_Z2 fits the kernel with window=5, lambda_prior=0.5, quantisation_step=0, unlike the cache"
+    assert finding.text.startswith(expected)
 
 
 def test_other_parameters_are_named(rendered: Data) -> None:

@@ -441,6 +441,20 @@ def test_overwrite_with_depth_and_the_kernels_options(tiny: TinyData) -> None:
     assert np.isfinite(reader.read(key)[(depth > 0) & (depth <= 3)]).all()
 
 
+def test_min_valid_decides_which_sparse_pixels_have_a_range(tiny: TinyData) -> None:
+    """Of pairs of pixels that are 1 m apart; validate recomputes with what the cache records."""
+    pairs = np.zeros((24, 32), np.float32)
+    pairs[::6, ::6], pairs[1::6, ::6] = 4, 5
+    key, sigma = tiny.write("sparse", "0", pairs), {}
+    for least in (2, 3):
+        assert run(tiny, "--min-valid", str(least), "--overwrite").exit_code == 0
+        assert cli("validate", tiny.root / "sigma_Z2.zarr", "--full").exit_code == 0
+        reader = SigmaCache(tiny.root / "sigma_Z2.zarr")
+        assert reader.params["min_valid"] == least
+        sigma[least] = np.sqrt(reader.read(key)[pairs > 0])
+    assert sigma[2].min() > 0.25 > 0.1 > sigma[3].max()
+
+
 def test_strides_are_sorted_and_1_is_among_them(tiny: TinyData) -> None:
     assert cli("run", "--dataset", tiny.toml, "--strides", "4,3,4").exit_code == 0
     reader = SigmaCache(tiny.root / "sigma_Z2.zarr")
@@ -737,6 +751,11 @@ BAD: list[tuple[str, Callable[[TinyData], None], str, int, str]] = [
     ("lambda of nan", nothing, "--lambda-prior nan", 2, "lambda_prior: expected .*got nan"),
     ("alpha of 0", nothing, "--alpha-clamp 0", 2, "alpha_clamp: expected .*got 0"),
     ("alpha of 1.5", nothing, "--alpha-clamp 1.5", 2, "alpha_clamp: expected .*got 1.5"),
+    ("more than a window", nothing, "--min-valid 26", 2, "min_valid: expected .* from 1 to window² = 25, got 26"),
+    ("half a pixel", nothing, "--min-valid 2.5", 2, "--min-valid.*'2.5' is not a valid integer"),
+    ("step below 0", nothing, "--quantisation-step -1", 2, "quantisation_step: expected .* from 0 to 1e9, got -1.0"),
+    ("step in words", nothing, "--quantisation-step 1mm", 2, "--quantisation-step.*'1mm' is not a valid float"),
+    ("step of pi3", nothing, "--compat pi3 --quantisation-step 1", 2, "quantisation_step: expected 0 with compat="),
     ("stride of 0", nothing, "--strides 1,0", 2, "strides: expected .*got 0"),
     ("strides in words", nothing, "--strides two", 2, "--strides: expected .*'two'"),
     ("no strides", nothing, "--strides ,", 2, "--strides: expected"),
@@ -803,6 +822,8 @@ def test_bad_input_is_one_line_and_nothing_counts_as_done(
         ("--window 7", "window is 5 in the cache and 7 in this run"),
         ("--lambda-prior 0.7", "lambda_prior is 0.5 in the cache and 0.7"),
         ("--alpha-clamp 0.1", "alpha_clamp is 0.3 in the cache and 0.1"),
+        ("--min-valid 4", "min_valid is 3 in the cache and 4"),
+        ("--quantisation-step 0.001", "quantisation_step is None in the cache and 0.001"),
         ("--compat pi3", "compat is None in the cache and 'pi3'"),
         ("--strides 1,3", r"strides is \[1, 2\] in the cache and \[1, 3\]"),
         ("--max-depth 9", "max_depth is None in the cache and 9.0"),

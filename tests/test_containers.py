@@ -2,6 +2,8 @@
 
 import io
 import math
+import os
+import signal
 import struct
 import sys
 import zipfile
@@ -11,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import containers as benchmark
 import h5py
 import numpy as np
 import OpenEXR
@@ -124,7 +127,7 @@ def pillow(path: Path, values: Array) -> None:
     Image.fromarray(values).save(path)
 
 
-GZIP = {"chunks": (2, 3), "compression": "gzip", "shuffle": True}
+GZIP = {"chunks": (20, 30), "compression": "gzip", "shuffle": True}
 WRITERS: dict[str, tuple[str, Write, tuple[str, ...]]] = {
     "npy": ("npy", np.save, ("u2", "i8", "f2", "f4", "f8")),
     "npz": ("npz", lambda path, values: np.savez(path, depth=values), ("u2", "f2", "f4")),
@@ -245,6 +248,15 @@ def test_a_jpeg_is_read_as_pillow_reads_it(tmp_path: Path, mode: str) -> None:
     assert "expected a JPEG of grey or RGB, got CMYK; save" in message_of(tmp_path / "b.jpg", "jpg")
 
 
+def test_a_truncated_jpeg_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "a.jpg"
+    Image.effect_noise((40, 30), 80).save(path)
+    data = path.read_bytes()
+    for length in range(3, len(data) - 40, 7):
+        path.write_bytes(data[:length])
+        assert "cannot decode JPEG" in message_of(path, "jpg")
+
+
 def parts(*channels: dict[str, Any]) -> OpenEXR.File:
     made = [OpenEXR.Part({"type": OpenEXR.scanlineimage}, each, f"part{at}") for at, each in enumerate(channels)]
     return OpenEXR.File(made)
@@ -343,13 +355,15 @@ def test_keys(tmp_path: Path) -> None:
     assert "expected a data set 'group', got a group (at the root: a, b, group); correct [depth] key" in message_of(
         tmp_path / "a.h5", "hdf5", Member("group")
     )
-    for name, what in (("npz", "array"), ("mat", "variable")):
+    for name, what in (("npz", "array"), ("mat", "variable of real numbers")):
         assert f"expected {what} 'c', got a, b" in message_of(tmp_path / f"a.{name}", name, Member("c"))
-    for name, what in (("npz", "array"), ("mat", "variable"), ("hdf5", "data set")):
+    for name, what in (("npz", "array"), ("mat", "variable of real numbers"), ("hdf5", "data set")):
         path = tmp_path / f"a.{'h5' if name == 'hdf5' else name}"
         assert read(path, name, Member("b")).tolist() == (2 * one).tolist()
         assert f"expected one {what}, got a, b" in message_of(path, name)
-    assert "expected real numbers in text, got another class" in message_of(tmp_path / "a.mat", "mat", Member("text"))
+    assert "numbers 'text', got a, b; give its name as [depth] key" in message_of(
+        tmp_path / "a.mat", "mat", Member("text")
+    )
 
 
 def test_doubles_that_matlab_stored_as_small_integers(tmp_path: Path) -> None:
@@ -398,6 +412,19 @@ def test_a_data_set_that_was_never_written(tmp_path: Path) -> None:
         tmp_path / "a.h5", "hdf5", Member("depth")
     )
     assert "expected numbers, got dtype object" in message_of(tmp_path / "a.h5", "hdf5", Member("text"))
+
+
+def test_values_that_need_a_plugin_of_hdf5(tmp_path: Path) -> None:
+    """The code of a filter that is here, gzip (1), becomes that of Blosc in the file."""
+    hdf5(tmp_path / "a.h5", VALUES, **GZIP)
+    content = (tmp_path / "a.h5").read_bytes()
+    old = struct.pack("<HHHH", 1, 8, 1, 1) + b"deflate\0"
+    assert content.count(old) == 1
+    (tmp_path / "a.h5").write_bytes(content.replace(old, struct.pack("<H", 32001) + old[2:]))
+    assert (
+        "expected a filter that HDF5 itself has, got 32001 (b'deflate'); repack them by h5repack -f GZIP=6"
+        in message_of(tmp_path / "a.h5", "hdf5")
+    )
 
 
 def test_channels_of_colmap(tmp_path: Path) -> None:
@@ -511,11 +538,28 @@ def test_every_flipped_bit_of_the_pixels_is_seen(tmp_path: Path, case: str) -> N
         np.testing.assert_array_equal(got, values)
 
 
+def exr_header(side: int, kind: str = "scanlineimage", sampling: int = 1) -> bytes:
+    """Return the bytes of the header of an EXR image, made by hand, and some more."""
+    window = struct.pack("<4i", 0, 0, side - 1, side - 1)
+    channels = b"Z\0" + struct.pack("<iIii", 2, 0, sampling, sampling) + b"\0"
+    attributes = [("channels", "chlist", channels), ("dataWindow", "box2i", window), ("displayWindow", "box2i", window)]
+    attributes.append(("type", "string", kind.encode()))
+    packed = (f"{name}\0{of}\0".encode() + struct.pack("<I", len(value)) + value for name, of, value in attributes)
+    return b"v/1\x01\2\0\0\0" + b"".join(packed) + b"\0" + bytes(100)
+
+
+def test_exr_pixels_that_are_no_map(tmp_path: Path) -> None:
+    path = tmp_path / "a.exr"
+    path.write_bytes(exr_header(4, kind="deepscanline"))
+    assert "expected one value a pixel, got an OpenEXR image of type deepscanline; save it flat" in message_of(
+        path, "exr"
+    )
+    path.write_bytes(exr_header(4, sampling=2))
+    assert "expected a value for each pixel, got one for each (2, 2); name another channel" in message_of(path, "exr")
+
+
 BOMBS: dict[str, bytes] = {
-    "exr": b"v/1\x01\2\0\0\0"
-    + b"channels\0chlist\0" + struct.pack("<I", 19) + b"Z\0" + struct.pack("<iIii", 2, 0, 1, 1) + b"\0"
-    + b"dataWindow\0box2i\0" + struct.pack("<I4i", 16, 0, 0, 99_999, 99_999)
-    + b"displayWindow\0box2i\0" + struct.pack("<I4i", 16, 0, 0, 99_999, 99_999) + b"\0" + bytes(100),
+    "exr": exr_header(100_000),
     "pfm": b"Pf\n99999 99999\n-1\n" + bytes(100),
     "pgm": b"P5\n99999 99999\n255\n" + bytes(100),
     "dpt": b"PIEH" + struct.pack("<ii", 99_999, 99_999) + bytes(100),
@@ -570,3 +614,20 @@ def test_a_missing_library_is_one_line_that_names_the_extra(
     assert str(caught.value) == (
         f'{extra}: reading such files needs {module}, which is not installed: pip install "depthvar[{extra}]"'
     )
+
+
+def test_the_benchmark_of_libraries_in_the_small(tmp_path: Path) -> None:
+    for name, (path, want, ways) in benchmark.files(tmp_path).items():
+        row = benchmark.measured(path, want, {"ours": ways["ours"], "other": unreadable}, rounds=1, flips=1)
+        assert row["ours"]["right"], name
+        assert row["ours"]["ms"] > 0
+        assert row["header"]["ms"] > 0
+        assert row["ours"]["died"] == 0
+        assert row["other"] == {"not_measured": "ModuleNotFoundError: No module named 'freeimage'"}
+    died = benchmark.damage(path, want, lambda path: os.kill(os.getpid(), signal.SIGKILL), 2)
+    assert died == {"unnoticed": 0, "died": 2}
+    assert benchmark.damage(path, want, lambda path: want + 1, 2) == {"unnoticed": 1, "died": 0}
+
+
+def unreadable(path: Path) -> Array:
+    raise ModuleNotFoundError("No module named 'freeimage'")

@@ -181,11 +181,13 @@ def root_attributes() -> dict[str, Any]:
         ("strides", list(range(1, 66))), ("strides", 1), ("window", 4), ("window", True), ("lambda_prior", -1),
         ("lambda_prior", "0.5"), ("alpha_clamp", 0), ("alpha_clamp", 2), ("keepbits", 0), ("keepbits", 10**30),
         ("max_depth", 0), ("with_depth", 1), ("compat", 3), ("min_valid", 0), ("decode_rule", "rule"),
+        ("quantisation_step", -1), ("quantisation_step", None),
     ],
 )  # fmt: skip
 def test_root_attributes_that_no_run_writes_are_refused_though_the_checksum_is_right(name: str, value: object) -> None:
     attributes = root_attributes()
-    (attributes["parameters"] if name in attributes["parameters"] else attributes)[name] = value
+    optional = {"quantisation_step"}
+    (attributes["parameters"] if name in attributes["parameters"].keys() | optional else attributes)[name] = value
     with pytest.raises(
         CacheError, match=rf"here: damaged \({name}( is|:) .*, which no run writes\); restore .* --overwrite"
     ):

@@ -131,4 +131,6 @@ from depthvar.datasets import open_source
 source = open_source(sys.argv[1])
 assert source[0].depth.shape == (24, 32)
 """
-    assert not loaded(code, str(tiny.toml)) & {"zarr", "torch", "numba", "dask", "distributed", "click"}
+    modules = loaded(code, str(tiny.toml))
+    assert not modules & {"zarr", "torch", "numba", "dask", "distributed", "click"}
+    assert not modules & {"OpenEXR", "h5py", "scipy", "tifffile", "imagecodecs", "cv2"}  # libraries of other formats

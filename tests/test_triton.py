@@ -113,6 +113,19 @@ def test_oracle_of_the_difference(device: str, shape: tuple[int, int]) -> None:
 
 
 @BOTH
+def test_oracle_with_a_quantisation_step(device: str, p: Any) -> None:
+    """Of the size of the noise, so that it counts next to it; and one that vanishes is none."""
+    z, p = frame(4, 9), replace(p, quantisation_step=0.5)
+    if isinstance(p, KernelParams):
+        want = reference.sigma_z2(z.numpy(), K, p)
+        reference.assert_close(run(z, device, p, return_components=True), want, reference.rounding(want))
+    else:
+        np.testing.assert_allclose(run(z, device, p), reference.difference(z.numpy(), quantisation_step=0.5), rtol=1e-6)
+    off, vanishing = (run(z, device, replace(p, quantisation_step=step)) for step in (0.0, 1e-30))
+    np.testing.assert_array_equal(vanishing, off)
+
+
+@BOTH
 @pytest.mark.parametrize("nothing", [0.0, np.nan, np.inf])
 def test_a_frame_without_any_depth_is_infinite(device: str, p: Any, nothing: float) -> None:
     np.testing.assert_array_equal(run(torch.full((3, 4), nothing), device, p), np.inf)
@@ -215,7 +228,7 @@ def test_the_operator_keeps_torchs_rules(device: str) -> None:
     z, camera = frame(4, 6).to(device), torch.tensor(K, device=device, dtype=torch.float64)
     for window, valid in ((3, z > 1.1), (0, None)):
         torch.library.opcheck(
-            triton_engine._sigma_z2, (z, camera, valid, [1, 2], window, 0.5, 0.3, 3, 2.0**50, window == 3)
+            triton_engine._sigma_z2, (z, camera, valid, [1, 2], window, 0.5, 0.3, 3, 2.0**50, 0.01, window == 3)
         )
 
 
@@ -335,8 +348,10 @@ def test_every_program_compiles_for_a_gpu_and_stays_in_its_registers() -> None:
     ran = subprocess.run([sys.executable, script], env=environment, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
     programs = json.loads(ran.stdout)
-    assert [program["program"] for program in programs] == ["difference"] * 2 + ["spread"] * 7
-    assert [program["spilled"] for program in programs] == [0] * 9
+    with_steps = ["difference", "spread"]
+    want = ["difference"] * 2 + ["spread"] * 6 + with_steps + ["spread"]
+    assert [program["program"] for program in programs] == want
+    assert [program["spilled"] for program in programs] == [0] * 11
 
 
 # ---- a run ----

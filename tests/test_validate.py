@@ -344,7 +344,9 @@ def test_values_that_the_stored_depth_rules_out_need_no_source(
         KernelParams(lambda_prior=0, alpha_clamp=1e-5),
         KernelParams(lambda_prior=30, window=3),
         KernelParams(compat="pi3"),
+        KernelParams(quantisation_step=0.01),
         Difference(),
+        Difference(quantisation_step=0.01),
     ],
 )
 def test_no_clean_cache_is_out_of_limits(data: TinyData, params: KernelParams) -> None:

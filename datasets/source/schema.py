@@ -94,13 +94,17 @@ def _has_one_frame(template: str) -> bool:
     return found.count("frame") <= 1 and found.count("sequence") <= 1 and not template.endswith("{sequence}")
 
 
+def _int(value: Any) -> int:
+    return int(_whole(value))
+
+
 def _strings(value: Any) -> Any:
     return _list_of(_words)([value] if isinstance(value, str) else value)
 
 
 _number = _rule("a number", lambda number: not math.isnan(number), _as_number)
 _positive = _rule("a number above 0", lambda number: 0 < number < math.inf, _number)
-_whole = _rule("a whole number", lambda number: number == int(number), _number)
+_whole = _rule("a whole number", float.is_integer, _number)
 _flag = _rule("true or false", lambda value: isinstance(value, bool))
 _text = _rule("one line of text", lambda text: isinstance(text, str) and text.strip() and not CONTROL.search(text))
 _name = _rule(
@@ -125,14 +129,13 @@ _metres = _rule(MAX_DEPTH_RULE, is_max_depth, _number)
 _size = _rule(
     "two whole numbers above 0",
     lambda pair: len(pair) == 2 and min(pair) > 0,
-    _list_of(lambda value: int(_whole(value))),
+    _list_of(_int),
 )
-_count = _rule("a whole number above 0", lambda number: number > 0, lambda value: int(_whole(value)))
-_index = lambda value: int(_whole(value))  # noqa: E731
+_count = _rule("a whole number above 0", lambda number: number > 0, _int)
 _table = _rule("a table", lambda value: isinstance(value, Mapping))
 
 NUMBERS: dict[str, Check] = {"file": _template, "key": _strings, "rows": _words, "row_name": _text, "row": _words}
-MEMBER: dict[str, Check] = {"key": _words, "channel": _index, "every": _count}
+MEMBER: dict[str, Check] = {"key": _words, "channel": _int, "every": _count}
 
 FIELDS: dict[str, dict[str, Check]] = {
     "": {

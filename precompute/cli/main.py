@@ -29,6 +29,10 @@ WORKERS_HELP = (
     "Number of Dask worker processes, used instead of threads. Each needs about 2 s of CPU time to start. If one "
     "crashes or hangs, only its shard is lost."
 )
+MIN_VALID_HELP = (
+    "Known pixels that a window needs for its range to count, 1 to window² (docs/sparse-depth.md).  [default: 3]"
+)
+STEP_HELP = "Step of the stored depth. Its rounding error enters σ (docs/sparse-depth.md).  [default: 0, off]"
 RECOMPUTE_HELP = (
     "Number of random frames to recompute and compare with the cache. With 0 and no --root, the depth files are not "
     "opened. With 0 and --root, files that look changed are still compared."
@@ -78,14 +82,16 @@ def main() -> None:
     type=click.Choice(["range", "difference"]),
     default="range",
     help="How σ is computed: by the range of distances in a window, or by the differences to the neighbours, which has "
-    "none of the next four options.",
+    "none of the next five options.",
 )
 @click.option("--window", type=int, help="Side of the window in pixels: 3, 5 or 7.  [default: 5]")
 @click.option("--lambda-prior", type=float, help="Weight of the pixel footprint, 0 or more.  [default: 0.5]")
 @click.option(
     "--alpha-clamp", type=float, help="Upper limit of δ / distance, in (0, 1] (docs/method.md).  [default: 0.3]"
 )
+@click.option("--min-valid", type=int, help=MIN_VALID_HELP)
 @click.option("--compat", type=click.Choice(["pi3"]), help="Reproduce the original kernel, faults included.")
+@click.option("--quantisation-step", type=float, metavar="METRES", help=STEP_HELP)
 @click.option("--strides", default="1,2,3,4,6,8", help="Strides (reduced resolutions) to store; 1 is always stored.")
 @click.option(
     "--max-depth", type=float, help="Depth beyond this many metres is far. inf: no limit.  [default: the data set's]"

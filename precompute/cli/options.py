@@ -83,14 +83,17 @@ def write_demo(folder: Path, threads: int | None = None) -> None:
 
 
 def _params(options: dict[str, Any]) -> "Estimator":
-    """Return the estimator with the parameters that were typed; the difference has none, not even at their default."""
-    from depthvar.datasets.params import ESTIMATORS, KernelParams
+    """Return the estimator with the parameters that were typed; those of another are an error, even their defaults."""
+    from dataclasses import fields
 
-    names = ("window", "lambda_prior", "alpha_clamp", "compat")
-    given = {name: options[name] for name in names if options[name] is not None}
+    from depthvar.datasets.params import ESTIMATORS
+
     kind = ESTIMATORS[options["estimator"]]
-    if given and kind is not KernelParams:
-        flags = ", ".join(f"{_flag(name)} {value}" for name, value in given.items())
+    names = dict.fromkeys(field.name for each in ESTIMATORS.values() for field in fields(each))
+    given = {name: options[name] for name in names if options[name] is not None}
+    foreign = [name for name in given if name not in {field.name for field in fields(kind)}]
+    if foreign:
+        flags = ", ".join(f"{_flag(name)} {given[name]}" for name in foreign)
         raise ParameterError(
             f"--estimator {kind.estimator}: expected no parameter of the range, got {flags}; leave it out"
         )

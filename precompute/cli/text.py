@@ -71,7 +71,8 @@ def info_text(facts: Facts) -> str:
     """Return the facts of ``cache_info`` for people."""
     groups, parameters, sigma = facts["groups"], facts["parameters"], facts["sigma"]
     done, failed, frames = (sum(group[name] for group in groups) for name in ("done", "failed", "frames"))
-    names = ("estimator", "window", "lambda_prior", "alpha_clamp", "min_valid", "compat", "max_depth", "keepbits")
+    ranges = ("window", "lambda_prior", "alpha_clamp", "min_valid", "compat")
+    names = ("estimator", *ranges, "quantisation_step", "max_depth", "keepbits")
     rows = {
         "frames": f"{done} done, {failed} failed, {frames - done - failed} not done, in {len(groups)} groups",
         "strides": ", ".join(map(str, parameters["strides"])),

@@ -32,26 +32,36 @@ def _load(depth, valid, v, z, i):  # type: ignore[no-untyped-def]
 
 
 @njit(**_JIT)
-def _variances(z, above, i, below, max_depth, out, v):  # type: ignore[no-untyped-def]
-    """σ² = Z² x / 3 with x = (Δu² + Δv²) / (4 Z²) within bounds; +inf where unknown, far or without a neighbour."""
+def _rounding(z, i, step, step2):  # type: ignore[no-untyped-def]
+    """The square of the quantisation step, as a part of Z²."""
+    for u in range(step2.size):
+        r = step / z[i, u + 1]
+        step2[u] = r * r
+
+
+@njit(**_JIT)
+def _variances(z, above, i, below, step2, max_depth, out, v):  # type: ignore[no-untyped-def]
+    """σ² = Z² x / 3, x = (Δu² + Δv² + step²) / (4 Z²) within bounds; +inf where unknown, far or without a neighbour."""
     for u in range(out.shape[1]):
         zu = z[i, u + 1]
         du = max(max(_NONE, abs(z[i, u] - zu)), abs(z[i, u + 2] - zu))
         dv = max(max(_NONE, abs(z[above, u + 1] - zu)), abs(z[below, u + 1] - zu))
         ru, rv = max(du, _ZERO) / zu, max(dv, _ZERO) / zu
-        x = min(max(_QUARTER * (ru * ru + rv * rv), _FLOOR), _ONE)
+        x = min(max(_QUARTER * (ru * ru + rv * rv + step2[u]), _FLOOR), _ONE)
         usable = zu < _INF and zu <= max_depth and max(du, dv) >= _ZERO
         out[v, u] = zu * zu * x * _THIRD if usable else _INF
 
 
-def sweep(depth, valid, max_depth, out):  # type: ignore[no-untyped-def]
+def sweep(depth, valid, max_depth, step, out):  # type: ignore[no-untyped-def]
     """Fill ``out`` (H, W), row by row; a ring holds three rows of depth, between columns of unknown pixels."""
     height, width = depth.shape
-    z = np.full((3, width + 2), _NAN)
+    z, step2 = np.full((3, width + 2), _NAN), np.zeros(width, np.float32)
     for v in range(height + 1):
         if v < height:
             _load(depth, valid, v, z, v % 3)
         else:  # below the image
             z[v % 3] = _NAN
         if v > 0:
-            _variances(z, (v + 1) % 3, (v - 1) % 3, v % 3, max_depth, out, v - 1)
+            if step > _ZERO:
+                _rounding(z, (v - 1) % 3, step, step2)
+            _variances(z, (v + 1) % 3, (v - 1) % 3, v % 3, step2, max_depth, out, v - 1)

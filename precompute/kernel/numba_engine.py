@@ -23,12 +23,12 @@ def _compiled(estimator: str) -> Any:
     if estimator == "difference":
         from .numba_difference import sweep
 
-        signature = types.void(*frame, single, single[:, ::1])
+        signature = types.void(*frame, single, single, single[:, ::1])
     else:
         from .numba_range import sweep
 
         signature = types.void(
-            *frame, real, real, real, real, types.intp, real, real, single, single, single[:, :, ::1]
+            *frame, real, real, real, real, types.intp, real, real, single, single, single, single[:, :, ::1]
         )
     with announced("the CPU kernel", _COMPILE_SECONDS[estimator]):
         return njit(signature, nogil=True, error_model="numpy", cache=True)(sweep)
@@ -65,11 +65,11 @@ def sigma_z2_frame(
     farthest = np.inf if max_depth is None else max_depth
     sweep = _compiled(params.estimator)
     if isinstance(params, Difference):
-        sweep(depth, valid, farthest, out if out.ndim == 2 else out[0])
+        sweep(depth, valid, farthest, params.quantisation_step, out if out.ndim == 2 else out[0])
         return out
     fx, fy, cx, cy = intrinsics
     sweep(
         depth, valid, fx, fy, cx, cy, params.window, params.lambda_prior, params.alpha_clamp, params.min_valid,
-        farthest, out if out.ndim == 3 else out[None],
+        farthest, params.quantisation_step / 2, out if out.ndim == 3 else out[None],
     )  # fmt: skip
     return out

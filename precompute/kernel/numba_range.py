@@ -150,8 +150,16 @@ def _edges_7(small, neg, count, min_valid, edge):  # type: ignore[no-untyped-def
 
 
 @njit(**_JIT)
-def _variances(z, i, t, edge, prior2, cap2, max_depth, out, v):  # type: ignore[no-untyped-def]
-    """Steps 4 to 7, and the components: +inf where unknown (t is +inf there) or, but for t and δ, far.
+def _flat(z, i, prior2, half_step, flat2):  # type: ignore[no-untyped-def]
+    """Step 4: δ² / t² of a pixel on a flat surface, by its footprint and by the rounding of the stored depth."""
+    for u in range(flat2.size):
+        rounding = half_step / z[i, u]  # (step / 2) / d_z, divided by t
+        flat2[u] = prior2 + rounding * rounding
+
+
+@njit(**_JIT)
+def _variances(z, i, t, edge, flat2, cap2, max_depth, out, v):  # type: ignore[no-untyped-def]
+    """Steps 5 to 7, and the components: +inf where unknown (t is +inf there) or, but for t and δ, far.
 
     x is δ² / t², g is σ_t² / t² of a conical frustum of relative half-length √x (mip-NeRF, arXiv:2103.13415, eq. 7).
     """
@@ -159,7 +167,7 @@ def _variances(z, i, t, edge, prior2, cap2, max_depth, out, v):  # type: ignore[
     for u in range(edge.size):
         zu, tu = z[i, u], t[u]
         r = edge[u] / tu
-        x = min(max(_FLOOR, r * r + prior2), cap2)  # never NaN: max(floor, NaN) is the floor
+        x = min(max(_FLOOR, r * r + flat2[u]), cap2)  # never NaN: max(floor, NaN) is the floor
         g = x * _THIRD - _FOUR_15TH * x * x * (_TWELVE - x) / ((_THREE + x) * (_THREE + x))
         usable = tu < _INF and zu <= max_depth
         out[0, v, u] = zu * zu * g if usable else _INF  # d_z² σ_t²
@@ -170,9 +178,9 @@ def _variances(z, i, t, edge, prior2, cap2, max_depth, out, v):  # type: ignore[
 
 
 def sweep(  # type: ignore[no-untyped-def]
-    depth, valid, fx, fy, cx, cy, window, lambda_prior, alpha_clamp, min_valid, max_depth, out
+    depth, valid, fx, fy, cx, cy, window, lambda_prior, alpha_clamp, min_valid, max_depth, half_step, out
 ):
-    """Fill ``out``, (1, H, W) or with components (4, H, W), row by row."""
+    """Fill ``out``, (1, H, W) or with components (4, H, W), row by row; ``half_step`` is half the quantisation step."""
     height, width = depth.shape
     reach, k = window // 2, (window - 1) // 2
     tan2 = (0.5 / fx) ** 2 + (0.5 / fy) ** 2
@@ -188,7 +196,7 @@ def sweep(  # type: ignore[no-untyped-def]
     small, neg = np.full((window, k, width), _INF), np.full((window, k, width), _INF)
     row_count = np.zeros((window, width), np.uint8)
     count = np.zeros(width, np.uint8)
-    edge = np.empty(width, np.float32)
+    edge, flat2 = np.empty(width, np.float32), np.full(width, prior2)
     for v in range(height + reach):
         i = v % window
         if v < height:
@@ -212,4 +220,6 @@ def sweep(  # type: ignore[no-untyped-def]
         c = v - reach  # the row at the centre of the ring
         if c >= 0:
             i = c % window
-            _variances(z, i, t[i, inner], edge, prior2, cap2, max_depth, out, c)
+            if half_step > _ZERO:
+                _flat(z, i, prior2, half_step, flat2)
+            _variances(z, i, t[i, inner], edge, flat2, cap2, max_depth, out, c)

@@ -42,7 +42,7 @@ def sigma_z2_maps(
         known &= valid
     farthest = LARGEST_DEPTH if max_depth is None else max_depth
     if isinstance(params, Difference):
-        return (_difference(z, known, farthest),)
+        return (_difference(z, known, farthest, params.quantisation_step),)
     if params.compat == "pi3":
         return pi3_maps(z, known, cameras, params, farthest, components)
     return _maps(z, known, cameras, params, farthest, components)
@@ -72,6 +72,8 @@ def _maps(
     edge = half_range(t, known, params)
     x = edge.div_(t).square_()  # inf / inf only where t is inf, which the last step overwrites
     x = x.add_(params.lambda_prior**2 * tan2(cameras, 0.0).to(z.dtype))
+    if params.quantisation_step:
+        x = x.add_(((params.quantisation_step / 2) / z).square_())  # (step / 2) / d_z, divided by t
     x = x.clamp_(min=1e-8).clamp_(max=params.alpha_clamp**2)  # step 5: x = δ² / t², the cap last
     finite = (t < _INF) & (z <= max_depth)
     g = _frustum(x)
@@ -86,7 +88,7 @@ def _frustum(x: Tensor) -> Tensor:
     return x / 3 - 4 * x * x * (12 - x) / (15 * (3 + x).square())
 
 
-def _difference(z: Tensor, known: Tensor, max_depth: float) -> Tensor:
+def _difference(z: Tensor, known: Tensor, max_depth: float, quantisation_step: float) -> Tensor:
     """Return σ² of the larger difference of depth on each axis; -1 marks a pair with an unknown pixel."""
     rises = []
     for dim, beyond in ((-1, (1, 1)), (-2, (0, 0, 1, 1))):
@@ -95,7 +97,10 @@ def _difference(z: Tensor, known: Tensor, max_depth: float) -> Tensor:
         rises.append(torch.maximum(*shifts(step, dim, 2)))
     usable = known & (z < _INF) & (z <= max_depth) & (torch.maximum(*rises) >= 0)
     across, down = (rise.clamp_(min=0).div_(z).square_() for rise in rises)
-    x = across.add_(down).mul_(0.25).clamp_(min=1e-8, max=1.0)
+    x = across.add_(down)
+    if quantisation_step:
+        x = x.add_((quantisation_step / z).square_())
+    x = x.mul_(0.25).clamp_(min=1e-8, max=1.0)
     return torch.where(usable, z * z * x / 3, _INF)
 
 

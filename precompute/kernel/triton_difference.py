@@ -27,7 +27,7 @@ def _row(loaded, MASKED: tl.constexpr):
 @triton.jit(do_not_specialize=SIZES)
 def difference(
     depth, valid, out, height, width, frame_step, row_step, column_step, mask_frame_step, mask_row_step,
-    mask_column_step, max_depth, rows, MASKED: tl.constexpr, COLUMNS: tl.constexpr,
+    mask_column_step, max_depth, step, rows, MASKED: tl.constexpr, QUANTISED: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
     """Fill rows × COLUMNS pixels of ``out`` by the estimator of the difference; ``rows`` is even."""
     frame, top, u = tile(height, width, rows, COLUMNS)
@@ -51,7 +51,11 @@ def difference(
             usable = known & (z < INF) & (z <= max_depth) & (tl.maximum(across, tl.maximum(up, down)) >= 0)
             per_depth = tl.rsqrt(z * z)
             along, rise = along * per_depth, rise * per_depth
-            x = tl.minimum(tl.maximum(0.25 * (along * along + rise * rise), FLOOR), 1.0)
+            x = along * along + rise * rise
+            if QUANTISED:
+                rounding = step * per_depth
+                x += rounding * rounding
+            x = tl.minimum(tl.maximum(0.25 * x, FLOOR), 1.0)
             inside = columns < tl.where(v < height, width, 0)
             tl.store(out + v.to(tl.int64) * width + columns, tl.where(usable, z * z * x * THIRD, INF), mask=inside)
             z, known, across, up, loaded = below, below_known, below_across, down, next_loaded

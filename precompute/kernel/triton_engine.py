@@ -65,8 +65,9 @@ def sigma_z2_strides(
         )  # fmt: skip
     farthest = LARGEST_DEPTH if max_depth is None else max_depth
     levels = _sigma_z2(
-        depth, cameras, valid, strides, window, lambda_prior, alpha_clamp, min_valid, farthest, components
-    )
+        depth, cameras, valid, strides, window, lambda_prior, alpha_clamp, min_valid, farthest,
+        params.quantisation_step, components,
+    )  # fmt: skip
     return [maps.unbind(0) for maps in levels]
 
 
@@ -78,7 +79,7 @@ def _empty_levels(depth: Tensor, strides: Sequence[int], components: bool) -> li
 
 def _computed(
     depth: Tensor, cameras: Tensor, valid: Tensor | None, strides: Sequence[int], window: int, lambda_prior: float,
-    alpha_clamp: float, min_valid: int, max_depth: float, components: bool,
+    alpha_clamp: float, min_valid: int, max_depth: float, quantisation_step: float, components: bool,
 ) -> list[Tensor]:  # fmt: skip
     """Return the maps, (1 or 4, ..., h, w), of every stride; ``window`` 0: of the difference."""
     levels = _empty_levels(depth, strides, components)
@@ -97,14 +98,15 @@ def _computed(
             rows = min(_ROWS, -(-h // step) * step)
             columns = min(_COLUMNS, max(64, 1 << (w - 1).bit_length()))
             grid = (frames * -(-h // rows) * -(-w // columns),)
-            tile = {"MASKED": valid is not None, "COLUMNS": columns, "num_warps": columns // 64} | _FUSED
+            tile = {"MASKED": valid is not None, "QUANTISED": quantisation_step > 0, "COLUMNS": columns}
+            tile |= {"num_warps": columns // 64} | _FUSED
             if window:
                 spread[grid](
                     z, mask, camera, out, h, w, stride, *steps, frames, lambda_prior**2, alpha_clamp**2, max_depth,
-                    min_valid, rows, WINDOW=window, COMPONENTS=components, **tile,
+                    min_valid, quantisation_step / 2, rows, WINDOW=window, COMPONENTS=components, **tile,
                 )  # fmt: skip
             else:
-                difference[grid](z, mask, out, h, w, *steps, max_depth, rows, **tile)
+                difference[grid](z, mask, out, h, w, *steps, max_depth, quantisation_step, rows, **tile)
     return levels
 
 
@@ -117,7 +119,7 @@ def _shapes_alone(depth: Tensor, *given: Any) -> list[Tensor]:
 _LIBRARY: Any = torch.library.Library("depthvar", "DEF")  # type: ignore[no-untyped-call]
 _LIBRARY.define(
     "sigma_z2(Tensor depth, Tensor cameras, Tensor? valid, int[] strides, int window, float lambda_prior, "
-    "float alpha_clamp, int min_valid, float max_depth, bool components) -> Tensor[]",
+    "float alpha_clamp, int min_valid, float max_depth, float quantisation_step, bool components) -> Tensor[]",
     tags=(torch.Tag.pt2_compliant_tag,),
 )
 _LIBRARY.impl("sigma_z2", _computed, "CUDA")

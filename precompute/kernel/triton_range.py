@@ -114,17 +114,23 @@ def _at_rank(a, n, K: tl.constexpr):
 
 
 @triton.jit
-def _finish(z, window, v, columns, slant2, maps, limits, K: tl.constexpr, COMPONENTS: tl.constexpr):
+def _finish(
+    z, window, v, columns, slant2, maps, limits, K: tl.constexpr, COMPONENTS: tl.constexpr, QUANTISED: tl.constexpr
+):
     """Steps 3 to 7 of the pixels of row v, from their depth, +inf where it is unknown, and their windows' lists."""
     out, height, width, map_step = maps
-    prior2, cap2, max_depth, min_valid = limits
+    prior2, cap2, max_depth, min_valid, half_step = limits
     t = z * tl.sqrt(slant2)
     n = window[2 * K]
     low, high = _at_rank(window[:K], n, K), -_at_rank(window[K : 2 * K], n, K)
     edge = 0.5 * (high - tl.minimum(low, _LARGEST))  # inf if high is, also where low is
     edge = tl.where((n < min_valid) & (window[K] > -INF), 0.0, edge)
     r = edge * tl.rsqrt(t * t)  # inf * 0 only where t is inf, which the last step overwrites
-    x = tl.minimum(tl.maximum(r * r + prior2, FLOOR), cap2)  # step 5: x = δ² / t², the cap last
+    flat2 = prior2
+    if QUANTISED:
+        rounding = half_step * tl.rsqrt(z * z)  # (step / 2) / d_z, divided by t
+        flat2 += rounding * rounding
+    x = tl.minimum(tl.maximum(r * r + flat2, FLOOR), cap2)  # step 5: x = δ² / t², the cap last
     # Step 6: σ_t² / t² of a conical frustum of relative half-length √x (mip-NeRF, arXiv:2103.13415, eq. 7).
     root = tl.rsqrt(3 + x)
     q = x * (root * root)
@@ -142,8 +148,9 @@ def _finish(z, window, v, columns, slant2, maps, limits, K: tl.constexpr, COMPON
 @triton.jit(do_not_specialize=SIZES)
 def spread(
     depth, valid, cameras, out, height, width, stride, frame_step, row_step, column_step, mask_frame_step,
-    mask_row_step, mask_column_step, frames, lambda_prior2, cap2, max_depth, min_valid, rows,
-    WINDOW: tl.constexpr, MASKED: tl.constexpr, COMPONENTS: tl.constexpr, COLUMNS: tl.constexpr,
+    mask_row_step, mask_column_step, frames, lambda_prior2, cap2, max_depth, min_valid, half_step, rows,
+    WINDOW: tl.constexpr, MASKED: tl.constexpr, COMPONENTS: tl.constexpr, QUANTISED: tl.constexpr,
+    COLUMNS: tl.constexpr,
 ):  # fmt: skip
     """Fill rows × COLUMNS pixels of ``out`` by the estimator of the range; ``rows`` is a multiple of 2 (WINDOW // 2).
 
@@ -164,7 +171,7 @@ def spread(
     fx, fy = per_pixel / tl.load(camera).to(tl.float32), per_pixel / tl.load(camera + 1).to(tl.float32)
     cx, cy = tl.load(camera + 2).to(tl.float32) / per_pixel, tl.load(camera + 3).to(tl.float32) / per_pixel
     prior2 = lambda_prior2 * 0.25 * (fx * fx + fy * fy)
-    limits = (prior2, cap2, max_depth, min_valid)
+    limits = (prior2, cap2, max_depth, min_valid, half_step)
     a2 = ()
     for i in tl.static_range(WINDOW + 1):
         a = ((u + (i - K)).to(tl.float32) - cx) * fx
@@ -199,8 +206,10 @@ def spread(
                 both = _merge(both, pairs[k], K)
             upper, lower = _merge(second[0], both, K), _merge(both, after, K)
             depths = depths + (z_below, z_after)
-            _finish(depths[0], upper, v, columns, own_a2 + _b2(v, cy, fy), maps, limits, K, COMPONENTS)
-            _finish(depths[1], lower, v + 1, columns, own_a2 + _b2(v + 1, cy, fy), maps, limits, K, COMPONENTS)
+            slant2 = own_a2 + _b2(v, cy, fy)
+            _finish(depths[0], upper, v, columns, slant2, maps, limits, K, COMPONENTS, QUANTISED)
+            slant2 = own_a2 + _b2(v + 1, cy, fy)
+            _finish(depths[1], lower, v + 1, columns, slant2, maps, limits, K, COMPONENTS, QUANTISED)
             pairs, second, first, depths = pairs[1:], second[1:] + (below,), after, depths[2:]
             loaded = coming
 

@@ -73,7 +73,8 @@ def _by_kernel(judged: Judged) -> Explanation | None:
     base = own if isinstance(own, KernelParams) and own.compat is None else KernelParams()
     pairs = product((3, 5, 7), (0.0, 0.1, 0.25, 0.5, 1.0, 2.0))
     tried = (replace(base, window=window, lambda_prior=prior) for window, prior in pairs)
-    maps: dict[Estimator, Map] = {each: view.by_kernel(view.depth, each) for each in (own, Difference(), *tried)}
+    others = dict.fromkeys((own, replace(own, quantisation_step=0.0), Difference(), *tried))
+    maps: dict[Estimator, Map] = {each: view.by_kernel(view.depth, each) for each in others}
     away = {each: float(np.nanmean(np.abs(view.sigma - online))) for each, online in maps.items()}
     best = min(away, key=lambda each: away[each])
     likely = weight_error(view.sigma, maps[best]) <= min(judged.limit, CLEARLY * judged.given.weight_error)
@@ -82,6 +83,8 @@ def _by_kernel(judged: Judged) -> Explanation | None:
     named = f"estimator={best.estimator!r}"
     if isinstance(best, KernelParams):
         named = f"window={best.window}, lambda_prior={best.lambda_prior:g}"
+    if best.quantisation_step != own.quantisation_step:
+        named += f", quantisation_step={best.quantisation_step:g}"
     text = f"sigma_Z2 fits the kernel with {named}, unlike the cache; use the same for both"
     return Explanation("other parameters", text, judged.nominal, fit=float(away[best] < SAME))
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from depthvar.datasets.frame import Frame
 from depthvar.datasets.params import Difference, params_from_json
@@ -17,22 +17,32 @@ FLOOR2 = 1e-8  # (δ/t)² of the floor: docs/method.md, step 5
 EXPECTED = "σ² ≥ 0 in the limits of the parameters, finite exactly where the depth is valid"
 
 
-def ratio_limits(parameters: Mapping[str, Any], intrinsics: NDArray[np.float64], stride: int) -> tuple[float, float]:
-    """Return the least and the largest σ_Z²/Z² that a valid pixel of a level can have, before rounding.
+def ratio_limits(
+    parameters: Mapping[str, Any], intrinsics: NDArray[np.float64], stride: int, depth: ArrayLike = math.inf
+) -> tuple[Any, float]:
+    """Return the least and the largest σ_Z²/Z² that valid pixels of a level can have, before rounding.
 
-    σ_Z²/Z² = σ_t²/t² depends on x = (δ/t)² alone, and grows with it; x lies between the larger of the floor and the
-    prior, and alpha_clamp². The difference has the limits of docs/method.md; compat "pi3" has no lower one, and never
-    more than δ²/3.
+    σ_Z²/Z² = σ_t²/t² depends on x = (δ/t)² alone, and grows with it; x lies between the larger of the floor and of the
+    prior with half the quantisation step at the depth, and alpha_clamp². The difference has the limits of
+    docs/method.md; compat "pi3" has no lower one, and never more than δ²/3.
+
+    Args:
+        parameters: of the cache.
+        intrinsics: (4,) of stride 1.
+        stride: of the level.
+        depth: of the pixels, in metres, of any shape: that of the least ratio. inf: the least at any depth.
     """
     params = params_from_json(parameters)
-    cap = params.alpha_clamp**2
-    if isinstance(params, Difference) or params.compat == "pi3":
-        return (0.0 if params.compat else FLOOR2 / 3), cap / 3
+    cap, rounding = params.alpha_clamp**2, params.quantisation_step / (2 * np.asarray(depth, np.float64))
+    if params.compat == "pi3":
+        return 0.0, cap / 3
+    if isinstance(params, Difference):
+        return np.clip(rounding**2, FLOOR2, cap) / 3, cap / 3
     prior = params.lambda_prior * stride * math.hypot(0.5 / intrinsics[0], 0.5 / intrinsics[1])
-    return _frustum(min(max(FLOOR2, prior**2), cap)), _frustum(cap)
+    return _frustum(np.clip(prior**2 + rounding**2, FLOOR2, cap)), _frustum(cap)
 
 
-def _frustum(x: float) -> float:
+def _frustum(x: Any) -> Any:
     """Return the variance of a conical frustum at t = 1 with δ² = x, as mip-NeRF's eq. 7 writes it."""
     return x / 3 - 4 / 15 * (x**2 * (12 - x)) / (3 + x) ** 2
 
@@ -76,8 +86,9 @@ def unlike_depth(
     if wrong.any():
         y, x = np.argwhere(wrong)[0]
         return f"{values[y, x]:.6g} m² at row {y}, column {x}, where the depth is {'' if valid[y, x] else 'not '}valid"
-    low, high = ratio_limits(parameters, intrinsics, stride)
-    depth2 = depth[::stride, ::stride][finite].astype(np.float64) ** 2
+    depth = depth[::stride, ::stride][finite].astype(np.float64)
+    low, high = ratio_limits(parameters, intrinsics, stride, depth)
+    depth2 = depth**2
     step, absolute = _step(parameters), 1e-12 if parameters.get("compat") else 0.0  # compat "pi3" keeps δ above 1 µm
     below, above = low * depth2 * (1 - step), high * depth2 * (1 + step) + absolute
     outside = (values[finite] < below) | (values[finite] > above)

@@ -54,7 +54,8 @@ def _default(z: NDArray[np.float64], intrinsics: ArrayLike, params: KernelParams
         edge = half_range(around.tolist(), params.min_valid)
         tu = t[v, u]
         prior = params.lambda_prior * tan_theta * tu
-        delta2 = min(max(edge**2 + prior**2, (1e-4 * tu) ** 2), (params.alpha_clamp * tu) ** 2)
+        rounding = params.quantisation_step / 2 / d_z(u, v, fx, fy, cx, cy)
+        delta2 = min(max(edge**2 + prior**2 + rounding**2, (1e-4 * tu) ** 2), (params.alpha_clamp * tu) ** 2)
         sigma_t2 = frustum_variance(tu, math.sqrt(delta2))
         out.t_mu[v, u], out.t_delta[v, u], out.t_max[v, u] = tu, math.sqrt(delta2), around[around < math.inf].max()
         if z[v, u] <= max_depth:
@@ -95,7 +96,8 @@ def sigma_z2_of_arrays(
     seen = (z > 0) & (z < np.inf)
     t = np.where(seen, t, 1)
     tan2 = (0.5 / fx) ** 2 + (0.5 / fy) ** 2
-    x = np.clip((edge / t) ** 2 + params.lambda_prior**2 * tan2, 1e-8, params.alpha_clamp**2)
+    flat2 = params.lambda_prior**2 * tan2 + (params.quantisation_step * slant / (2 * t)) ** 2
+    x = np.clip((edge / t) ** 2 + flat2, 1e-8, params.alpha_clamp**2)
     t_max = np.nanmax(np.where(ranked < np.inf, ranked, np.nan), axis=-1, initial=0)
     sigma_t2 = frustum_variance(t, t * np.sqrt(x))
     maps = (sigma_t2 / slant**2, sigma_t2, t, t * np.sqrt(x), t_max)
@@ -148,7 +150,9 @@ def _pi3(z: NDArray[np.float64], intrinsics: ArrayLike, params: KernelParams, ma
     return out
 
 
-def difference(depth: ArrayLike, valid: ArrayLike | None = None, max_depth: float = math.inf) -> NDArray[np.float64]:
+def difference(
+    depth: ArrayLike, valid: ArrayLike | None = None, max_depth: float = math.inf, quantisation_step: float = 0.0
+) -> NDArray[np.float64]:
     """Return σ² (H, W) of the estimator ``Difference``: the section of that name in docs/method.md."""
     z = np.array(depth, dtype=np.float64)
     usable = np.ones(z.shape, bool) if valid is None else np.asarray(valid)
@@ -164,7 +168,7 @@ def difference(depth: ArrayLike, valid: ArrayLike | None = None, max_depth: floa
             if known:
                 steps.append(max(abs(neighbour - z[v, u]) for neighbour in known))
         if z[v, u] <= max_depth and steps:
-            spread2 = sum(step**2 for step in steps) / 12
+            spread2 = sum(step**2 for step in [*steps, quantisation_step]) / 12
             out[v, u] = min(max(spread2, (1e-4 * z[v, u]) ** 2 / 3), z[v, u] ** 2 / 3)
     return out
 

@@ -42,14 +42,15 @@ def scenes(draw: st.DrawFn, min_side: int = 1, max_side: int = 12, largest: floa
 
 
 def params(compat: bool = False) -> st.SearchStrategy[KernelParams]:
-    """Draw parameters of the kernel; with ``compat`` those of ``compat="pi3"``."""
+    """Draw parameters of the kernel; with ``compat`` those of ``compat="pi3"``. The step is most often off."""
     if compat:
         return st.builds(KernelParams, lambda_prior=_LAMBDA, alpha_clamp=_ALPHA, compat=st.just("pi3"))
     return st.builds(
         KernelParams, window=st.sampled_from([3, 5, 7]), lambda_prior=_LAMBDA, alpha_clamp=_ALPHA,
-        min_valid=st.integers(1, 9),
+        min_valid=st.integers(1, 9), quantisation_step=STEP,
     )  # fmt: skip
 
 
+STEP = st.sampled_from([0.0, 0.0, 2.0**-10, 0.01, 1.0])
 _LAMBDA = st.sampled_from([0.0, 0.5, 1.5, 20.0])
 _ALPHA = st.sampled_from([0.05, 0.3, 1.0])

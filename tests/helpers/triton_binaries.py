@@ -58,7 +58,7 @@ def needs(compiled: Any) -> dict[str, int]:
 
 
 def main() -> None:
-    """Compile every window, with and without components and masks; a frame and a batch, and all dtypes."""
+    """Compile every window, with and without components, masks and steps; a frame and a batch, and all dtypes."""
     driver.set_active(H100())
     JITFunction.run = compile_only
     frame, batch = torch.ones(1, 48, 160), torch.ones(3, 48, 160, dtype=torch.bfloat16)
@@ -67,6 +67,8 @@ def main() -> None:
         sigma_z2_strides(
             batch, torch.full((3, 4), 50.0), (1,), params, batch > 0, components=isinstance(params, KernelParams)
         )
+    for quantised in (Difference(0.01), KernelParams(quantisation_step=0.01)):
+        sigma_z2_strides(frame, torch.full((4,), 50.0), (1,), quantised)
     sigma_z2_strides(frame.half(), torch.full((4,), 50.0), (2,), KernelParams(window=7), frame > 0)
     json.dump([{"program": name} | needs(compiled) for name, compiled in launched], sys.stdout)
 

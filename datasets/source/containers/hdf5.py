@@ -38,17 +38,34 @@ def opened(file: OpenFile, member: Member) -> Iterator[Any]:
     h5py = library("h5py", "hdf5")
     # Locks fail on some network file systems, and nobody writes what is read here.
     with decoding("HDF5"), h5py.File(for_library(file), "r", locking=False) as content:
-        names = [name for name in content if not name.startswith("#")]  # MATLAB's own
-        key = only_key(names, member, "data set") if member.key is None else member.key
+        key = member.key
+        if key is None:
+            key = only_key(_names(content), member, "data set")
         found = content.get(key)
         if not isinstance(found, h5py.Dataset):
             raise ParameterError(
                 f"expected a data set '{key}', got {'a group' if found else 'none'} (at the root: "
-                f"{', '.join(names[:8])}); correct [depth] key"
+                f"{', '.join(_names(content)[:8])}); correct [depth] key"
             )
-        if found.file.filename != content.filename or found.external or found.is_virtual:
+        made = found.id.get_create_plist()
+        elsewhere = made.get_external_count() if made.get_layout() != h5py.h5d.VIRTUAL else 1
+        if elsewhere or found.file.filename != content.filename:
             raise ParameterError(f"expected the pixels of '{found.name}' in this file, got links to others; copy them")
         yield found
+
+
+def _names(content: Any) -> list[str]:
+    return [name for name in content if not name.startswith("#")]  # MATLAB's own
+
+
+def _check_filters(found: Any) -> None:
+    """Raise ParameterError for compressed values that need a plugin of HDF5."""
+    known, given = library("h5py.h5z", "hdf5"), found.id.get_create_plist()
+    for code, *_, name in map(given.get_filter, range(given.get_nfilters())):
+        if not known.filter_avail(code):
+            raise ParameterError(
+                f"expected a filter that HDF5 itself has, got {code} ({name!r}); repack them by h5repack -f GZIP=6"
+            )
 
 
 def data_set_header(file: OpenFile, size: int, member: Member) -> Header:
@@ -57,6 +74,7 @@ def data_set_header(file: OpenFile, size: int, member: Member) -> Header:
         header = array_header(found.shape or (), found.dtype)
         if not found.id.get_storage_size():
             raise ValueError(f"expected pixels in '{found.name}', got none; was it written to its end?")
+        _check_filters(found)
         check_size(header.shape[1:] if member.stack else header.shape, found.dtype.itemsize, size)
         check_size((math.prod(found.chunks or (1,)),), found.dtype.itemsize, size)
         return header

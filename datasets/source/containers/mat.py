@@ -10,8 +10,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from depthvar.datasets.errors import ParameterError
-
 from .container import (
     NUMBERS,
     Container,
@@ -58,19 +56,19 @@ def _tag(data: bytes, at: int, order: str) -> tuple[int, int, int, int]:
     return kind, nbytes, at + 8, at + 8 + nbytes + -nbytes % 8
 
 
-def _variable(data: bytes, order: str, place: tuple[int, int], compressed: bool) -> tuple[str, _Variable | None]:
+def _variable(data: bytes, order: str, place: tuple[int, int], compressed: bool) -> tuple[str, _Variable] | None:
     """Return name and array of a matrix that begins with ``data``, its tag included; None where it holds no numbers."""
     kind, _, begin, _ = _tag(data, 0, order)
     if kind != _MATRIX:
         raise ValueError(f"expected an array, got type {kind}")
     _, _, flags, at = _tag(data, begin, order)
     (word,) = struct.unpack_from(f"{order}I", data, flags)
+    if word & 0xFF not in _CLASSES or word & _COMPLEX:
+        return None
     _, nbytes, begin, at = _tag(data, at, order)
     shape = struct.unpack_from(f"{order}{nbytes // 4}i", data, begin)
     _, nbytes, begin, at = _tag(data, at, order)
     name = data[begin : begin + min(nbytes, MAX_NAME)].decode("ascii", errors="replace")
-    if word & 0xFF not in _CLASSES or word & _COMPLEX:
-        return name, None
     kind, nbytes, begin, _ = _tag(data, at, order)
     if kind not in _STORED:
         raise ValueError(f"expected numbers in {name}, got type {kind}")
@@ -80,8 +78,8 @@ def _variable(data: bytes, order: str, place: tuple[int, int], compressed: bool)
     return name, _Variable(shape, np.dtype(_CLASSES[word & 0xFF]), stored, place, compressed, begin, nbytes)
 
 
-def _variables(content: io.BufferedReader | io.BytesIO, size: int) -> Iterator[tuple[str, _Variable | None]]:
-    """Yield the variables of a file of version 5."""
+def _variables(content: io.BufferedReader | io.BytesIO, size: int) -> Iterator[tuple[str, _Variable] | None]:
+    """Yield the variables of a file of version 5, None for those without numbers."""
     content.seek(126)
     order = {b"IM": "<", b"MI": ">"}[content.read(2)]
     at = 128
@@ -100,11 +98,8 @@ def _variables(content: io.BufferedReader | io.BytesIO, size: int) -> Iterator[t
 
 
 def _find(content: io.BufferedReader | io.BytesIO, size: int, member: Member) -> _Variable:
-    found = dict(_variables(content, size))
-    name = only_key(list(found), member, "variable")
-    if (variable := found[name]) is None:
-        raise ParameterError(f"expected real numbers in {name}, got another class; save it as a plain array")
-    return variable
+    numeric = {each[0]: each[1] for each in _variables(content, size) if each and each[0]}  # MATLAB's own has no name
+    return numeric[only_key(list(numeric), member, "variable of real numbers")]
 
 
 def _mat_header(file: OpenFile, start: bytes, size: int, member: Member) -> Header:
@@ -137,8 +132,8 @@ def _mat_pixels(file: OpenFile, header: Header, member: Member) -> NDArray[Any]:
             data = inflate.decompress(data, end + 8)  # with what pads the values; then the checksum is compared
             if not inflate.eof:
                 raise ValueError(f"expected {end} bytes in a variable, got more")
-        values = np.frombuffer(data[variable.values : end], variable.stored).astype(variable.dtype)
-        values = values.reshape(variable.shape, order="F")
+        stored = np.frombuffer(data, variable.stored, math.prod(variable.shape), variable.values)
+        values = stored.astype(variable.dtype, copy=False).reshape(variable.shape, order="F")
         return values[..., member.index] if member.stack else values
 
 
@@ -154,4 +149,5 @@ def mat_names(file: OpenFile, start: bytes) -> list[str]:
     if start[:6] != b"MATLAB" or len(start) < 128:
         raise other_bytes("a mat file", start)
     with decoding("a mat file"), stream(file) as content:
-        return [name for name, _ in _variables(content, content.seek(0, io.SEEK_END))]
+        found = _variables(content, content.seek(0, io.SEEK_END))
+        return [each[0] for each in found if each is not None and each[0]]
