@@ -28,7 +28,7 @@ torture: ## kills, damage, faults and hostile input (docs/reliability.md), as JS
 	for name in kills corruption faults fuzz; do $(PYTHON) tests/torture/$$name.py > tests/torture/results/$$name.json || exit 1; done
 
 bench: ## every figure of the README, as JSON in benchmarks/results/
-	for name in kernel pipeline cache groups startup step loader annotate fidelity check_loader decode resize_depth cluster million scaling; do $(PYTHON) benchmarks/$$name.py > benchmarks/results/$$name.json || exit 1; done
+	for name in kernel pipeline cache groups startup step loader annotate fidelity check_loader decode containers resize_depth cluster million scaling; do $(PYTHON) benchmarks/$$name.py > benchmarks/results/$$name.json || exit 1; done
 
 bench-gpu: ## on a machine with a GPU: its tests, kernel, step and whole run, in benchmarks/results/gpu/
 	$(PYTHON) benchmarks/gpu.py

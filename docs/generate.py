@@ -291,6 +291,29 @@ def exact_table() -> str:
     return "\n".join(lines)
 
 
+def mistakes_table() -> str:
+    """Return the table of docs/inspect.md: mistakes made on purpose, found in the cases that can be told."""
+    measured = result("others_data/inspect_mistakes")
+    sets, right = measured["frames"], measured["right"]
+    lines = [
+        f"Frames: {', '.join(f'{count} of {name}' for name, count in sets.items())}. False alarms: "
+        f"{right['false alarms']} in {right['frames and variants']} right frames and variants, "
+        f"{right['false alarms of data sets']} in the {right['data sets']} data sets.",
+        "",
+        "| mistake | each frame alone: found of told (not told) | a data set's frames together |",
+        "|---|---|---|",
+    ]
+    for name, each in measured["mistakes"].items():
+        cells = [_told(each[kind]) if kind in each else "–" for kind in ("frames alone", "data sets")]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _told(counts: dict[str, int]) -> str:
+    found, told = counts["found"], counts["found"] + counts["missed"]
+    return (f"{found} of {told}" if told else "none told") + (f" ({counts['untold']})" if counts["untold"] else "")
+
+
 def with_block(page: str, name: str, block: str) -> str:
     """Return a page with ``block`` between its markers ``<!-- name -->`` and ``<!-- /name -->``."""
     before, rest = page.split(f"<!-- {name} -->")
@@ -351,6 +374,7 @@ def main() -> int:
 
     sparse = with_block((DOCS / "sparse-depth.md").read_text(), "sparse", sparse_table())
     sparse = with_block(with_block(sparse, "steps", steps_table()), "exact", exact_table())
+    inspection = DOCS / "inspect.md"
     with_figures = with_block(benchmarks.read_text(), "figures", all_figures())
     pages = {
         DOCS / "cli.md": cli_page(),
@@ -359,6 +383,7 @@ def main() -> int:
         datasets: with_block(datasets.read_text(), "datasets", datasets_table()),
         DOCS / "sparse-depth.md": sparse,
         machines: with_block(machines.read_text(), "cluster", cluster_table()),
+        inspection: with_block(inspection.read_text(), "mistakes", mistakes_table()),
     }
     stale = [path.name for path, text in pages.items() if not path.exists() or path.read_text() != text]
     if "--check" in sys.argv[1:]:

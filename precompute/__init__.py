@@ -12,6 +12,8 @@ if TYPE_CHECKING:  # type checkers take it for True; "as" makes a name public fo
     from .api import plan as plan
     from .api import run as run
     from .cli.info import cache_info as cache_info
+    from .inspection.inspect import Inspection as Inspection
+    from .inspection.inspect import inspect as inspect
     from .kernel.api import sigma_z2 as sigma_z2
     from .loader_check.check import check_loader as check_loader
     from .pipeline.plan import Plan as Plan
@@ -20,12 +22,14 @@ if TYPE_CHECKING:  # type checkers take it for True; "as" makes a name public fo
 else:
     _LAZY = {
         "Difference": "depthvar.datasets.params",
+        "Inspection": ".inspection.inspect",
         "KernelParams": "depthvar.datasets.params",
         "Plan": ".pipeline.plan",
         "Report": ".validation.finding",
         "RunResult": ".api",
         "cache_info": ".cli.info",
         "check_loader": ".loader_check.check",
+        "inspect": ".inspection.inspect",
         "plan": ".api",
         "run": ".api",
         "sigma_z2": ".kernel.api",

@@ -16,6 +16,7 @@ from depthvar.datasets.paths import cache_path, is_url
 from depthvar.datasets.scalars import require, whole
 from depthvar.datasets.source.source import Source
 
+from .inspection.glance import glance
 from .pipeline import run as pipeline
 from .pipeline.execute import check_device, cpus, executor
 from .pipeline.job import Job, OnError, TaskResult
@@ -150,6 +151,8 @@ def run(
                 "workers=%d: for %d frames threads, the default, are faster: each process needs some 2 s to "
                 "start", workers, planned.compute,
             )  # fmt: skip
+        if planned.compute:
+            glance(source)
         working, failed, total = time.perf_counter(), list(planned.failed), planned.compute + planned.check
         progress("frames done", 0, total, 0)
         for event in events:

@@ -34,6 +34,7 @@ from depthvar.precompute.pipeline import run as pipeline
 
 # Started by a job in the background, a process ignores Ctrl-C unless it sets a handler.
 HEEDING = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+PROGRESS = r"(groups|maps|frames) \w+ \d+/\d+|looked at \d frames?: "
 COMMAND = [sys.executable, "-c", HEEDING + "from depthvar.precompute.cli.main import main; main()"]
 LOG = logging.getLogger("depthvar")
 
@@ -69,7 +70,7 @@ def facts_of(result: Result, exit_code: int = 0) -> dict[str, Any]:
 def error_of(result: Result) -> str:
     """Return the one line that an error is, or fail; lines of the progress until then do not count."""
     assert result.stdout == ""
-    lines = [line for line in result.stderr.splitlines() if not re.match(r"(groups|maps|frames) \w+ \d+/\d+", line)]
+    lines = [line for line in result.stderr.splitlines() if not re.match(PROGRESS, line)]
     assert len(lines) == 1, result.stderr
     assert lines[0].startswith("error: "), result.stderr
     return lines[0]
@@ -392,8 +393,9 @@ def test_compiling_is_said_once_and_before_the_bar(tiny: TinyData, tmp_path: Pat
         subprocess.run([*COMMAND, *words], capture_output=True, text=True, check=True, env=environment).stderr
         for _ in range(2)
     )
-    compiling, *lines = first.splitlines()
+    compiling, look, *lines = first.splitlines()
     assert compiling.startswith("compiling the CPU kernel for this machine (once, about 2 s; cached in ")
+    assert look.startswith("looked at 3 frames: ")
     assert [line.split()[:3] for line in lines] == [["frames", "done", "0/8"], ["frames", "done", "8/8,"]]
     assert "compiling" not in second
 
@@ -535,7 +537,8 @@ def test_interrupted_and_resumed_is_the_cache_of_one_run(
 
 
 def test_plain_progress_has_a_line_at_the_start_and_at_the_end(tiny: TinyData) -> None:
-    start, end = run(tiny).stderr.splitlines()
+    look, start, end = run(tiny).stderr.splitlines()
+    assert look.startswith("looked at 3 frames: ")
     assert start == "frames done 0/8"
     assert re.fullmatch(r"frames done 8/8, [\d.]+/s", end)
 

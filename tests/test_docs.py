@@ -167,6 +167,27 @@ def test_the_clone_and_a_small_torch_come_before_the_first_command() -> None:
     assert second.startswith("pip install -e .")
 
 
+def test_the_inspection_page_runs(sample_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "data").symlink_to(sample_run / "data")
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    for code in blocks((ROOT / "docs/inspect.md").read_text(), "python"):
+        exec(compile(code, "inspect.md", "exec"), names)
+    assert len(names["found"].looked_at) == 2  # type: ignore[attr-defined]
+    assert (tmp_path / "look.png").stat().st_size > 10_000
+
+
+@pytest.mark.slow
+def test_an_inspection_prints_what_its_page_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_sample(tmp_path / "data/hospital-sample")
+    monkeypatch.chdir(tmp_path)
+    page = (ROOT / "docs/inspect.md").read_text()
+    (line,) = blocks(page, "sh")
+    printed = CliRunner().invoke(main, line.split()[1:]).stdout
+    (shown,) = re.findall(r"<!-- output -->\n```text\n(.*?)```", page, re.DOTALL)
+    assert printed == shown
+
+
 def test_the_python_page_runs(sample_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "data").symlink_to(sample_run / "data")
     monkeypatch.chdir(tmp_path)

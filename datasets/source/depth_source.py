@@ -16,7 +16,7 @@ from depthvar.datasets.errors import CONTROL, DescriptionError, ParameterError, 
 from depthvar.datasets.frame import Frame
 from depthvar.datasets.paths import key_text, root_path
 
-from .containers import CONTAINERS, Member, Place
+from .containers import CONTAINERS, Member
 from .decode import read_shape, read_stored, to_depth
 from .description import Description
 from .files import Bucket, Files, Folder
@@ -29,11 +29,13 @@ from .templates import key_template, path_pattern, sequence_of
 class _Files(NamedTuple):
     """A frame by its key: where its depth is, relative to the root, and what the placeholders of the layout stand for.
 
-    ``read`` are all files that it is read from, relative to the root, each once.
+    ``member`` is what of the depth file is meant. ``read`` are all files that the frame is read from, relative to the
+    root, each once.
     """
 
     key: str
     depth: str
+    member: Member
     sequence: str
     fields: dict[str, str]
     read: tuple[str, ...]
@@ -69,8 +71,10 @@ class DepthSource(Source):
             )
         self.name = name
         self.description = description
-        self._rule = description.intrinsics
-        self.max_depth = description.depth.max_depth
+        self._depth = rule = description.depth
+        self._whole = Member(shape=rule.shape)  # of a file that holds one array
+        self._needs_size = description.intrinsics.needs_size
+        self.max_depth = rule.max_depth
         where = root_path(root)
         self.root = where if isinstance(where, str) else Path(os.path.abspath(where))
         self.mixed_sizes = mixed_sizes
@@ -81,7 +85,8 @@ class DepthSource(Source):
         every = description.depth_path, *self._templates
         self._bucket = Bucket(self.root, every) if isinstance(self.root, str) else None
         self._disk: Files = self._bucket or Folder(str(self.root))
-        self._has_camera = self._bucket is not None and self._rule.numbers is not None
+        self._in_head = CONTAINERS[rule.container].in_head
+        self._has_camera = self._bucket is not None and description.intrinsics.numbers is not None
         self._sizes: dict[str, tuple[int, int]] = {}  # at a URL: what is taken for the size of a sequence's frames
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -95,7 +100,7 @@ class DepthSource(Source):
 
     @cached_property
     def _numbers(self) -> NumberFiles:
-        return NumberFiles(self.description, self._disk)
+        return NumberFiles(self.description, self._disk, keep_all=self._bucket is not None)
 
     def holding(self, keys: Iterable[str]) -> Source:
         """Return this source for a worker that reads only these frames; at a URL it need not list anything."""
@@ -127,8 +132,9 @@ class DepthSource(Source):
     def _listing(self) -> list[str]:
         try:
             keys = sorted(self._disk.list(self.description.depth_path))
-            if self.description.depth.stack:
-                keys = [f"{file}/{index:06}" for file in keys for index in range(self._header(file)[0])]
+            if self._depth.stack:
+                stack = Member(self._depth.key, None, stack=True)
+                keys = [f"{file}/{index:06}" for file in keys for index in range(self._header(file, stack)[0])]
             "".join(keys).encode()
         except UnicodeEncodeError as error:
             name = next(key for key in keys if key.encode(errors="ignore").decode() != key)
@@ -177,9 +183,18 @@ class DepthSource(Source):
             self._sizes[files.sequence] = self._shape(files)
         return self._sizes[files.sequence]
 
+    def _shape(self, files: _Files) -> tuple[int, int]:
+        height, width = self._header(files.depth, files.member)[-2:]
+        return height, width
+
+    def _header(self, file: str, member: Member) -> tuple[int, ...]:
+        """Return (H, W) of a depth file, or (N, H, W) of one with many frames."""
+        place = self._disk.head(file) if self._in_head else self._disk.at(file)
+        return read_shape(place, self._depth, member)
+
     def intrinsics(self, key: str) -> NDArray[np.float64]:
         """Return (4,) float64 fx, fy, cx, cy in pixels; SourceError if their file is missing or wrong."""
-        size = self.shape(key) if self._rule.needs_size else None
+        size = self.shape(key) if self._needs_size else None
         return self._numbers.camera(self._files(key).fields, size).copy()
 
     def image_path(self, key: str) -> str | None:
@@ -206,7 +221,7 @@ class DepthSource(Source):
     def stored(self, key: str) -> NDArray[Any]:
         """Return (H, W) numbers as they are stored, before any unit; SourceError as :meth:`read`."""
         files = self._files(key)
-        return read_stored(self._disk.at(files.depth), self.description.depth, self._member(files))
+        return read_stored(self._disk.at(files.depth), self.description.depth, files.member)
 
     def read(self, key: str) -> Frame:
         """Return a decoded frame: 0 where unknown, ``+inf`` where far without a depth of its own.
@@ -216,7 +231,7 @@ class DepthSource(Source):
         """
         files, rule = self._files(key), self.description.depth
         intrinsics, path = self.intrinsics(key), self._disk.at(files.depth)
-        stored = read_stored(path, rule, self._member(files))
+        stored = read_stored(path, rule, files.member)
         shape = stored.shape[0], stored.shape[1]
         if (size := self._sizes.get(files.sequence, shape)) != shape:
             raise DescriptionError(
@@ -247,31 +262,22 @@ class DepthSource(Source):
                 usable = kept if usable is None else usable & kept
         return usable, sky
 
-    def _shape(self, files: _Files) -> tuple[int, int]:
-        *_, height, width = self._header(files.depth, files)
-        return height, width
-
-    def _header(self, file: str, files: _Files | None = None) -> tuple[int, ...]:
-        rule = self.description.depth
-        place: Place = self._disk.head(file) if CONTAINERS[rule.container].in_head else self._disk.at(file)
-        return read_shape(place, rule, self._member(files) if files is not None else Member(rule.key, None, True))
-
-    def _member(self, files: _Files) -> Member:
-        rule = self.description.depth
-        index = int(files.fields["frame"]) if rule.stack else None
-        return Member(rule.key and rule.key.format_map(files.fields), index, rule.stack, rule.shape)
-
     def _files(self, key: str) -> _Files:
         return self._located(key if type(key) is str else key_text(key))
 
     def _locate(self, key: str) -> _Files:
         match = self._match(key)
-        if match is None or (self.description.depth.stack and not match["frame"].isdecimal()):
+        if match is None or (self._depth.stack and not match["frame"].isdecimal()):
             raise SourceError(
                 f"'{key}': expected the key of a frame of {self.name}, a path like "
                 f"'{key_template(self.description.depth_path)}' relative to its root"
             )
-        fields = match.groupdict()
-        depth = self.description.depth_path.format_map(fields) if self.description.depth.stack else key
-        others = [template.format_map(fields) for template in self._templates]
-        return _Files(key, depth, sequence_of(fields), fields, (depth, *dict.fromkeys(others)))
+        fields, rule = match.groupdict(), self._depth
+        depth, member = key, self._whole
+        if rule.stack:
+            depth = self.description.depth_path.format_map(fields)
+        if rule.stack or rule.key is not None:
+            index = int(fields["frame"]) if rule.stack else None
+            member = Member(rule.key and rule.key.format_map(fields), index, rule.stack, rule.shape)
+        read = (depth, *dict.fromkeys([template.format_map(fields) for template in self._templates]))
+        return _Files(key, depth, member, sequence_of(fields), fields, read)

@@ -30,20 +30,17 @@ def number_files(description: Description) -> list[str]:
     return [file for rule in found for file in files_of(rule, rule.file)]
 
 
-def is_of_a_frame(rule: NumbersRule) -> bool:
-    """Return whether each frame has a file of its own, which is not worth keeping."""
-    return "{frame}" in rule.file
-
-
 class NumberFiles:
     """The numbers of the frames of a data set. A file is parsed once, and again where it changed.
 
     Args:
         description: of the data set, with intrinsics.
         disk: its files.
+        keep_all: also keep files of a single frame: where reading one again costs more than asking for its state.
     """
 
-    def __init__(self, description: Description, disk: Files) -> None:
+    def __init__(self, description: Description, disk: Files, keep_all: bool) -> None:
+        self._keep_all = keep_all
         assert description.intrinsics is not None
         self._name, self._rule, self._disk = description.names[0], description.intrinsics, disk
         scalars = {"scale": description.scale, "baseline": description.baseline, "doffs": description.doffs}
@@ -62,7 +59,7 @@ class NumberFiles:
         """
         if self._rule.numbers is None:
             return self._kept_camera(None, None, (), size)
-        find = self._camera if is_of_a_frame(self._rule.numbers) else self._kept_camera
+        find = self._kept_camera if self._is_kept(self._rule.numbers) else self._camera
         return find(*self._where(self._rule.numbers, fields), size)
 
     def of_frame(self, fields: Fields) -> FrameNumbers:
@@ -106,12 +103,15 @@ class NumberFiles:
         file = rule.file.format_map(fields)
         key = tuple([name.format_map(fields) for name in rule.key])
         which = key, rule.row and rule.row.format_map(fields), rule.rows and rule.rows.format_map(fields)
-        return file, which, () if is_of_a_frame(rule) else tuple(map(self._disk.state, files_of(rule, file)))
+        return file, which, tuple(map(self._disk.state, files_of(rule, file))) if self._is_kept(rule) else ()
 
     def _table(self, rule: NumbersRule, file: str, state: State) -> Table:
-        """Return the numbers of a file; those of many frames are kept as long as its state is the same."""
-        return self._read(rule, file) if is_of_a_frame(rule) else self._kept_table(rule, file, state)
+        """Return the numbers of a file, which are kept as long as its state is the same."""
+        return self._kept_table(rule, file, state) if self._is_kept(rule) else self._read(rule, file)
 
     def _read(self, rule: NumbersRule, file: str) -> Table:
         place, *images = map(self._disk.at, files_of(rule, file))
         return read_table(place, rule, *images)
+
+    def _is_kept(self, rule: NumbersRule) -> bool:
+        return self._keep_all or "{frame}" not in rule.file

@@ -17,7 +17,7 @@ from depthvar.datasets.paths import cache_path
 
 from .errors import Commands
 from .interrupt import clean_up
-from .options import run_arguments, write_demo
+from .options import dataset_options, inspected_source, reading_options, run_arguments, write_demo
 from .progress import LogHandler, steps
 
 TIMEOUT_HELP = (
@@ -36,9 +36,6 @@ STEP_HELP = "Step of the stored depth. Its rounding error enters σ (docs/sparse
 RECOMPUTE_HELP = (
     "Number of random frames to recompute and compare with the cache. With 0 and no --root, the depth files are not "
     "opened. With 0 and --root, files that look changed are still compared."
-)
-MIXED_HELP = (
-    "For data at a URL whose frames differ in size within a sequence: read the header of every new frame first."
 )
 PART_HELP = "Compute part I of N (I from 1): every N-th shard. For N jobs at the same time."
 
@@ -70,12 +67,7 @@ def main() -> None:
 
 
 @main.command()
-@click.option("--dataset", required=True, help="A name from `precompute datasets`, or a description (.toml).")
-@click.option(
-    "--root",
-    metavar="DIR",
-    help="Folder or URL of the data.  [default: $DEPTHVAR_DATA/<dataset>; the folder of a .toml]",
-)
+@dataset_options
 @click.option("--out", help="Cache to write, a folder or a URL.  [default: sigma_Z2.zarr in the root]")
 @click.option(
     "--estimator",
@@ -93,13 +85,7 @@ def main() -> None:
 @click.option("--compat", type=click.Choice(["pi3"]), help="Reproduce the original kernel, faults included.")
 @click.option("--quantisation-step", type=float, metavar="METRES", help=STEP_HELP)
 @click.option("--strides", default="1,2,3,4,6,8", help="Strides (reduced resolutions) to store; 1 is always stored.")
-@click.option(
-    "--max-depth", type=float, help="Depth beyond this many metres is far. inf: no limit.  [default: the data set's]"
-)
-@click.option("--intrinsics", help="fx,fy,cx,cy in pixels.  [default: the data set's]")
-@click.option("--units-per-metre", type=float, help="Stored units in a metre.  [default: the data set's]")
-@click.option("--pattern", help="Depth files below the root, such as '{sequence}/depth/{frame}.png'.")
-@click.option("--mixed-sizes", is_flag=True, help=MIXED_HELP)
+@reading_options
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", help="cuda: Triton or torch, on a GPU.")
 @click.option("--threads", type=click.IntRange(1), help=THREADS_HELP)
 @click.option("--workers", type=click.IntRange(1), help=WORKERS_HELP)
@@ -148,6 +134,37 @@ def run(ctx: click.Context, /, dry_run: bool, as_json: bool, **options: Any) -> 
     _print(as_json, facts | result.to_json(), text.run_text)
     if result.failed:
         ctx.exit(4)
+
+
+@main.command()
+@dataset_options
+@click.option("--frames", type=click.IntRange(1), default=8, help="Number of frames to decode, spread over the data.")
+@click.option(
+    "-o", "--out", "picture", metavar="FILE.png", help="Write a picture of these frames: image, depth, states."
+)
+@reading_options
+@json_option
+def inspect(frames: int, picture: str | None, as_json: bool, **options: Any) -> None:
+    """Look at a few frames of a data set before a run.
+
+    It prints what it finds, and warns where the data looks as if it is read wrongly: distance or disparity taken for
+    depth, a wrong unit, a code read as lengths, a camera of another resolution, sky and holes that count as depth,
+    images of other frames. Warnings do not change the exit code. docs/inspect.md has the law behind each.
+
+    \b
+    Example:
+      precompute inspect --dataset hospital --root /data/tartanair/hospital
+      precompute inspect --dataset my_data.toml -o look.png
+    """
+    from depthvar.precompute.inspection.inspect import inspect
+    from depthvar.precompute.inspection.sheet import write_picture
+
+    from . import text
+
+    found = inspect(inspected_source(options | {"out": picture}), frames)
+    if picture is not None:
+        write_picture(found.picture(), picture)
+    _print(as_json, found.to_json() | {"picture": picture}, text.inspect_text)
 
 
 @main.command()

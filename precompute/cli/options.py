@@ -1,7 +1,9 @@
-"""From the options of ``precompute run`` to the arguments of ``api.run``."""
+"""The options that say which data is read, and from those of ``precompute run`` to the arguments of ``api.run``."""
 
 import os
 import re
+from collections.abc import Callable
+from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +17,40 @@ from .progress import steps
 
 if TYPE_CHECKING:
     from depthvar.datasets.params import Estimator
+    from depthvar.datasets.source.depth_source import DepthSource
 
 DEMO_ROOT = Path("data/hospital-sample")
 AS_TYPED = ("out", "device", "on_error", "with_depth", "limit", "overwrite", "prune")  # and passed like that
 OF_SOURCE = ("dataset", "root", "units_per_metre", "pattern", "max_depth", "mixed_sizes")
+
+ROOT_HELP = "Folder or URL of the data.  [default: $DEPTHVAR_DATA/<dataset>; the folder of a .toml]"
+MAX_DEPTH_HELP = "Depth beyond this many metres is far. inf: no limit.  [default: the data set's]"
+MIXED_HELP = (
+    "For data at a URL whose frames differ in size within a sequence: read the header of every new frame first."
+)
+
+Command = Callable[..., None]
+
+
+def dataset_options(command: Command) -> Command:
+    """Add the options that say where the data is."""
+    options = (
+        click.option("--dataset", required=True, help="A name from `precompute datasets`, or a description (.toml)."),
+        click.option("--root", metavar="DIR", help=ROOT_HELP),
+    )
+    return reduce(lambda decorated, option: option(decorated), reversed(options), command)
+
+
+def reading_options(command: Command) -> Command:
+    """Add the options that replace a field of the description."""
+    options = (
+        click.option("--max-depth", type=float, help=MAX_DEPTH_HELP),
+        click.option("--intrinsics", help="fx,fy,cx,cy in pixels.  [default: the data set's]"),
+        click.option("--units-per-metre", type=float, help="Stored units in a metre.  [default: the data set's]"),
+        click.option("--pattern", help="Depth files below the root, such as '{sequence}/depth/{frame}.png'."),
+        click.option("--mixed-sizes", is_flag=True, help=MIXED_HELP),
+    )
+    return reduce(lambda decorated, option: option(decorated), reversed(options), command)
 
 
 def run_arguments(options: dict[str, Any], dry_run: bool) -> dict[str, Any]:
@@ -29,25 +61,40 @@ def run_arguments(options: dict[str, Any], dry_run: bool) -> dict[str, Any]:
         DescriptionError, SourceError: the data set is unknown, or not there.
         DepthVarError: a dry run would have to write the scene first.
     """
-    from depthvar.datasets.source.open_source import open_source
     from depthvar.precompute.pipeline.execute import check_device
 
-    for name, value in options.items():
-        if value == "":  # a variable of the shell that is not set
-            raise ParameterError(f"{_flag(name)}: expected a value, got an empty text; leave the option out")
+    _check_given(options)
     arguments = {name: options[name] for name in AS_TYPED} | {
         "part": _part(options["part"]),
         "params": _params(options),
         "strides": _numbers("--strides", options["strides"], int),
     }
     check_device(options["device"])  # before a scene is rendered
+    return arguments | {"source": _source(options, dry_run)}
+
+
+def inspected_source(options: dict[str, Any]) -> "DepthSource":
+    """Return the source of ``precompute inspect``; errors as :func:`run_arguments`."""
+    _check_given(options)
+    return _source(options | dict.fromkeys(("out", "part", "scheduler", "threads")), dry_run=False)
+
+
+def _check_given(options: dict[str, Any]) -> None:
+    for name, value in options.items():
+        if value == "":  # a variable of the shell that is not set
+            raise ParameterError(f"{_flag(name)}: expected a value, got an empty text; leave the option out")
+
+
+def _source(options: dict[str, Any], dry_run: bool) -> "DepthSource":
+    from depthvar.datasets.source.open_source import open_source
+
     source = {name: options[name] for name in OF_SOURCE} | _demo(options, dry_run)
     if options["intrinsics"] is not None:
         source["intrinsics"] = _numbers("--intrinsics", options["intrinsics"], float)
     opened = open_source(**source)
     if opened.description.warning:
         click.echo(f"warning: {opened.name}: {opened.description.warning}", err=True)
-    return arguments | {"source": opened}
+    return opened
 
 
 def _demo(options: dict[str, Any], dry_run: bool) -> dict[str, Any]:

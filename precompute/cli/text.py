@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from depthvar.datasets.cache.format import level_shape
+from depthvar.precompute.inspection.text import inspection_text
 
 Facts = Mapping[str, Any]
 
@@ -102,6 +103,13 @@ def info_text(facts: Facts) -> str:
     if len(groups) > GROUPS:
         lines.append(f"  … and {len(groups) - GROUPS} more groups (--json lists all)")
     return "\n".join(lines)
+
+
+def inspect_text(facts: Facts) -> str:
+    """Return what an inspection found, and where its picture is."""
+    drawn = facts["picture"]
+    end = f"picture: {drawn}" if drawn else "a picture of these frames: the same command with -o look.png"
+    return f"{inspection_text(facts)}\n{end}"
 
 
 def validate_text(facts: Facts) -> str:

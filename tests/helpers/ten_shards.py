@@ -76,7 +76,7 @@ class Data:
 
 
 def check_error(stderr: str, message: str) -> None:
-    progress = r"frames done \d+/\d+|compiling the CPU kernel|threads, the default"
+    progress = r"frames done \d+/\d+|looked at \d frames|compiling the CPU kernel|threads, the default"
     lines = [line for line in stderr.splitlines() if not re.search(progress, line)]
     assert len(lines) == 1, stderr
     assert re.search(f"^error: .*(?:{message})", lines[0]), lines[0]
