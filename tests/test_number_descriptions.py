@@ -5,6 +5,7 @@ import io
 import json
 import struct
 import uuid
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -409,14 +410,19 @@ def test_at_a_url(tmp_path: Path, name: str) -> None:
 
 
 def test_rows_of_all_videos_are_parsed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file once, and the names of each of its two videos once."""
     root, frames = planted("co3d-pi3", tmp_path)
     source = open_source("co3d-pi3", root)
-    parsed: list[bytes] = []
-    read_json = tables.read_json
-    monkeypatch.setattr(tables, "read_json", lambda content: (parsed.append(content), read_json(content))[1])
+    calls: Counter[str] = Counter()
+    for name in ("read_json", "json_table"):
+        whole = getattr(tables, name)
+        monkeypatch.setattr(
+            tables, name, lambda *given, name=name, whole=whole: (calls.update([name]), whole(*given))[1]
+        )
     for key in [*frames, *frames]:
         source.intrinsics(key)
-    assert len(parsed) == 1
+        source._numbers._kept_camera.cache_clear()
+    assert calls == {"read_json": 1, "json_table": 2}
 
 
 # --- names that mean several kinds of file
