@@ -47,6 +47,13 @@ def by_ndc(fx: float, fy: float, px: float, py: float) -> NDArray[np.float64]:
     return np.stack([(W / short - left) * short / 2, (H / short - up) * short / 2], axis=1)
 
 
+def by_norm_image_bounds(fx: float, fy: float, px: float, py: float) -> NDArray[np.float64]:
+    """CO3D's data_types.py: x left, y up; the borders of the image are at -1 and 1 along x and along y."""
+    x, y, z = POINTS.T
+    left, up = fx * -x / z + px, fy * -y / z + py
+    return np.stack([(1 - left) * W / 2, (1 - up) * H / 2], axis=1)
+
+
 def by_opensfm(f: float, cx: float, cy: float) -> NDArray[np.float64]:
     """OpenSfM: the pixel i of n has the coordinate (i + 0.5 - n / 2) / max(W, H)."""
     x, y, z = POINTS.T
@@ -92,6 +99,14 @@ def test_ndc(fx: float, fy: float, px: float, py: float) -> None:
     np.testing.assert_allclose(rotated[:2], got[:2])  # the shorter side is the same
 
 
+@given(positive, positive, offset, offset)
+def test_ndc_norm_image_bounds(fx: float, fy: float, px: float, py: float) -> None:
+    got = camera_from([fx, fy, px, py], rule(unit="ndc_norm_image_bounds"), (H, W))
+    np.testing.assert_allclose(pixels(got), by_norm_image_bounds(fx, fy, px, py), atol=1e-9)
+    square = [camera_from([fx, fy, px, py], rule(unit=unit), (W, W)) for unit in ("ndc", "ndc_norm_image_bounds")]
+    np.testing.assert_array_equal(*square)
+
+
 @given(positive, offset, offset)
 def test_larger_side(f: float, cx: float, cy: float) -> None:
     got = camera_from([f, cx, cy], rule("f cx cy", "larger_side"), (H, W))
@@ -135,6 +150,7 @@ INTO: dict[str, Callable[[Any], list[float]]] = {
     "pixels": lambda k: list(k),
     "normalised": lambda k: [k[0] / W, k[1] / H, k[2] / W, k[3] / H],
     "ndc": lambda k: [k[0] / 24, k[1] / 24, (W / 2 - k[2]) / 24, (H / 2 - k[3]) / 24],
+    "ndc_norm_image_bounds": lambda k: [k[0] / 32, k[1] / 24, 1 - k[2] / 32, 1 - k[3] / 24],
     "larger_side": lambda k: [k[0] / W, k[1] / W, (k[2] + 0.5 - W / 2) / W, (k[3] + 0.5 - H / 2) / W],
 }
 
@@ -237,7 +253,7 @@ def test_numbers_that_are_no_camera(names: str, numbers: Any, message: str) -> N
         ("fov_x fov_y_rad", "pixels", None, "^numbers: expected one of"),
         ("fov_x", "normalised", None, "^unit: 'normalised' goes with fx fy or f, got fov_x: remove unit"),
         ("f cx cy", "normalised", None, "^unit: 'normalised' needs fx and fy"),
-        ("", "millimetres", None, "^unit: expected one of pixels, normalised, ndc, larger_side, got 'millimetres'"),
+        ("", "millimetres", None, "^unit: expected one of pixels, .*, ndc_norm_image_bounds, .* got 'millimetres'"),
         ("", "pixels", (0, 4), r"^size: expected width and height in pixels, got \(0, 4\)"),
     ],
 )

@@ -13,7 +13,7 @@ from .containers import Place
 from .names import nearest
 from .numbers import NumbersRule, read_table
 
-UNITS = ("pixels", "normalised", "ndc", "larger_side")
+UNITS = ("pixels", "normalised", "ndc", "ndc_norm_image_bounds", "larger_side")
 # Each way to give the focal length, by names that are all needed; only a centre and w, h may be next to them.
 FOCAL = (
     ("fx", "fy"),
@@ -117,6 +117,8 @@ def camera_from(numbers: ArrayLike, rule: CameraRule, size: tuple[int, int] | No
     - normalised: fx W, fy H, cx W, cy H (MoGe, ``docs/train.md``: "normalized camera intrinsics").
     - ndc: with s = min(W, H) / 2, f = s f and c = (W, H) / 2 − s c, as x and y point left and up (PyTorch3D,
       ``docs/notes/cameras.md``; CO3D's ``ndc_isotropic``).
+    - ndc_norm_image_bounds: the same with W / 2 for x and H / 2 for y (PyTorch3D before 0.5, as CO3D version 1 has it;
+      facebookresearch/co3d, ``co3d/dataset/data_types.py``).
     - larger_side: with m = max(W, H), f = m f and c = m c + (W, H) / 2 − 0.5: OpenSfM puts the centre of the first
       pixel at ((0.5 − W/2) / m, (0.5 − H/2) / m) (``opensfm/features.py``, ``normalized_image_coordinates``).
     - fov_x, fov_y: f = W / (2 tan(fov_x / 2)), from the height alike; one of them alone gives both focal lengths.
@@ -160,9 +162,9 @@ def _in_pixels(values: dict[str, float], unit: str, w: float, h: float) -> tuple
     cx, cy = (values["cx"], values["cy"]) if has_centre else (w / 2, h / 2)
     if unit == "normalised":
         return fx * w, fy * h, cx * w if has_centre else cx, cy * h if has_centre else cy
-    if unit == "ndc":
-        half = min(w, h) / 2
-        return fx * half, fy * half, w / 2 - cx * half if has_centre else cx, h / 2 - cy * half if has_centre else cy
+    if unit in ("ndc", "ndc_norm_image_bounds"):
+        x, y = (min(w, h) / 2,) * 2 if unit == "ndc" else (w / 2, h / 2)
+        return fx * x, fy * y, w / 2 - cx * x if has_centre else cx, h / 2 - cy * y if has_centre else cy
     if unit == "larger_side":
         side = max(w, h)
         cx, cy = (cx * side + w / 2 - 0.5, cy * side + h / 2 - 0.5) if has_centre else (cx, cy)

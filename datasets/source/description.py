@@ -8,6 +8,7 @@ import numpy as np
 
 from depthvar.datasets.errors import DescriptionError, ParameterError
 
+from . import colmap
 from .camera import CameraRule, pinhole
 from .containers import CONTAINERS, DEPTH_CONTAINERS, Container, container_of
 from .decode import DepthRule
@@ -215,7 +216,8 @@ def _camera_rule(fields: dict[str, Any]) -> CameraRule | None:
     if not fields:
         return None
     numbers = _numbers_rule(fields)
-    names = tuple(fields.pop("numbers", "").split())
+    of_file = colmap.NUMBERS if numbers and numbers.kind == "colmap" else ""
+    names = tuple(fields.pop("numbers", of_file).split())
     constant = fields.pop("constant", None)
     if constant is not None and not names and not fields:  # as most are: pixels of the depth
         constant = tuple(pinhole(constant).tolist())

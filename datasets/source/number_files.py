@@ -12,17 +12,22 @@ from .camera import camera_from
 from .decode import PLAIN, FrameNumbers
 from .description import Description, ScalarRule
 from .files import Files, Status
-from .numbers import NumbersRule, Table, read_table
+from .numbers import NumbersRule, Table, files_of, read_table
 
 MANY, FEW = 1024, 16  # files that are kept: with the camera of a sequence; with a row for every frame
 Fields = Mapping[str, str]
 """What the placeholders of the layout stand for in the paths of a frame."""
+Which = tuple[tuple[str, ...], str | None, str | None]
+"""Key, row and rows of a frame, as :meth:`Table.numbers` takes them."""
+State = tuple[Status | None, ...]
+"""That of each file that a table is read from."""
 
 
 def number_files(description: Description) -> list[str]:
     """Return the templates of the files that hold numbers of a frame, as often as they are used."""
     rules = description.intrinsics, description.scale, description.baseline, description.doffs
-    return [rule.numbers.file for rule in rules if rule is not None and rule.numbers is not None]
+    found = [rule.numbers for rule in rules if rule is not None and rule.numbers is not None]
+    return [file for rule in found for file in files_of(rule, rule.file)]
 
 
 class NumberFiles:
@@ -43,7 +48,7 @@ class NumberFiles:
         rules = [self._rule.numbers, *(rule.numbers for rule in self._scalars.values())]
         has_rows = any(rule is not None and rule.row is not None for rule in rules)
         tables = lru_cache(maxsize=FEW if has_rows else MANY)
-        self._kept_table = tables(lambda rule, file, state: read_table(disk.at(file), rule))
+        self._kept_table = tables(lambda rule, file, state: self._read(rule, file))
         self._kept_camera = lru_cache(maxsize=MANY)(self._camera)
 
     def camera(self, fields: Fields, size: tuple[int, int] | None) -> NDArray[np.float64]:
@@ -53,7 +58,7 @@ class NumberFiles:
             SourceError: their file is missing, damaged, or holds no camera.
         """
         if self._rule.numbers is None:
-            return self._kept_camera(None, (), None, None, size)
+            return self._kept_camera(None, None, (), size)
         find = self._kept_camera if self._is_kept(self._rule.numbers) else self._camera
         return find(*self._where(self._rule.numbers, fields), size)
 
@@ -66,17 +71,16 @@ class NumberFiles:
     def _camera(
         self,
         file: str | None,
-        key: tuple[str, ...],
-        row: str | None,
-        state: Status | None,
+        which: Which | None,
+        state: State,
         size: tuple[int, int] | None,
     ) -> NDArray[np.float64]:
         where: object = self._name
         try:
             numbers: ArrayLike = self._rule.constant or ()
-            if file is not None and self._rule.numbers is not None:
+            if file is not None and which is not None and self._rule.numbers is not None:
                 where = self._disk.at(file)
-                numbers = self._table(self._rule.numbers, file, state).numbers(key, row)
+                numbers = self._table(self._rule.numbers, file, state).numbers(*which)
             return camera_from(numbers, self._rule, size)
         except ParameterError as error:
             raise SourceError(f"{where}: {error}") from error
@@ -84,9 +88,9 @@ class NumberFiles:
     def _scalar(self, name: str, rule: ScalarRule, fields: Fields) -> float:
         if rule.numbers is None:
             return rule.value(rule.constant or 0.0)
-        file, key, row, state = self._where(rule.numbers, fields)
+        file, which, state = self._where(rule.numbers, fields)
         try:
-            found = self._table(rule.numbers, file, state).numbers(key, row)
+            found = self._table(rule.numbers, file, state).numbers(*which)
             if found.size != 1 or not np.isfinite(found).all() or (name != "doffs" and not found.min() > 0):
                 kind = "a number" if name == "doffs" else "a number above 0"
                 raise ParameterError(f"[{name}]: expected {kind}, got {found.tolist()}; correct [{name}] key")
@@ -94,16 +98,20 @@ class NumberFiles:
             raise SourceError(f"{self._disk.at(file)}: {error}") from error
         return rule.value(float(found.ravel()[0]))
 
-    def _where(self, rule: NumbersRule, fields: Fields) -> tuple[str, tuple[str, ...], str | None, Status | None]:
-        """Return file, key, row and the file's state for a frame."""
+    def _where(self, rule: NumbersRule, fields: Fields) -> tuple[str, Which, State]:
+        """Return the file of a frame, which of its numbers are meant, and the state of what is kept of it."""
         file = rule.file.format_map(fields)
         key = tuple([name.format_map(fields) for name in rule.key])
-        state = self._disk.state(file) if self._is_kept(rule) else None
-        return file, key, rule.row and rule.row.format_map(fields), state
+        which = key, rule.row and rule.row.format_map(fields), rule.rows and rule.rows.format_map(fields)
+        return file, which, tuple(map(self._disk.state, files_of(rule, file))) if self._is_kept(rule) else ()
 
-    def _table(self, rule: NumbersRule, file: str, state: Status | None) -> Table:
+    def _table(self, rule: NumbersRule, file: str, state: State) -> Table:
         """Return the numbers of a file, which are kept as long as its state is the same."""
-        return self._kept_table(rule, file, state) if self._is_kept(rule) else read_table(self._disk.at(file), rule)
+        return self._kept_table(rule, file, state) if self._is_kept(rule) else self._read(rule, file)
+
+    def _read(self, rule: NumbersRule, file: str) -> Table:
+        place, *images = map(self._disk.at, files_of(rule, file))
+        return read_table(place, rule, *images)
 
     def _is_kept(self, rule: NumbersRule) -> bool:
         return self._keep_all or "{frame}" not in rule.file

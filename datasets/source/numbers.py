@@ -1,7 +1,10 @@
 """Numbers of a frame from a file of a data set: intrinsics, a scale, a baseline."""
 
 import re
+import struct
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,9 +12,10 @@ from numpy.typing import NDArray
 
 from depthvar.datasets.errors import ParameterError
 
-from . import arrays, lines, tables
+from . import arrays, colmap, lines, tables
 from .containers import OpenFile, Place, format_of, read_file, stream
 from .names import MAX_BYTES, Find, Pick
+from .templates import placeholders, suffix_of
 
 JSON = (".json", ".json.gz", ".jgz")
 MOST_NUMBERS = 16  # of an array of numbers alone
@@ -24,26 +28,29 @@ _NOT_IN = {
     "npz": ("row_name",),
     "mat": ("row_name",),
     "text": ("rows", "row_name"),
+    "colmap": ("rows", "row_name"),
 }
-
-
-def _kind_of(file: str) -> str:
-    kinds = {".npy": "npy", ".npz": "npz", ".mat": "mat", ".csv": "csv"} | dict.fromkeys(JSON, "json")
-    return next((kind for suffix, kind in kinds.items() if file.lower().endswith(suffix)), "text")
+_SUFFIXES = {".npy": "npy", ".npz": "npz", ".mat": "mat", ".csv": "csv"} | dict.fromkeys(JSON, "json")
+SINTEL = b"PIEH"  # 202021.25 as float32, with which the binary files of Sintel begin
+Rows = Callable[[str | None], tuple[Pick, Find | None]]
+"""Returns how to look up numbers, given the rows of the rule with its placeholders filled in."""
 
 
 @dataclass(frozen=True)
 class NumbersRule:
-    """Which numbers of a file are meant. ``key`` and ``row`` are templates with the placeholders of the paths.
+    """Which numbers of a file are meant. ``key``, ``rows`` and ``row`` are templates, as the paths are.
 
     Attributes:
         file: template of the file. Its suffix decides how it is read: .npy, .npz, .mat, .json, .json.gz,
-            .jgz, .csv; all others are text.
+            .jgz, .csv; all others are text, but for Sintel's binary .cam, and for JSON without a suffix that begins
+            with a brace. ``cameras.txt`` or ``cameras.bin`` with ``row`` and without ``key`` is a COLMAP model
+            (:mod:`.colmap`), whose ``row`` is the name of an image.
         key: names of the numbers, joined in this order. Arrays of .npz and .mat; dotted paths in JSON (``a.b.0``);
             columns of a CSV file; in text the first word of a line (``P_rect_02: …``, ``cam0=[…]``; where nothing
             follows the word, the lines below it), or ``line 2``: the second line that has content.
-        rows: JSON: dotted path of a list of records, or of a table of records by name; ``.`` is the whole file. npz
-            and mat: the array of the rows' names; ``scenes[ids] images`` are two words, the first one by its index.
+        rows: JSON: dotted path of a list of records, or of a table of records by name; ``.`` is the whole file. A key
+            that a record lacks is looked up at the top of the file. npz and mat: the array of the rows' names;
+            ``scenes[ids] images`` are two words, the first one by its index.
         row_name: JSON: dotted path of a record's name; CSV: its column (default: the first). Several are separated
             by blanks, as in ``row``.
         row: the name of the row; several words are compared with several columns. Names are equal as text, or
@@ -62,7 +69,7 @@ class NumbersRule:
     row: str | None = None
 
     def __post_init__(self) -> None:
-        kind = _kind_of(self.file)
+        kind = self.kind
         for name in _NOT_IN.get(kind, ()):
             if getattr(self, name):
                 raise ParameterError(f"{name}: a file of {_label(kind)} has none: remove it")
@@ -78,6 +85,13 @@ class NumbersRule:
         if kind == "csv" and not self.key and not self.row:
             raise ParameterError("key: missing, the columns in CSV")
 
+    @cached_property
+    def kind(self) -> str:
+        """How the file is read: npy, npz, mat, csv, json, colmap or text."""
+        if self.row and not self.key and colmap.is_cameras(self.file):
+            return "colmap"
+        return next((kind for suffix, kind in _SUFFIXES.items() if self.file.lower().endswith(suffix)), "text")
+
     @property
     def words(self) -> int:
         """The number of columns or paths that hold a row's name."""
@@ -85,30 +99,36 @@ class NumbersRule:
 
 
 def _label(kind: str) -> str:
-    return {"json": "JSON", "csv": "CSV", "text": "text"}.get(kind, f".{kind}")
+    return {"json": "JSON", "csv": "CSV", "text": "text", "colmap": "COLMAP"}.get(kind, f".{kind}")
+
+
+def files_of(rule: NumbersRule, file: str) -> tuple[str, ...]:
+    """Return all files that are read for the numbers of ``file``: of a COLMAP model also that of its images."""
+    return (file, colmap.images_of(file)) if rule.kind == "colmap" else (file,)
 
 
 class Table(NamedTuple):
     """The numbers of a file that was read once, for any of its rows."""
 
-    pick: Pick
-    find: Find | None
+    part: Rows
 
-    def numbers(self, key: tuple[str, ...], row: str | None) -> NDArray[np.float64]:
+    def numbers(self, key: tuple[str, ...], row: str | None, rows: str | None = None) -> NDArray[np.float64]:
         """Return (N,) float64, a matrix by rows.
 
         Args:
             key: of the rule, without placeholders.
             row: likewise; None where the rule has none.
+            rows: likewise; needed where those of the rule have placeholders.
 
         Raises:
             ParameterError: a name is missing, means several rows with different numbers, or means no numbers.
         """
-        if row is None or self.find is None:
-            return as_numbers(self.pick(key, None), key)
-        first, *others = self.find(row)
-        numbers = as_numbers(self.pick(key, first), key)
-        if any(not np.array_equal(numbers, as_numbers(self.pick(key, each), key), equal_nan=True) for each in others):
+        pick, find = self.part(rows)
+        if row is None or find is None:
+            return as_numbers(pick(key, None), key)
+        first, *others = find(row)
+        numbers = as_numbers(pick(key, first), key)
+        if any(not np.array_equal(numbers, as_numbers(pick(key, each), key), equal_nan=True) for each in others):
             raise ParameterError(
                 f"expected one row named '{row}', got {1 + len(others)} with different numbers: give more of its name "
                 "in row"
@@ -149,42 +169,65 @@ def _flatten(value: Any, flat: list[float]) -> None:
         raise TypeError({dict: "a table", type(None): "null"}.get(kind, repr(value)[:40]))
 
 
-def read_table(path: Place, rule: NumbersRule) -> Table:
+def read_table(path: Place, rule: NumbersRule, images: Place | None = None) -> Table:
     """Return a file's numbers by key and row. The file is read once; :meth:`Table.numbers` then takes microseconds.
+
+    Args:
+        path: where the file is.
+        rule: which numbers are meant.
+        images: where the second file of :func:`files_of` is.
 
     Raises:
         SourceError: the file is missing, damaged, too large, or not of the kind that its suffix says.
         DescriptionError: a .mat file of version 7.3, which is HDF5, and h5py is not installed.
     """
-    kind = _kind_of(rule.file)
-    plain = kind in ("npy", "text") and not rule.key and not rule.row
+    if images is not None:
+        return Table(_same(*colmap.model_table(path, images, WHICH_NUMBERS)))
+    plain = rule.kind in ("npy", "text") and not rule.key and not rule.row
 
     def read(file: OpenFile, start: bytes, size: int) -> Table:
-        if size > MAX_BYTES and kind not in ("npz", "mat"):  # of those only the arrays that are asked for are read
-            raise ParameterError(f"expected a file of at most {MAX_BYTES} bytes, got {size}; save the numbers alone")
-        if kind == "text" and plain:
-            values = _plain(file, start, size)
-            return Table(lambda *_: values, None)
-        if kind == "npy":
-            most = MOST_NUMBERS if plain else None
-            return Table(*arrays.npy_table(arrays.read_npy(file, start, size, most), not plain))
-        wanted = arrays.wanted((*rule.key, *re.findall(r"[^][\s]+", rule.rows or "")))
-        if kind == "npz":
-            return Table(*arrays.arrays_table(arrays.read_npz(file, start, wanted), rule.rows, rule.words))
-        if kind == "mat":
-            return Table(*arrays.arrays_table(arrays.read_mat(file, start, size, wanted), rule.rows, rule.words))
-        content = _whole(file, start, size)
-        if kind == "json":
-            return Table(*tables.json_table(tables.read_json(content), rule.rows, rule.row_name, rule.words))
-        if kind == "csv":
-            return Table(*tables.csv_table(*tables.read_csv(content), rule.row_name, rule.words))
-        return Table(*lines.text_table(content, bool(rule.key), rule.words))
+        rows = _rows(file, start, size, rule, plain)
+        if placeholders(rule.rows or ""):
+            return Table(lru_cache(maxsize=None)(rows))
+        return Table(_same(*rows(rule.rows)))
 
     return read_file(path, read, SAVE_K if plain else WHICH_NUMBERS)
 
 
-def _plain(file: OpenFile, start: bytes, size: int) -> list[float]:
-    """Return the numbers of a text that holds nothing else."""
+def _same(pick: Pick, find: Find | None) -> Rows:
+    return lambda _: (pick, find)
+
+
+def _rows(file: OpenFile, start: bytes, size: int, rule: NumbersRule, plain: bool) -> Rows:
+    """Return how to look up numbers in an open file."""
+    kind, words = rule.kind, rule.words
+    if size > MAX_BYTES and kind not in ("npz", "mat"):  # of those only the arrays that are asked for are read
+        raise ParameterError(f"expected a file of at most {MAX_BYTES} bytes, got {size}; save the numbers alone")
+    if kind == "text" and plain:
+        values = _plain(file, start, size, rule.file)
+        return _same(lambda *_: values, None)
+    if kind == "npy":
+        array = arrays.read_npy(file, start, size, MOST_NUMBERS if plain else None)
+        return _same(*arrays.npy_table(array, not plain))
+    if kind in ("npz", "mat"):
+        wanted = arrays.wanted((*rule.key, *re.findall(r"[^][\s]+", rule.rows or "")))
+        read = arrays.read_npz(file, start, wanted) if kind == "npz" else arrays.read_mat(file, start, size, wanted)
+        return lambda rows: arrays.arrays_table(read, rows, words)
+    content = _whole(file, start, size)
+    if kind == "json" or (rule.key and not rule.row and not suffix_of(rule.file) and start.lstrip()[:1] == b"{"):
+        root = tables.read_json(content)
+        return lambda rows: tables.json_table(root, rows, rule.row_name, words)
+    if kind == "csv":
+        return _same(*tables.csv_table(*tables.read_csv(content), rule.row_name, words))
+    return _same(*lines.text_table(content, bool(rule.key), words))
+
+
+def _plain(file: OpenFile, start: bytes, size: int, name: str) -> list[float]:
+    """Return the numbers of a text that holds nothing else, or the 3×3 matrix of Sintel's .cam."""
+    if name.lower().endswith(".cam") and start.startswith(SINTEL):
+        if size != 4 + 21 * 8:  # the tag, K, and a 3×4 pose, as sintel_io.py of the data set's tools has it
+            raise ValueError(f"expected the {4 + 21 * 8} bytes of a camera of Sintel, got {size}")
+        return list(struct.unpack_from("<9d", start, 4))
     if found := format_of(start):
         raise _no_text(found)
     if size > MAX_TEXT_BYTES:

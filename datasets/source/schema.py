@@ -134,7 +134,7 @@ _size = _rule(
 _count = _rule("a whole number above 0", lambda number: number > 0, _int)
 _table = _rule("a table", lambda value: isinstance(value, Mapping))
 
-NUMBERS: dict[str, Check] = {"file": _template, "key": _strings, "rows": _text, "row_name": _text, "row": _words}
+NUMBERS: dict[str, Check] = {"file": _template, "key": _strings, "rows": _words, "row_name": _text, "row": _words}
 MEMBER: dict[str, Check] = {"key": _words, "channel": _int, "every": _count}
 
 FIELDS: dict[str, dict[str, Check]] = {

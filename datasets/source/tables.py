@@ -63,6 +63,12 @@ def _cuts(path: str) -> list[tuple[str, str]]:
     return [(".".join(parts[:count]), ".".join(parts[count:])) for count in range(len(parts) - 1, 0, -1)]
 
 
+def _holder(record: dict[str, Any], top: dict[str, Any], path: str) -> dict[str, Any]:
+    """Return the record, or the top of the file where only that has what a path begins with."""
+    heads = {path, *(head for head, _ in _cuts(path))}
+    return record if heads & record.keys() or not heads & top.keys() else top
+
+
 def _is_index(text: str, value: list[Any]) -> bool:
     return text.isascii() and text.isdecimal() and int(text) < len(value)
 
@@ -71,7 +77,8 @@ def json_table(root: Any, rows: str | None, row_name: str | None, words: int) ->
     """Return how to look up dotted paths in JSON values: in all of them, or in the record of a name.
 
     Args:
-        root: as :func:`read_json` returns it.
+        root: as :func:`read_json` returns it. If it is a table, keys that a record lacks are looked up in it, as
+            nerfstudio does.
         rows: path of the records; ``.`` is the root; None: no records.
         row_name: path of a record's name in it, several with a blank between them; None: records of a table have
             their names there, those of a list are counted.
@@ -83,11 +90,12 @@ def json_table(root: Any, rows: str | None, row_name: str | None, words: int) ->
     if not isinstance(found, list | dict):
         raise ParameterError(f"expected a list of records at '{rows}', got {repr(found)[:40]}; correct rows")
     records = list(found.values()) if isinstance(found, dict) else found
+    top = root if isinstance(root, dict) and found is not root else {}
 
     def pick(key: tuple[str, ...], row: int | None) -> Any:
         record = records[row or 0]
         if type(record) is dict and key:  # as at, which a call for each name would make twice as slow
-            return [record[each] if each in record else at(record, each) for each in key]
+            return [record[each] if each in record else at(_holder(record, top, each), each) for each in key]
         return [at(record, each) for each in key] if key else record
 
     if row_name is None and isinstance(found, list):

@@ -22,6 +22,7 @@ CODES = {
 UNITS = {
     "normalised": "relative to width and height",
     "ndc": "in PyTorch3D's NDC",
+    "ndc_norm_image_bounds": "in the NDC of CO3D version 1",
     "larger_side": "relative to the larger side, from the centre",
 }
 QUALITIES = {

@@ -46,7 +46,7 @@ def locks(url: str) -> list[str]:
 
 def upload(root: Path, url: str) -> None:
     """Put every file below a folder; not its caches, and not the description."""
-    for path in root.rglob("*.*"):
+    for path in root.rglob("*"):
         if path.is_file() and ".zarr" not in str(path) and path.suffix != ".toml":
             put(url, path.relative_to(root).as_posix(), path.read_bytes())
 
