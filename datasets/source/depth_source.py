@@ -4,10 +4,11 @@ import copy
 import hashlib
 import operator
 import os
+import re
 from collections.abc import Iterable, Iterator
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ from depthvar.datasets.frame import Frame
 from depthvar.datasets.paths import key_text, root_path
 
 from .containers import CONTAINERS, Member, Place
-from .decode import read_shape, read_stored, to_depth
+from .decode import FrameNumbers, read_shape, read_stored, to_depth
 from .description import Description
 from .files import Bucket, Files, Folder
 from .masks import read_mask
@@ -26,7 +27,7 @@ from .source import Source, SourceStat
 from .templates import key_template, path_pattern, sequence_of
 
 
-class _Files(NamedTuple):
+class FrameFiles(NamedTuple):
     """A frame by its key: where its depth is, relative to the root, and what the placeholders of the layout stand for.
 
     ``read`` are all files that it is read from, relative to the root, each once.
@@ -57,31 +58,46 @@ class DepthSource(Source):
     Raises:
         DescriptionError: the description has no intrinsics.
         StoreError: the root is a URL that nothing opens here.
+
+    What a class in ``readers/`` overrides is below, each with what it is for descriptions alone.
+
+    Attributes:
+        finds_intrinsics: :meth:`intrinsics` needs no ``[intrinsics]``.
+        on_disk_only: the root may not be a URL.
+        more_files: templates of other files that a frame is read from.
     """
+
+    finds_intrinsics: ClassVar[bool] = False
+    on_disk_only: ClassVar[bool] = False
+    more_files: ClassVar[tuple[str, ...]] = ()
 
     def __init__(
         self, name: str, description: Description, root: str | os.PathLike[str], mixed_sizes: bool = False
     ) -> None:
-        if description.intrinsics is None:
+        if description.intrinsics is None and not self.finds_intrinsics:
             raise DescriptionError(
                 f"{name}: no intrinsics: pass --intrinsics fx,fy,cx,cy in pixels (Python: intrinsics=), "
                 "or describe the data in a .toml with [intrinsics] constant or file"
             )
         self.name = name
         self.description = description
-        self._rule = description.intrinsics
         self.max_depth = description.depth.max_depth
         where = root_path(root)
         self.root = where if isinstance(where, str) else Path(os.path.abspath(where))
         self.mixed_sizes = mixed_sizes
         self._located = lru_cache(maxsize=16)(self._locate)  # every step of a frame's work asks for them
-        self._match = path_pattern(key_template(description.depth_path)).fullmatch
-        read = [*(mask.file for mask in description.masks), *number_files(description)]
+        self._match = self._key_pattern().fullmatch
+        read = [*(mask.file for mask in description.masks), *number_files(description), *self.more_files]
         self._templates = tuple(dict.fromkeys(read))
         every = description.depth_path, *self._templates
         self._bucket = Bucket(self.root, every) if isinstance(self.root, str) else None
         self._disk: Files = self._bucket or Folder(str(self.root))
-        self._has_camera = self._bucket is not None and self._rule.numbers is not None
+        if self._bucket is not None and self.on_disk_only:
+            raise DescriptionError(
+                f"{self._bucket.url}: expected a folder, since {name} is not read at a URL: copy it to a disk"
+            )
+        camera = description.intrinsics
+        self._has_camera = self._bucket is not None and camera is not None and camera.numbers is not None
         self._sizes: dict[str, tuple[int, int]] = {}  # at a URL: what is taken for the size of a sequence's frames
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -126,15 +142,13 @@ class DepthSource(Source):
     @cached_property
     def _listing(self) -> list[str]:
         try:
-            keys = sorted(self._disk.list(self.description.depth_path))
-            if self.description.depth.stack:
-                keys = [f"{file}/{index:06}" for file in keys for index in range(self._header(file)[0])]
+            keys = sorted(self._keys())
             "".join(keys).encode()
         except UnicodeEncodeError as error:
             name = next(key for key in keys if key.encode(errors="ignore").decode() != key)
             shown = os.fsencode(name).decode(errors="backslashreplace")
             raise SourceError(f"{self}/{shown}: expected a name in UTF-8, got other bytes; rename it") from error
-        except StoreError:
+        except (SourceError, StoreError):
             raise
         except OSError as error:
             raise SourceError(f"{error.filename}: cannot be listed ({error.strerror}): check the folder") from error
@@ -179,7 +193,8 @@ class DepthSource(Source):
 
     def intrinsics(self, key: str) -> NDArray[np.float64]:
         """Return (4,) float64 fx, fy, cx, cy in pixels; SourceError if their file is missing or wrong."""
-        size = self.shape(key) if self._rule.needs_size else None
+        rule = self.description.intrinsics
+        size = self.shape(key) if rule is not None and rule.needs_size else None
         return self._numbers.camera(self._files(key).fields, size).copy()
 
     def image_path(self, key: str) -> str | None:
@@ -194,7 +209,7 @@ class DepthSource(Source):
             SourceError: one of them is missing.
         """
         text, total_size, newest = "", 0, 0
-        for path in self._files(key).read:
+        for path in self._read_from(self._files(key)):
             size, version, mtime_ns = self._disk.status(path)
             text += f"{path}\0{size}\0{version}\n"
             total_size += size
@@ -206,7 +221,7 @@ class DepthSource(Source):
     def stored(self, key: str) -> NDArray[Any]:
         """Return (H, W) numbers as they are stored, before any unit; SourceError as :meth:`read`."""
         files = self._files(key)
-        return read_stored(self._disk.at(files.depth), self.description.depth, self._member(files))
+        return read_stored(self._place(files.depth), self.description.depth, self._member(files))
 
     def read(self, key: str) -> Frame:
         """Return a decoded frame: 0 where unknown, ``+inf`` where far without a depth of its own.
@@ -215,7 +230,7 @@ class DepthSource(Source):
             SourceError: a file of the frame is missing, damaged, or not as described.
         """
         files, rule = self._files(key), self.description.depth
-        intrinsics, path = self.intrinsics(key), self._disk.at(files.depth)
+        intrinsics, path = self.intrinsics(key), self._place(files.depth)
         stored = read_stored(path, rule, self._member(files))
         shape = stored.shape[0], stored.shape[1]
         if (size := self._sizes.get(files.sequence, shape)) != shape:
@@ -225,7 +240,7 @@ class DepthSource(Source):
                 "mixed_sizes=True), which reads the header of each before"
             )
         usable, sky = self._masks(files, shape)
-        numbers = self._numbers.of_frame(files.fields)
+        numbers = self._frame_numbers(files)
         try:
             depth = to_depth(stored, rule, intrinsics, usable, sky, numbers)
             return Frame(files.key, depth, intrinsics, rule.max_depth)
@@ -233,7 +248,7 @@ class DepthSource(Source):
             raise SourceError(f"{path}: {error}") from error
 
     def _masks(
-        self, files: _Files, shape: tuple[int, int]
+        self, files: FrameFiles, shape: tuple[int, int]
     ) -> tuple[NDArray[np.bool_] | None, NDArray[np.bool_] | None]:
         """Return where the masks of a frame call pixels usable, and where far; None: no mask says so."""
         usable = sky = None
@@ -247,31 +262,59 @@ class DepthSource(Source):
                 usable = kept if usable is None else usable & kept
         return usable, sky
 
-    def _shape(self, files: _Files) -> tuple[int, int]:
+    def _shape(self, files: FrameFiles) -> tuple[int, int]:
         *_, height, width = self._header(files.depth, files)
         return height, width
 
-    def _header(self, file: str, files: _Files | None = None) -> tuple[int, ...]:
+    def _header(self, file: str, files: FrameFiles | None = None) -> tuple[int, ...]:
         rule = self.description.depth
-        place: Place = self._disk.head(file) if CONTAINERS[rule.container].in_head else self._disk.at(file)
+        place = self._disk.head(file) if CONTAINERS[rule.container].in_head else self._place(file)
         return read_shape(place, rule, self._member(files) if files is not None else Member(rule.key, None, True))
 
-    def _member(self, files: _Files) -> Member:
+    def _member(self, files: FrameFiles) -> Member:
         rule = self.description.depth
         index = int(files.fields["frame"]) if rule.stack else None
         return Member(rule.key and rule.key.format_map(files.fields), index, rule.stack, rule.shape)
 
-    def _files(self, key: str) -> _Files:
+    def _files(self, key: str) -> FrameFiles:
         return self._located(key if type(key) is str else key_text(key))
 
-    def _locate(self, key: str) -> _Files:
+    def _locate(self, key: str) -> FrameFiles:
         match = self._match(key)
         if match is None or (self.description.depth.stack and not match["frame"].isdecimal()):
             raise SourceError(
                 f"'{key}': expected the key of a frame of {self.name}, a path like "
                 f"'{key_template(self.description.depth_path)}' relative to its root"
             )
-        fields = match.groupdict()
-        depth = self.description.depth_path.format_map(fields) if self.description.depth.stack else key
-        others = [template.format_map(fields) for template in self._templates]
-        return _Files(key, depth, sequence_of(fields), fields, (depth, *dict.fromkeys(others)))
+        fields = {name: text for name, text in match.groupdict().items() if text is not None}
+        depth, others = self._file_of(key, fields), [template.format_map(fields) for template in self._templates]
+        return FrameFiles(key, depth, sequence_of(fields), fields, (depth, *dict.fromkeys(others)))
+
+    # The following are what classes in readers/ override.
+
+    def _key_pattern(self) -> re.Pattern[str]:
+        """Return the pattern that keys match, with a group for each placeholder."""
+        return path_pattern(key_template(self.description.depth_path))
+
+    def _keys(self) -> Iterable[str]:
+        """Return the keys of all frames, in any order; OSError where a folder cannot be listed."""
+        files = self._disk.list(self.description.depth_path)
+        if not self.description.depth.stack:
+            return files
+        return [f"{file}/{index:06}" for file in files for index in range(self._header(file)[0])]
+
+    def _file_of(self, key: str, fields: dict[str, str]) -> str:
+        """Return the path of the depth file of a frame, relative to the root."""
+        return key.rpartition("/")[0] if self.description.depth.stack else key
+
+    def _place(self, file: str) -> Place:
+        """Return where a depth file is, for its container."""
+        return self._disk.at(file)
+
+    def _read_from(self, files: FrameFiles) -> Iterable[str]:
+        """Return the paths of all files whose change may change the frame, relative to the root."""
+        return files.read
+
+    def _frame_numbers(self, files: FrameFiles) -> FrameNumbers:
+        """Return scale, baseline and offset of a frame; SourceError as :meth:`read`."""
+        return self._numbers.of_frame(files.fields)

@@ -34,16 +34,15 @@ class NumberFiles:
     """The numbers of the frames of a data set. A file is parsed once, and again where it changed.
 
     Args:
-        description: of the data set, with intrinsics.
+        description: of the data set; without intrinsics, there is no :meth:`camera`.
         disk: its files.
     """
 
     def __init__(self, description: Description, disk: Files) -> None:
-        assert description.intrinsics is not None
         self._name, self._rule, self._disk = description.names[0], description.intrinsics, disk
         scalars = {"scale": description.scale, "baseline": description.baseline, "doffs": description.doffs}
         self._scalars = {name: rule for name, rule in scalars.items() if rule is not None}
-        rules = [self._rule.numbers, *(rule.numbers for rule in self._scalars.values())]
+        rules = [rule.numbers for rule in (self._rule, *self._scalars.values()) if rule is not None]
         has_rows = any(rule is not None and rule.row is not None for rule in rules)
         tables = lru_cache(maxsize=FEW if has_rows else MANY)
         self._kept_table = tables(lambda rule, file, state: read_table(disk.at(file), rule))
@@ -55,6 +54,7 @@ class NumberFiles:
         Raises:
             SourceError: their file is missing, damaged, or holds no camera.
         """
+        assert self._rule is not None
         if self._rule.numbers is None:
             return self._kept_camera(None, (), None, None, size)
         find = self._camera if is_of_a_frame(self._rule.numbers) else self._kept_camera
@@ -74,6 +74,7 @@ class NumberFiles:
         state: Status | None,
         size: tuple[int, int] | None,
     ) -> NDArray[np.float64]:
+        assert self._rule is not None
         where: object = self._name
         try:
             numbers: ArrayLike = self._rule.constant or ()
