@@ -4,10 +4,11 @@ import copy
 import hashlib
 import operator
 import os
+import re
 from collections.abc import Iterable, Iterator
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +17,8 @@ from depthvar.datasets.errors import CONTROL, DescriptionError, ParameterError, 
 from depthvar.datasets.frame import Frame
 from depthvar.datasets.paths import key_text, root_path
 
-from .containers import CONTAINERS, Member
-from .decode import read_shape, read_stored, to_depth
+from .containers import CONTAINERS, Member, Place
+from .decode import FrameNumbers, read_shape, read_stored, to_depth
 from .description import Description
 from .files import Bucket, Files, Folder
 from .masks import read_mask
@@ -26,7 +27,7 @@ from .source import Source, SourceStat
 from .templates import key_template, path_pattern, sequence_of
 
 
-class _Files(NamedTuple):
+class FrameFiles(NamedTuple):
     """A frame by its key: where its depth is, relative to the root, and what the placeholders of the layout stand for.
 
     ``member`` is what of the depth file is meant. ``read`` are all files that the frame is read from, relative to the
@@ -59,12 +60,23 @@ class DepthSource(Source):
     Raises:
         DescriptionError: the description has no intrinsics.
         StoreError: the root is a URL that nothing opens here.
+
+    What a class in ``readers/`` overrides is below, each with what it is for descriptions alone.
+
+    Attributes:
+        finds_intrinsics: :meth:`intrinsics` needs no ``[intrinsics]``.
+        on_disk_only: the root may not be a URL.
+        more_files: templates of other files that a frame is read from.
     """
+
+    finds_intrinsics: ClassVar[bool] = False
+    on_disk_only: ClassVar[bool] = False
+    more_files: ClassVar[tuple[str, ...]] = ()
 
     def __init__(
         self, name: str, description: Description, root: str | os.PathLike[str], mixed_sizes: bool = False
     ) -> None:
-        if description.intrinsics is None:
+        if description.intrinsics is None and not self.finds_intrinsics:
             raise DescriptionError(
                 f"{name}: no intrinsics: pass --intrinsics fx,fy,cx,cy in pixels (Python: intrinsics=), "
                 "or describe the data in a .toml with [intrinsics] constant or file"
@@ -73,20 +85,25 @@ class DepthSource(Source):
         self.description = description
         self._depth = rule = description.depth
         self._whole = Member(shape=rule.shape)  # of a file that holds one array
-        self._needs_size = description.intrinsics.needs_size
+        self._needs_size = description.intrinsics is not None and description.intrinsics.needs_size
         self.max_depth = rule.max_depth
         where = root_path(root)
         self.root = where if isinstance(where, str) else Path(os.path.abspath(where))
         self.mixed_sizes = mixed_sizes
         self._located = lru_cache(maxsize=16)(self._locate)  # every step of a frame's work asks for them
-        self._match = path_pattern(key_template(description.depth_path)).fullmatch
-        read = [*(mask.file for mask in description.masks), *number_files(description)]
+        self._match = self._key_pattern().fullmatch
+        read = [*(mask.file for mask in description.masks), *number_files(description), *self.more_files]
         self._templates = tuple(dict.fromkeys(read))
         every = description.depth_path, *self._templates
         self._bucket = Bucket(self.root, every) if isinstance(self.root, str) else None
         self._disk: Files = self._bucket or Folder(str(self.root))
+        if self._bucket is not None and self.on_disk_only:
+            raise DescriptionError(
+                f"{self._bucket.url}: expected a folder, since {name} is not read at a URL: copy it to a disk"
+            )
         self._in_head = CONTAINERS[rule.container].in_head
-        self._has_camera = self._bucket is not None and description.intrinsics.numbers is not None
+        camera = description.intrinsics
+        self._has_camera = self._bucket is not None and camera is not None and camera.numbers is not None
         self._sizes: dict[str, tuple[int, int]] = {}  # at a URL: what is taken for the size of a sequence's frames
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -131,16 +148,13 @@ class DepthSource(Source):
     @cached_property
     def _listing(self) -> list[str]:
         try:
-            keys = sorted(self._disk.list(self.description.depth_path))
-            if self._depth.stack:
-                stack = Member(self._depth.key, None, stack=True)
-                keys = [f"{file}/{index:06}" for file in keys for index in range(self._header(file, stack)[0])]
+            keys = sorted(self._keys())
             "".join(keys).encode()
         except UnicodeEncodeError as error:
             name = next(key for key in keys if key.encode(errors="ignore").decode() != key)
             shown = os.fsencode(name).decode(errors="backslashreplace")
             raise SourceError(f"{self}/{shown}: expected a name in UTF-8, got other bytes; rename it") from error
-        except StoreError:
+        except (SourceError, StoreError):
             raise
         except OSError as error:
             raise SourceError(f"{error.filename}: cannot be listed ({error.strerror}): check the folder") from error
@@ -183,15 +197,6 @@ class DepthSource(Source):
             self._sizes[files.sequence] = self._shape(files)
         return self._sizes[files.sequence]
 
-    def _shape(self, files: _Files) -> tuple[int, int]:
-        height, width = self._header(files.depth, files.member)[-2:]
-        return height, width
-
-    def _header(self, file: str, member: Member) -> tuple[int, ...]:
-        """Return (H, W) of a depth file, or (N, H, W) of one with many frames."""
-        place = self._disk.head(file) if self._in_head else self._disk.at(file)
-        return read_shape(place, self._depth, member)
-
     def intrinsics(self, key: str) -> NDArray[np.float64]:
         """Return (4,) float64 fx, fy, cx, cy in pixels; SourceError if their file is missing or wrong."""
         size = self.shape(key) if self._needs_size else None
@@ -209,7 +214,7 @@ class DepthSource(Source):
             SourceError: one of them is missing.
         """
         text, total_size, newest = "", 0, 0
-        for path in self._files(key).read:
+        for path in self._read_from(self._files(key)):
             size, version, mtime_ns = self._disk.status(path)
             text += f"{path}\0{size}\0{version}\n"
             total_size += size
@@ -221,7 +226,7 @@ class DepthSource(Source):
     def stored(self, key: str) -> NDArray[Any]:
         """Return (H, W) numbers as they are stored, before any unit; SourceError as :meth:`read`."""
         files = self._files(key)
-        return read_stored(self._disk.at(files.depth), self.description.depth, files.member)
+        return read_stored(self._place(files.depth), self._depth, files.member)
 
     def read(self, key: str) -> Frame:
         """Return a decoded frame: 0 where unknown, ``+inf`` where far without a depth of its own.
@@ -229,8 +234,8 @@ class DepthSource(Source):
         Raises:
             SourceError: a file of the frame is missing, damaged, or not as described.
         """
-        files, rule = self._files(key), self.description.depth
-        intrinsics, path = self.intrinsics(key), self._disk.at(files.depth)
+        files, rule = self._files(key), self._depth
+        intrinsics, path = self.intrinsics(key), self._place(files.depth)
         stored = read_stored(path, rule, files.member)
         shape = stored.shape[0], stored.shape[1]
         if (size := self._sizes.get(files.sequence, shape)) != shape:
@@ -240,7 +245,7 @@ class DepthSource(Source):
                 "mixed_sizes=True), which reads the header of each before"
             )
         usable, sky = self._masks(files, shape)
-        numbers = self._numbers.of_frame(files.fields)
+        numbers = self._frame_numbers(files)
         try:
             depth = to_depth(stored, rule, intrinsics, usable, sky, numbers)
             return Frame(files.key, depth, intrinsics, rule.max_depth)
@@ -248,7 +253,7 @@ class DepthSource(Source):
             raise SourceError(f"{path}: {error}") from error
 
     def _masks(
-        self, files: _Files, shape: tuple[int, int]
+        self, files: FrameFiles, shape: tuple[int, int]
     ) -> tuple[NDArray[np.bool_] | None, NDArray[np.bool_] | None]:
         """Return where the masks of a frame call pixels usable, and where far; None: no mask says so."""
         usable = sky = None
@@ -262,22 +267,63 @@ class DepthSource(Source):
                 usable = kept if usable is None else usable & kept
         return usable, sky
 
-    def _files(self, key: str) -> _Files:
+    def _shape(self, files: FrameFiles) -> tuple[int, int]:
+        height, width = self._header(files.depth, files.member)[-2:]
+        return height, width
+
+    def _header(self, file: str, member: Member | None = None) -> tuple[int, ...]:
+        """Return (H, W) of a depth file, or (N, H, W) of one with many frames."""
+        place = self._disk.head(file) if self._in_head else self._place(file)
+        return read_shape(place, self._depth, member or Member(self._depth.key, None, stack=True))
+
+    def _files(self, key: str) -> FrameFiles:
         return self._located(key if type(key) is str else key_text(key))
 
-    def _locate(self, key: str) -> _Files:
+    def _locate(self, key: str) -> FrameFiles:
         match = self._match(key)
         if match is None or (self._depth.stack and not match["frame"].isdecimal()):
             raise SourceError(
                 f"'{key}': expected the key of a frame of {self.name}, a path like "
                 f"'{key_template(self.description.depth_path)}' relative to its root"
             )
-        fields, rule = match.groupdict(), self._depth
-        depth, member = key, self._whole
-        if rule.stack:
-            depth = self.description.depth_path.format_map(fields)
-        if rule.stack or rule.key is not None:
-            index = int(fields["frame"]) if rule.stack else None
-            member = Member(rule.key and rule.key.format_map(fields), index, rule.stack, rule.shape)
+        fields = {name: text for name, text in match.groupdict().items() if text is not None}
+        depth, member = self._file_of(key, fields), self._member_of(fields)
         read = (depth, *dict.fromkeys([template.format_map(fields) for template in self._templates]))
-        return _Files(key, depth, member, sequence_of(fields), fields, read)
+        return FrameFiles(key, depth, member, sequence_of(fields), fields, read)
+
+    # The following are what classes in readers/ override.
+
+    def _key_pattern(self) -> re.Pattern[str]:
+        """Return the pattern that keys match, with a group for each placeholder."""
+        return path_pattern(key_template(self.description.depth_path))
+
+    def _keys(self) -> Iterable[str]:
+        """Return the keys of all frames, in any order; OSError where a folder cannot be listed."""
+        files = self._disk.list(self.description.depth_path)
+        if not self._depth.stack:
+            return files
+        return [f"{file}/{index:06}" for file in files for index in range(self._header(file)[0])]
+
+    def _file_of(self, key: str, fields: dict[str, str]) -> str:
+        """Return the path of the depth file of a frame, relative to the root."""
+        return key.rpartition("/")[0] if self._depth.stack else key
+
+    def _member_of(self, fields: dict[str, str]) -> Member:
+        """Return what of the depth file is meant."""
+        rule = self._depth
+        if not rule.stack and rule.key is None:
+            return self._whole
+        index = int(fields["frame"]) if rule.stack else None
+        return Member(rule.key and rule.key.format_map(fields), index, rule.stack, rule.shape)
+
+    def _place(self, file: str) -> Place:
+        """Return where a depth file is, for its container."""
+        return self._disk.at(file)
+
+    def _read_from(self, files: FrameFiles) -> Iterable[str]:
+        """Return the paths of all files whose change may change the frame, relative to the root."""
+        return files.read
+
+    def _frame_numbers(self, files: FrameFiles) -> FrameNumbers:
+        """Return scale, baseline and offset of a frame; SourceError as :meth:`read`."""
+        return self._numbers.of_frame(files.fields)

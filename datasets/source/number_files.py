@@ -34,18 +34,17 @@ class NumberFiles:
     """The numbers of the frames of a data set. A file is parsed once, and again where it changed.
 
     Args:
-        description: of the data set, with intrinsics.
+        description: of the data set; without intrinsics, there is no :meth:`camera`.
         disk: its files.
         keep_all: also keep files of a single frame: where reading one again costs more than asking for its state.
     """
 
     def __init__(self, description: Description, disk: Files, keep_all: bool) -> None:
         self._keep_all = keep_all
-        assert description.intrinsics is not None
         self._name, self._rule, self._disk = description.names[0], description.intrinsics, disk
         scalars = {"scale": description.scale, "baseline": description.baseline, "doffs": description.doffs}
         self._scalars = {name: rule for name, rule in scalars.items() if rule is not None}
-        rules = [self._rule.numbers, *(rule.numbers for rule in self._scalars.values())]
+        rules = [rule.numbers for rule in (self._rule, *self._scalars.values()) if rule is not None]
         has_rows = any(rule is not None and rule.row is not None for rule in rules)
         tables = lru_cache(maxsize=FEW if has_rows else MANY)
         self._kept_table = tables(lambda rule, file, state: self._read(rule, file))
@@ -57,6 +56,7 @@ class NumberFiles:
         Raises:
             SourceError: their file is missing, damaged, or holds no camera.
         """
+        assert self._rule is not None
         if self._rule.numbers is None:
             return self._kept_camera(None, None, (), size)
         find = self._kept_camera if self._is_kept(self._rule.numbers) else self._camera
@@ -75,6 +75,7 @@ class NumberFiles:
         state: State,
         size: tuple[int, int] | None,
     ) -> NDArray[np.float64]:
+        assert self._rule is not None
         where: object = self._name
         try:
             numbers: ArrayLike = self._rule.constant or ()

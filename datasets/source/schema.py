@@ -43,9 +43,8 @@ def read_fields(table: Mapping[str, Any], section: str, where: str) -> dict[str,
             fields[name] = known[name](value)
         except (ValueError, ParameterError) as error:
             raise DescriptionError(f"{where}: {label.format(name)}: {error}; got {repr(value)[:200]}") from error
-    # Without a container, the one of the suffix is used, with its dtype and units.
     for name, example in REQUIRED.get(section, {}).items():
-        if name not in fields and (section != "depth" or "container" in fields):
+        if name not in fields:
             raise DescriptionError(f"{where}: missing field {label.format(name)}: add {name} = {example}")
     return fields
 
@@ -202,6 +201,5 @@ FIELDS: dict[str, dict[str, Check]] = {
 REQUIRED = {  # with an example that the error message shows
     "": {"summary": '"what it is, in one line"', "names": '["my-data"]'},
     "files": {"depth": '"{sequence}/depth/{frame}.png"'},
-    "depth": {"dtype": '"uint16"', "units_per_metre": "1000.0"},
     "masks": {"file": '"{sequence}/mask/{frame}.png"'},
 }

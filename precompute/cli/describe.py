@@ -8,6 +8,7 @@ from typing import Any
 from depthvar.datasets.source.description import Description, ScalarRule
 from depthvar.datasets.source.masks import MaskRule
 from depthvar.datasets.source.numbers import NumbersRule
+from depthvar.datasets.source.readers import reader_of
 
 WIDTH = 110
 _wrap = partial(wrap, width=WIDTH, break_long_words=False, break_on_hyphens=False)  # names can be copied
@@ -68,7 +69,8 @@ def page_text(name: str, description: Description) -> str:
 
 def command(name: str, description: Description) -> str:
     """Return the command that computes a cache for it."""
-    camera = "" if description.intrinsics else " --intrinsics FX,FY,CX,CY"
+    has_camera = description.intrinsics or reader_of(description).finds_intrinsics
+    camera = "" if has_camera else " --intrinsics FX,FY,CX,CY"
     return f"precompute run --dataset {name} --root /path/to/{name}{camera}"
 
 
@@ -165,7 +167,8 @@ def camera_text(description: Description) -> str:
     """Return where the intrinsics are, in one line."""
     rule = description.intrinsics
     if rule is None:
-        return "pass --intrinsics"
+        finds = reader_of(description).finds_intrinsics
+        return "with the depth (docs/datasets.md); else pass --intrinsics" if finds else "pass --intrinsics"
     if rule.numbers is None:
         text = "fx, fy, cx, cy = " + ", ".join(f"{number:g}" for number in rule.constant or ())
     else:

@@ -10,10 +10,14 @@ from .container import (
     ForeignFileError,
     Header,
     Member,
+    Opened,
     OpenFile,
     Place,
     RemoteFile,
+    decoding,
+    for_library,
     format_of,
+    library,
     read_file,
     stream,
 )
@@ -23,7 +27,9 @@ from .mat import MAT
 from .npy import NPY, NPZ
 from .plain import COLMAP, DPT, PFM, PGM, RAW
 from .png import JPG, PNG, png_text
+from .png_in_hdf5 import PNG_IN_HDF5
 from .tiff import TIFF
+from .zarr_array import ZARR, open_zarr, zarr_attribute, zarr_chunks, zarr_values
 
 CONTAINERS = {
     "npy": NPY,
@@ -39,6 +45,8 @@ CONTAINERS = {
     "raw": RAW,
     "colmap": COLMAP,
     "pgm": PGM,
+    "png_in_hdf5": PNG_IN_HDF5,
+    "zarr": ZARR,
 }
 DEPTH_CONTAINERS = {name: container for name, container in CONTAINERS.items() if name != "jpg"}
 """Those that depth is read from: a JPEG changes the values that it stores."""
@@ -62,11 +70,19 @@ __all__ = [
     "Header",
     "Member",
     "OpenFile",
+    "Opened",
     "Place",
     "RemoteFile",
     "container_of",
+    "decoding",
+    "for_library",
     "format_of",
+    "library",
+    "open_zarr",
     "png_text",
     "read_file",
     "stream",
+    "zarr_attribute",
+    "zarr_chunks",
+    "zarr_values",
 ]

@@ -41,7 +41,22 @@ class RemoteFile(NamedTuple):
         return self.url
 
 
-Place = str | Path | RemoteFile
+class Opened(NamedTuple):
+    """What a library opens by itself, where a format is a folder and no file.
+
+    Attributes:
+        path: what messages call it.
+        open: returns what the container's functions get as the open file; they get no first bytes.
+    """
+
+    path: str
+    open: Callable[[], Any]
+
+    def __str__(self) -> str:
+        return self.path
+
+
+Place = str | Path | RemoteFile | Opened
 OpenFile = int | io.BytesIO
 """A descriptor, or the bytes of a file in memory."""
 
@@ -217,6 +232,8 @@ def read_file(path: Place, read: Callable[[OpenFile, bytes, int], Result], which
             if not data:
                 raise ValueError("the file is empty")
             return read(io.BytesIO(data), data[:HEAD_BYTES], path.size or len(data))
+        if type(path) is not str and isinstance(path, Opened):
+            return read(path.open(), b"", 0)
         file = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a named pipe would wait for a writer
         try:
             status = os.fstat(file)

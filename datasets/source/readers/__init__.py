@@ -6,7 +6,11 @@ from depthvar.datasets.errors import DescriptionError
 from depthvar.datasets.source.depth_source import DepthSource
 from depthvar.datasets.source.description import Description
 
-READERS: dict[str, str] = {}  # name -> module:class
+READERS = {  # name -> module:class
+    "unik3d": "unik3d:UniK3D",
+    "unrealstereo4k": "unrealstereo4k:UnrealStereo4K",
+    "zarr": "zarr_groups:ZarrGroups",
+}
 
 
 def reader_of(description: Description) -> type[DepthSource]:
