@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from layouts import INF, NAN, Truth, as_json, check_layout, k_matrix, new, picture
+from packed_trees import write_images
 from PIL import Image, PngImagePlugin
 from processed import FLOATS, GREY, PNG16, SIZE, camera, npz, tiled
 
@@ -90,3 +91,16 @@ def test_a_folder_of_your_own(tmp_path: Path) -> None:
     frame = source.read("room/1.npy")
     np.testing.assert_array_equal(frame.depth, tiled([2.3, 0, 0, 1e4]).astype(np.float32))
     assert frame.intrinsics.tolist() == [60, 61, 48, 4]
+
+
+@pytest.mark.parametrize(
+    ("name", "units"),
+    [("kitti-unik3d", 256), ("hypersim-unik3d", 1000), ("taskonomy-unik3d", 512), ("megadepth-unik3d", 50)],
+)
+def test_each_unit_of_unik3d(tmp_path: Path, name: str, units: int) -> None:
+    tree = write_images(tmp_path / "data")  # which is of the second
+    for key, (_, depth, _) in tree.frames.items():
+        stored = np.rint(depth * 1000)
+        np.testing.assert_array_equal(
+            open_source(name, tree.root).read(key).depth, np.float32(stored) / np.float32(units)
+        )
