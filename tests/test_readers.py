@@ -386,3 +386,18 @@ def test_frames_of_a_scene_of_sun_rgbd_share_a_group(tmp_path: Path) -> None:
     assert frame.intrinsics.tolist() == CAMERA
     assert run(source, tmp_path / "sigma.zarr").computed == 2
     assert SigmaCache(tmp_path / "sigma.zarr").read(source.keys()[0]).shape == (H, W)
+
+
+def test_memory_is_not_allocated_for_what_no_file_holds(tmp_path: Path) -> None:
+    tree = write_sequences(tmp_path / "pack")
+    with h5py.File(tree.root / "Pack.hdf5", "a") as file:
+        file.create_dataset("more.txt", shape=(1 << 40,), dtype="u1", chunks=(1 << 20,))
+    assert "cannot decode the lists of an HDF5 file (expected at least" in message_of(tree, PACK)
+    attributes = {"intrinsics": CAMERA}
+    for number, (shape, chunks) in enumerate((((1, 1 << 16, 1 << 16), (1, H, W)), ((1, H, W), (1 << 12, 1 << 13, W)))):
+        zarr.create_group(root := tmp_path / str(number), attributes=attributes)
+        zarr.create_array(f"{root}/depth", shape=shape, chunks=chunks, dtype="f4")
+        assert "expected at most 2147483648 bytes, got (" in message_of(Tree("zarr", root, {}), "depth/000000")
+    tree = write_zarr(tmp_path / "zarr")
+    zarr.create_array(f"{tree.root}/a/room/intrinsics", shape=(1 << 30, 4), chunks=(1, 4), dtype="f8", overwrite=True)
+    assert "intrinsics: expected at most 2147483648 bytes, got (" in message_of(tree, KEY)

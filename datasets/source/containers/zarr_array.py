@@ -1,5 +1,6 @@
 """Arrays of a Zarr group, by zarr-python: a folder of chunks, which the library opens."""
 
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from depthvar.datasets.errors import ParameterError
+
 from .container import NUMBERS, Container, ForeignFileError, Header, Member, array_header, decoding, library
+
+MOST = 2 << 30  # bytes of a frame, of a chunk, or of what is read at once
 
 
 @contextmanager
@@ -36,6 +41,7 @@ def open_zarr(path: str, kind: str = "array") -> Any:
 def zarr_values(path: str) -> NDArray[Any]:
     """Return all values of the array in a folder; errors as :func:`open_zarr`."""
     array = open_zarr(path)
+    _check_size(array, array.shape)
     with _decoding():
         return np.asarray(array[...])
 
@@ -46,17 +52,31 @@ def zarr_attribute(path: str, name: str) -> Any:
 
 
 def zarr_chunks(array: Any, index: int | None) -> list[str]:
-    """Return the names of the chunks, or shards, that hold an entry of an array's first axis; None: of all."""
+    """Return the names of the chunks, or shards, that hold an entry of an array's first axis; None: of all.
+
+    Raises:
+        ParameterError: all would be too many.
+    """
     lengths = array.shards or array.chunks
     places = [range(-(-size // length)) for size, length in zip(array.shape, lengths, strict=True)]
-    if index is not None and places:
+    if index is None:
+        _check_size(array, array.shape)
+    elif places:
         places[0] = range(index // lengths[0], index // lengths[0] + 1)
     return [array.metadata.encode_chunk_key(place) for place in product(*places)]
+
+
+def _check_size(array: Any, shape: tuple[int, ...]) -> None:
+    """Raise ParameterError before memory is allocated for values of a shape, or for a chunk, that are too many."""
+    for each in (shape, array.chunks):
+        if math.prod(each) * array.dtype.itemsize > MOST:
+            raise ParameterError(f"expected at most {MOST} bytes, got {each} of {array.dtype}; write smaller chunks")
 
 
 def _header(array: Any, start: bytes, size: int, member: Member) -> Header:
     if not hasattr(array, "shape"):
         raise ForeignFileError("expected the folder of a Zarr array, got a file")
+    _check_size(array, array.shape[1:] if member.stack else array.shape)
     return array_header(array.shape, array.dtype)
 
 

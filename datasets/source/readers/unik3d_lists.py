@@ -4,7 +4,7 @@ import json
 from functools import lru_cache
 from typing import Any
 
-from depthvar.datasets.source.containers import OpenFile, decoding, for_library, library, read_file
+from depthvar.datasets.source.containers import OpenFile, check_size, decoding, for_library, library, read_file
 from depthvar.datasets.source.files import Status
 
 Cameras = dict[tuple[int, str], Any]
@@ -19,6 +19,8 @@ def listed_cameras(path: str, state: Status) -> Cameras:
         h5py = library("h5py", "hdf5")
         with decoding("the lists of an HDF5 file"), h5py.File(for_library(file), "r", locking=False) as content:
             names = [name for name in content if name.endswith((".txt", ".json"))]
+            for name in names:
+                check_size(content[name].shape, 1, size)
             texts = {name: bytes(content[name][()]).decode() for name in names}
             return _parse(texts, is_chunked=path.rpartition(".")[0].endswith("_0"))
 
