@@ -13,7 +13,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from depthvar.datasets.errors import CONTROL, DescriptionError, ParameterError, SourceError, StoreError
+from depthvar.datasets.errors import DescriptionError, ParameterError, SourceError
 from depthvar.datasets.frame import Frame
 from depthvar.datasets.paths import key_text, root_path
 
@@ -21,7 +21,8 @@ from .containers import CONTAINERS, Member, Place
 from .decode import FrameNumbers, read_shape, read_stored, to_depth
 from .description import Description
 from .files import Bucket, Files, Folder
-from .masks import read_mask
+from .listing import checked_keys
+from .masks import read_masks
 from .number_files import NumberFiles, number_files
 from .source import Source, SourceStat
 from .templates import key_template, path_pattern, sequence_of
@@ -147,27 +148,8 @@ class DepthSource(Source):
 
     @cached_property
     def _listing(self) -> list[str]:
-        try:
-            keys = sorted(self._keys())
-            "".join(keys).encode()
-        except UnicodeEncodeError as error:
-            name = next(key for key in keys if key.encode(errors="ignore").decode() != key)
-            shown = os.fsencode(name).decode(errors="backslashreplace")
-            raise SourceError(f"{self}/{shown}: expected a name in UTF-8, got other bytes; rename it") from error
-        except (SourceError, StoreError):
-            raise
-        except OSError as error:
-            raise SourceError(f"{error.filename}: cannot be listed ({error.strerror}): check the folder") from error
-        if CONTROL.search("".join(keys)):
-            name = next(key for key in keys if CONTROL.search(key))
-            raise SourceError(f"{self}/{name}: expected no control characters in file names; rename the file")
-        if not keys:
-            raise SourceError(
-                f"{self}: no depth file matches '{self.description.depth_path}', found "
-                f"{self._disk.found_instead(self.description.depth_path)}: "
-                "check --root, or --pattern and the description"
-            )
-        return keys
+        template = self.description.depth_path
+        return checked_keys(self._keys, str(self), template, lambda: self._disk.found_instead(template))
 
     def __len__(self) -> int:
         """Return the number of frames."""
@@ -244,28 +226,13 @@ class DepthSource(Source):
                 f"{shape[1]}: where frames of a sequence at a URL differ in size, pass --mixed-sizes (Python: "
                 "mixed_sizes=True), which reads the header of each before"
             )
-        usable, sky = self._masks(files, shape)
+        usable, sky = read_masks(self.description.masks, self._disk.at, files.fields, shape)
         numbers = self._frame_numbers(files)
         try:
             depth = to_depth(stored, rule, intrinsics, usable, sky, numbers)
             return Frame(files.key, depth, intrinsics, rule.max_depth)
         except ParameterError as error:
             raise SourceError(f"{path}: {error}") from error
-
-    def _masks(
-        self, files: FrameFiles, shape: tuple[int, int]
-    ) -> tuple[NDArray[np.bool_] | None, NDArray[np.bool_] | None]:
-        """Return where the masks of a frame call pixels usable, and where far; None: no mask says so."""
-        usable = sky = None
-        for rule in self.description.masks:
-            place = self._disk.at(rule.file.format_map(files.fields))
-            marked = read_mask(place, shape, rule, rule.key and rule.key.format_map(files.fields))
-            if rule.marks == "far":
-                sky = marked if sky is None else sky | marked
-            else:
-                kept = marked if rule.marks == "usable" else ~marked
-                usable = kept if usable is None else usable & kept
-        return usable, sky
 
     def _shape(self, files: FrameFiles) -> tuple[int, int]:
         height, width = self._header(files.depth, files.member)[-2:]

@@ -1,5 +1,6 @@
 """Masks next to the depth: which pixels are usable, unknown or far."""
 
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,3 +90,29 @@ def read_mask(
         return rule.marked(mask)
 
     return read_file(path, read, WHICH_MASK)
+
+
+def read_masks(
+    rules: Iterable[MaskRule], at: Callable[[str], Place], fields: Mapping[str, str], shape: tuple[int, int]
+) -> tuple[NDArray[np.bool_] | None, NDArray[np.bool_] | None]:
+    """Return where the masks of a frame call pixels usable, and where far; None: no mask says so.
+
+    Args:
+        rules: of the data set.
+        at: returns where a file is, by its path below the root.
+        fields: what the placeholders of the paths stand for.
+        shape: (H, W) of the depth.
+
+    Raises:
+        SourceError: as :func:`read_mask`.
+    """
+    usable = sky = None
+    for rule in rules:
+        key = rule.key and rule.key.format_map(fields)
+        marked = read_mask(at(rule.file.format_map(fields)), shape, rule, key)
+        if rule.marks == "far":
+            sky = marked if sky is None else sky | marked
+        else:
+            kept = marked if rule.marks == "usable" else ~marked
+            usable = kept if usable is None else usable & kept
+    return usable, sky
