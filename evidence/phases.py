@@ -24,6 +24,7 @@ CHOICES = (
     "l1+median", "inverse_depth+median",
     f"{BEST}+sigma=lambda_prior_0.0", f"{BEST}+sigma=lambda_prior_2.0",
     f"{BEST}+sigma=alpha_clamp_0.1", f"{BEST}+sigma=alpha_clamp_0.5",
+    "log+gradient+focus=1+both", "log+gradient+focus=1", "power_0.25",
 )  # fmt: skip
 ONLINE, CLEANED, RELATIVE = f"{BEST}+sigma=range3", f"{BEST}+median", "inverse_depth+gradient+focus=4"
 MAIN = ("l1", "inverse_depth", "log+gradient", BEST, ONLINE)
