@@ -65,6 +65,9 @@ class DepthRule:
     far_from: float | None = None
     step: float | None = None
 
+    def __hash__(self) -> int:  # of few fields: it is asked for with every header
+        return hash((self.container, self.dtype, self.units_per_metre))
+
     @property
     def quantisation_step(self) -> float | None:
         """Metres between two stored depths; None: not the same everywhere, or not known."""

@@ -235,8 +235,8 @@ class DepthSource(Source):
             raise SourceError(f"{path}: {error}") from error
 
     def _shape(self, files: FrameFiles) -> tuple[int, int]:
-        height, width = self._header(files.depth, files.member)[-2:]
-        return height, width
+        shape = self._header(files.depth, files.member)
+        return shape[-2], shape[-1]
 
     def _header(self, file: str, member: Member | None = None) -> tuple[int, ...]:
         """Return (H, W) of a depth file, or (N, H, W) of one with many frames."""
@@ -253,9 +253,11 @@ class DepthSource(Source):
                 f"'{key}': expected the key of a frame of {self.name}, a path like "
                 f"'{key_template(self.description.depth_path)}' relative to its root"
             )
-        fields = {name: text for name, text in match.groupdict().items() if text is not None}
+        fields = match.groupdict("")
         depth, member = self._file_of(key, fields), self._member_of(fields)
-        read = (depth, *dict.fromkeys([template.format_map(fields) for template in self._templates]))
+        read: tuple[str, ...] = (depth,)
+        if self._templates:
+            read = (depth, *dict.fromkeys([template.format_map(fields) for template in self._templates]))
         return FrameFiles(key, depth, member, sequence_of(fields), fields, read)
 
     # The following are what classes in readers/ override.
