@@ -196,6 +196,16 @@ def test_any_plane_is_a_plane_in_inverse_depth_and_not_along_the_ray(
 
 
 @settings(max_examples=40)
+@given(st.tuples(*[st.floats(-0.9, 0.9)] * 2, st.floats(0.3, 2), st.floats(0.5, 1.2)), st.floats(4, 16))
+def test_a_plane_that_a_largest_depth_cuts_is_still_one(
+    numbers: tuple[float, float, float, float], most: float
+) -> None:
+    log_z, stretch = plane(*numbers)
+    errors, _ = plane_errors([log_z, stretch], READINGS, np.exp(log_z) < most)
+    assert votes(errors)[1] == 0
+
+
+@settings(max_examples=40)
 @given(planes, st.floats(0, 0.003), st.integers(0, 2**32 - 1))
 def test_noise_does_not_turn_the_verdict(numbers: tuple[float, float, float, float], noise: float, seed: int) -> None:
     log_z, stretch = plane(*numbers)

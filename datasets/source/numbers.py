@@ -117,8 +117,8 @@ class Table(NamedTuple):
 
         Args:
             key: of the rule, without placeholders.
-            row: likewise; None where the rule has none.
-            rows: likewise; needed where those of the rule have placeholders.
+            row: the same; None where the rule has none.
+            rows: the same; needed where those of the rule have placeholders.
 
         Raises:
             ParameterError: a name is missing, means several rows with different numbers, or means no numbers.

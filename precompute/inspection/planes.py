@@ -49,10 +49,13 @@ def _of_size(parts: Sequence[Map], readings: Map, known: NDArray[np.bool_], bloc
     weight = weight[kept]
     if not len(weight):
         return None
-    place, across = np.divmod(np.arange(BLOCKS * BLOCKS), BLOCKS)
-    basis = np.stack([np.ones(len(place)), place / BLOCKS - 0.5, across / BLOCKS - 0.5], 1)
-    means = [_windows(_block_sums(np.where(known, part, 0), block) / np.maximum(counts, 1))[kept] for part in parts]
-    logs = np.tensordot(readings, np.stack(means), 1)
+    counts = np.maximum(counts, 1)
+    # A block that is known in part is where its known pixels are, not at its centre.
+    places = np.broadcast_arrays(*np.ogrid[: known.shape[0], : known.shape[1]])
+    means = [_windows(_block_sums(np.where(known, part, 0), block) / counts)[kept] for part in (*parts, *places)]
+    down, across = ((each - each.mean(1, keepdims=True)) / (BLOCKS * block) for each in means[len(parts) :])
+    basis = np.stack([np.ones_like(down), down, across], -1)
+    logs = np.tensordot(readings, np.stack(means[: len(parts)]), 1)
     fits = [_fit(log_z, weight, basis) for log_z in logs]
     return np.stack([error for error, _ in fits], 1), np.stack([spread for _, spread in fits], 1)
 
@@ -63,9 +66,9 @@ def _fit(log_z: Map, weight: Map, basis: Map) -> tuple[Map, Map]:
     log_z = log_z - ((log_z * weight).sum(1) / total)[:, None]
     inverse = np.exp(-np.clip(log_z, -3, 3))
     by = weight / inverse**2  # errors relative to depth
-    normal = np.einsum("ni,ia,ib->nab", by, basis, basis) + 1e-9 * np.eye(3)
-    right = np.einsum("ni,ia,ni->na", by, basis, inverse)
-    plane = np.linalg.solve(normal, right[..., None])[..., 0] @ basis.T
+    normal = np.einsum("ni,nia,nib->nab", by, basis, basis) + 1e-9 * np.eye(3)
+    right = np.einsum("ni,nia,ni->na", by, basis, inverse)
+    plane = np.einsum("nia,na->ni", basis, np.linalg.solve(normal, right[..., None])[..., 0])
     error = plane / inverse - 1
     return (error * error * weight).sum(1) / (total - 3), (log_z * log_z * weight).sum(1) / total
 

@@ -156,6 +156,7 @@ def stream(file: OpenFile) -> AbstractContextManager[io.BufferedReader | io.Byte
 def for_library(file: OpenFile) -> str | io.BytesIO:
     """Return an open file as a library opens it: by a path where it can, since Python's files are slower."""
     if isinstance(file, int):
+        os.lseek(file, 0, os.SEEK_SET)  # macOS opens the same place in the file again
         return f"/dev/fd/{file}"
     file.seek(0)
     return file
