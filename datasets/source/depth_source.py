@@ -236,7 +236,7 @@ class DepthSource(Source):
 
     def _shape(self, files: FrameFiles) -> tuple[int, int]:
         shape = self._header(files.depth, files.member)
-        return shape[-2], shape[-1]
+        return shape if len(shape) == 2 else (shape[-2], shape[-1])  # a million frames may share one tuple
 
     def _header(self, file: str, member: Member | None = None) -> tuple[int, ...]:
         """Return (H, W) of a depth file, or (N, H, W) of one with many frames."""
