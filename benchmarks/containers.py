@@ -17,10 +17,8 @@ import json
 import os
 import random
 import signal
-import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -30,7 +28,7 @@ import numpy as np
 import OpenEXR
 import scipy.io
 import tifffile
-from decode import FRAME, silence
+from decode import FRAME, opencv, silence, timed
 from machine import machine, versions
 from numpy.typing import NDArray
 from PIL import Image
@@ -67,14 +65,6 @@ def header(path: Path) -> tuple[int, ...]:
 def pillow(path: Path) -> Array:
     with Image.open(path) as image:
         return np.asarray(image)
-
-
-def opencv(path: Path) -> Array:
-    cv2 = importlib.import_module("cv2")
-    values = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
-    if values is None:
-        raise ValueError("cv2.imdecode returned None")
-    return np.asarray(values)
 
 
 def imagecodecs(path: Path) -> Array:
@@ -210,20 +200,11 @@ def measured(path: Path, want: Array, ways: dict[str, Decode], rounds: int, flip
         except Exception as error:  # not installed, or no such file
             result[name] = {"not_measured": f"{type(error).__name__}: {error}".partition("\n")[0]}
     calls = {name: ways[name] for name in ways if "right" in result[name]} | {"header": header}
-    seconds: dict[str, list[float]] = {name: [] for name in calls}
-    names = list(calls)
-    for turn in range(rounds + 1):
-        for name in names[turn % len(names) :] + names[: turn % len(names)]:
-            began = time.process_time()
-            calls[name](path)
-            seconds[name].append(time.process_time() - began)
-    for name in names:
-        row = result.setdefault(name, {})
-        row["ms"] = statistics.median(seconds[name][1:]) * 1e3
-        if name != "header":
-            ratios = [mine / base for mine, base in zip(seconds[name][1:], seconds["ours"][1:], strict=True)]
-            row["times_ours"] = statistics.median(ratios)
-            row |= damage(path, want, ways[name], flips)
+    for name, times in timed(path, calls, rounds).items():
+        if name == "header":
+            result[name] = {"ms": times["ms"]}
+        else:
+            result[name] |= times | damage(path, want, ways[name], flips)
     return result
 
 

@@ -19,7 +19,7 @@ import statistics
 import struct
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -161,20 +161,27 @@ def measured(path: Path, want: Array, ways: dict[str, Decode], rounds: int, flip
             result[name] = {"right": bool(np.array_equal(decode(path), want))}
         except Exception as error:  # not installed, or no such PNG
             result[name] = {"not_measured": f"{type(error).__name__}: {error}".partition("\n")[0]}
-    names = [name for name in ways if "right" in result[name]]
-    seconds: dict[str, list[float]] = {name: [] for name in names}
-    for turn in range(rounds + 1):
-        for name in names[turn % len(names) :] + names[: turn % len(names)]:
-            began = time.process_time()
-            ways[name](path)
-            seconds[name].append(time.process_time() - began)
-    for name in names:
-        result[name]["ms"] = statistics.median(seconds[name][1:]) * 1e3
-        ratios = [mine / base for mine, base in zip(seconds[name][1:], seconds["ours"][1:], strict=True)]
-        result[name]["times_ours"] = statistics.median(ratios)
+    for name, times in timed(path, {name: ways[name] for name in ways if "right" in result[name]}, rounds).items():
+        result[name] |= times
         if path.suffix == ".png":
             result[name]["unnoticed"] = unnoticed(path, want, ways[name], flips)
     return result
+
+
+def timed(path: Path, calls: Mapping[str, Callable[[Path], object]], rounds: int) -> dict[str, dict[str, float]]:
+    """Return the CPU time of each call, in ms and relative to ours of the same round: medians after a first round."""
+    seconds: dict[str, list[float]] = {name: [] for name in calls}
+    names = list(calls)
+    for turn in range(rounds + 1):
+        for name in names[turn % len(names) :] + names[: turn % len(names)]:
+            began = time.process_time()
+            calls[name](path)
+            seconds[name].append(time.process_time() - began)
+    found = {}
+    for name in names:
+        ratios = [mine / base for mine, base in zip(seconds[name][1:], seconds["ours"][1:], strict=True)]
+        found[name] = {"ms": statistics.median(seconds[name][1:]) * 1e3, "times_ours": statistics.median(ratios)}
+    return found
 
 
 def unnoticed(path: Path, want: Array, decode: Decode, flips: int) -> float:

@@ -67,8 +67,8 @@ def real_scenes(folder: Path) -> dict[str, list[Scene]]:
         scenes = []
         for path in sorted((folder / name).rglob("*epth*.png")) or sorted((folder / name / "depth").glob("*.png")):
             stored = np.array(Image.open(path))
-            beside = [each for each in (folder / name / images).glob("*") if each.stem in (path.stem, "TUM_color")]
-            colour = read_colour(str(beside[0])) if beside else None
+            images_of = [each for each in (folder / name / images).glob("*") if each.stem in (path.stem, "TUM_color")]
+            colour = read_colour(str(images_of[0])) if images_of else None
             z = stored / float(units)
             scenes.append(Scene(f"{name}/{path.stem}", z, np.zeros(z.shape, bool), camera, units, colour))
         found[name] = scenes

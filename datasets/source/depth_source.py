@@ -105,6 +105,8 @@ class DepthSource(Source):
         self._in_head = CONTAINERS[rule.container].in_head
         camera = description.intrinsics
         self._has_camera = self._bucket is not None and camera is not None and camera.numbers is not None
+        # Equal stats then also mean equal intrinsics, which are not read: another rule must be another stat.
+        self._stat_begins = f"{camera}\0" if self._has_camera else ""
         self._sizes: dict[str, tuple[int, int]] = {}  # at a URL: what is taken for the size of a sequence's frames
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -195,7 +197,7 @@ class DepthSource(Source):
         Raises:
             SourceError: one of them is missing.
         """
-        text, total_size, newest = "", 0, 0
+        text, total_size, newest = self._stat_begins, 0, 0
         for path in self._read_from(self._files(key)):
             size, version, mtime_ns = self._disk.status(path)
             text += f"{path}\0{size}\0{version}\n"

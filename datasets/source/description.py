@@ -93,6 +93,11 @@ class Description:
     doffs: ScalarRule | None = None
     intrinsics: CameraRule | None = None
 
+    @property
+    def quantisation_step(self) -> float | None:
+        """Metres between two stored depths; None: not the same everywhere (as with a scale), or not known."""
+        return None if self.scale is not None else self.depth.quantisation_step
+
     @classmethod
     def from_dict(cls, tables: Tables, where: str) -> "Description":
         """Check the tables of a TOML file and return what they describe.

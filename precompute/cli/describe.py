@@ -84,7 +84,7 @@ def facts(description: Description) -> Iterator[tuple[str, str]]:
     yield "rule", rule_text(description)
     yield from (("mask", mask_text(mask)) for mask in description.masks)
     yield "intrinsics", camera_text(description)
-    if description.scale is None and (step := description.depth.quantisation_step):
+    if step := description.quantisation_step:
         yield "step", f"{1000 * step:g} mm" if description.depth.metric else f"{step:g} scene units"
     if description.quality:
         yield "quality", QUALITIES[description.quality]

@@ -95,8 +95,7 @@ def rule_of(source: Source) -> Rule:
         return Rule()
     rule = source.description.depth
     is_coded = rule.view is not None or rule.encoding is not None
-    step = None if source.description.scale else rule.quantisation_step
-    return Rule(rule.kind, rule.metric, rule.units_per_metre, step, is_coded)
+    return Rule(rule.kind, rule.metric, rule.units_per_metre, source.description.quantisation_step, is_coded)
 
 
 def notes_of(source: Source) -> tuple[str, ...]:
