@@ -656,16 +656,15 @@ def test_a_read_cache_of_fsspec(tiny: TinyData, tmp_path: Path) -> None:
         same(job.cache, tiny.job().cache)
 
 
-def test_another_rule_of_the_camera_is_another_camera(tiny: TinyData) -> None:
+def test_another_rule_of_the_camera_is_another_camera(s3: str, tiny: TinyData) -> None:
     """At a URL intrinsics are not read where nothing has changed, so their rule must count as a change."""
-    url = f"memory://bucket/{uuid.uuid4().hex}"
-    upload(tiny.root, url)
-    _, results = work(at(url, tiny))
+    upload(tiny.root, s3)
+    _, results = work(at(s3, tiny))
     assert sum(result.computed for result in results) == len(tiny.source().keys())
-    assert work(at(url, tiny))[0].shards == 0
+    assert work(at(s3, tiny))[0].shards == 0
     tiny.toml.write_text(tiny.toml.read_text().replace("[intrinsics]\n", "[intrinsics]\nsize = [64, 48]\n"))
-    _, results = work(at(url, tiny))
+    _, results = work(at(s3, tiny))
     assert sum(result.computed for result in results) == len(tiny.source().keys())
     key = tiny.source().keys()[0]
-    cached = SigmaCache(at(url, tiny).cache).intrinsics(key)
+    cached = SigmaCache(at(s3, tiny).cache).intrinsics(key)
     np.testing.assert_array_equal(cached, tiny.source().intrinsics(key))
