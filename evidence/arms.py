@@ -18,7 +18,7 @@ from network import DepthNet
 from rooms import INTRINSICS, NATIVE_INTRINSICS
 from torch import Tensor
 
-from depthvar.loss.functional import Weighting, inverse_depth_weight, mean_one, sigma_weight
+from depthvar.loss.weights import Weighting, inverse_depth_weight, mean_one, sigma_weight
 from depthvar.precompute import KernelParams, sigma_z2
 
 Weight = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -58,7 +58,7 @@ class Arm:
 
 def form(weighting: Weighting, c: float = 1.0, floor: float = 0.0) -> Weight:
     """Return a weighting of ``weighted_l1`` with its ``relative_sigma`` c, and σ at least ``floor`` in metres."""
-    return lambda sigma, depth, valid: sigma_weight(sigma.clamp_min(floor), depth, valid, weighting, c)
+    return lambda sigma, depth, valid: sigma_weight(sigma.clamp_min(floor), depth, valid, weighting, c, xp=torch)
 
 
 def without_edges(rtol: float) -> Weight:
@@ -79,7 +79,7 @@ def extremes(depth: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def inverse_depth(sigma: Tensor, depth: Tensor, valid: Tensor) -> Tensor:
-    return inverse_depth_weight(depth, valid)
+    return inverse_depth_weight(depth, valid, xp=torch)
 
 
 def one(sigma: Tensor, depth: Tensor, valid: Tensor) -> Tensor:
@@ -145,4 +145,4 @@ def weights(arm: Arm, given: GroundTruth) -> Tensor:
     known = torch.from_numpy(given.valid) & sigma.isfinite()
     weight = arm.weight(torch.where(known, sigma, 1.0), torch.where(known, depth, 1.0), known)
     weight = torch.where(known, weight, 0.0)
-    return mean_one(weight, known) if arm.normalized else weight
+    return mean_one(weight, known, xp=torch) if arm.normalized else weight

@@ -15,10 +15,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import max_pool2d
 
-from .functional import Reduction, check_options, checked, mean_one, reduced, sigma_of
+from . import weights
+from .functional import Reduction, check_options, checked, reduced, sigma_of
+from .weights import FOCUS, RELATIVE_SIGMA
 
 # The defaults of all that takes these options.
-FOCUS, RELATIVE_SIGMA, GRADIENT, SCALES = 8.0, 0.1, 0.5, 4
+GRADIENT, SCALES = 0.5, 4
 
 # The part of the target below which the logarithm is continued by its tangent.
 LEAST_RATIO = 0.01
@@ -63,7 +65,8 @@ def focused_log_l1(
         sigma_z2, scale = depth_range3(target, valid), 1.0
     pred, target, sigma_z2, valid = checked(valid, pred=pred, target=target, sigma_z2=sigma_z2)
     valid = valid & (target > 0)
-    weight = _focus_weight(sigma_of(sigma_z2, valid, scale, 0.0), target, valid, focus, relative_sigma)
+    sigma = sigma_of(sigma_z2, valid, scale, 0.0)
+    weight = weights.focus_weight(sigma, target, valid, focus, relative_sigma, xp=torch)
     error = _log_error(pred, target, valid)
     loss = weight * error.abs()
     if gradient > 0:
@@ -105,7 +108,8 @@ def focus_weight(
     check_options(relative_sigma=relative_sigma, focus=focus)
     sigma_z2, target, valid = checked(valid, sigma_z2=sigma_z2, target=target)
     valid = valid & (target > 0)
-    return _focus_weight(sigma_of(sigma_z2, valid, scale, 0.0), target, valid, focus, relative_sigma)
+    sigma = sigma_of(sigma_z2, valid, scale, 0.0)
+    return weights.focus_weight(sigma, target, valid, focus, relative_sigma, xp=torch)
 
 
 def depth_range3(target: Tensor, valid: Tensor | None = None) -> Tensor:
@@ -190,12 +194,6 @@ def _log_error(pred: Tensor, target: Tensor, valid: Tensor) -> Tensor:
     ratio = torch.where(valid, pred, 1.0) / torch.where(valid, target, 1.0)
     tangent = ratio / LEAST_RATIO + (math.log(LEAST_RATIO) - 1)
     return torch.where(ratio > LEAST_RATIO, ratio.clamp_min(LEAST_RATIO).log(), tangent)
-
-
-def _focus_weight(sigma: Tensor, target: Tensor, valid: Tensor, focus: float, relative_sigma: float) -> Tensor:
-    """Return :func:`focus_weight` of σ in the units of the target."""
-    share = sigma / torch.hypot(sigma, relative_sigma * torch.where(valid, target, 1.0))
-    return mean_one(torch.where(valid, 1.0 + focus * share.square(), 0.0), valid)
 
 
 def _gradients(error: Tensor, weight: Tensor, valid: Tensor, scales: int) -> Tensor:

@@ -16,7 +16,8 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
-Weighting = Literal["inverse_sigma", "inverse_sqrt_sigma", "relative", "inverse_sigma_and_depth"]
+from .weights import RELATIVE_SIGMA, Weighting, inverse_depth_weight, mean_of, mean_one, sigma_weight
+
 Normalize = Literal["mean", "none"]
 Reduction = Literal["mean", "sum", "none"]
 
@@ -29,7 +30,7 @@ def weighted_l1(
     *,
     scale: float | Tensor = 1.0,
     weighting: Weighting = "inverse_sigma",
-    relative_sigma: float = 0.1,
+    relative_sigma: float = RELATIVE_SIGMA,
     normalize: Normalize = "mean",
     eps: float = 0.0,
     sigma_min: float = 0.0,
@@ -77,9 +78,9 @@ def weighted_l1(
     if weighting in ("relative", "inverse_sigma_and_depth"):
         valid = valid & (target > 0)
     sigma = sigma_of(sigma_z2, valid, scale, sigma_min) + eps
-    weight = sigma_weight(sigma, target, valid, weighting, relative_sigma)
+    weight = sigma_weight(sigma, target, valid, weighting, relative_sigma, xp=torch)
     if normalize == "mean":
-        weight = mean_one(weight, valid)
+        weight = mean_one(weight, valid, xp=torch)
     return reduced(_abs_error(pred, target, valid) * weight, valid, reduction)
 
 
@@ -148,44 +149,10 @@ def inverse_depth_l1(
     else:
         pred, target, weight, valid = checked(valid, pred=pred, target=target, weight=weight)
     valid = valid & (target > 0)
-    factor = torch.where(valid, 1.0 if weight is None else weight, 0.0) * inverse_depth_weight(target, valid)
+    factor = torch.where(valid, 1.0 if weight is None else weight, 0.0) * inverse_depth_weight(target, valid, xp=torch)
     if normalize == "mean":
-        factor = mean_one(factor, valid)
+        factor = mean_one(factor, valid, xp=torch)
     return reduced(_abs_error(pred, target, valid) * factor, valid, reduction)
-
-
-def sigma_weight(
-    sigma: Tensor, target: Tensor, valid: Tensor, weighting: Weighting, relative_sigma: float = 0.1
-) -> Tensor:
-    """Return the weight of each pixel by its σ in the units of the target, 0 where invalid; see :func:`weighted_l1`."""
-    if weighting == "inverse_sigma":
-        weight = 1.0 / sigma
-    elif weighting == "inverse_sqrt_sigma":
-        weight = sigma.rsqrt()
-    else:
-        depth = relative_sigma * torch.where(valid, target, 1.0)
-        weight = 1.0 / torch.hypot(sigma, depth)
-        if weighting == "relative":
-            weight = weight * depth
-    return torch.where(valid, weight, 0.0)
-
-
-def mean_one(weight: Tensor, valid: Tensor) -> Tensor:
-    """Return weights (..., H, W), 0 where invalid, divided by their mean over the valid pixels of each image."""
-    return weight / mean_of(weight, valid, (-2, -1), if_none=1.0)
-
-
-def inverse_depth_weight(target: Tensor, valid: Tensor) -> Tensor:
-    """Return ``1 / (max(target, 0.1 mean) + 1e-6)`` for the target (..., H, W); see :func:`inverse_depth_l1`."""
-    depth = torch.where(valid, target, 0.0)
-    return 1.0 / (depth.maximum(0.1 * mean_of(depth, valid, (-2, -1), if_none=1.0)) + 1e-6)
-
-
-def mean_of(values: Tensor, valid: Tensor, dims: tuple[int, ...] | None = None, *, if_none: float = 0.0) -> Tensor:
-    """Return the mean over the valid ones of ``values`` that are 0 elsewhere, in all or ``dims``, which are kept."""
-    keep = dims is not None
-    count = valid.sum(dims, keepdim=keep)
-    return torch.where(count > 0, values.sum(dims, keepdim=keep) / count.clamp_min(1), if_none)
 
 
 def check_options(
@@ -275,5 +242,5 @@ def reduced(loss: Tensor, valid: Tensor, reduction: Reduction) -> Tensor:
     """Return the loss of valid pixels as ``reduction`` says."""
     loss = torch.where(valid, loss, 0.0)
     if reduction == "mean":
-        return mean_of(loss, valid)
+        return mean_of(loss, valid, xp=torch)
     return loss.sum() if reduction == "sum" else loss

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import huber_loss, smooth_l1_loss
 
-from .functional import mean_of
+from .weights import mean_of
 
 DEPTH_EDGE = 0.03  # a step of more than this part of the nearest depth is an edge, which has no normal
 SMALLEST_ANGLE, LARGEST_ANGLE, ANGLE_BETA = math.radians(1), math.radians(90), math.radians(3)
@@ -20,7 +20,7 @@ HUBER_DELTA = 0.1
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
     """Return the mean of ``values`` where ``mask``; 0 with a zero gradient where that is nowhere."""
-    return mean_of(torch.where(mask, values, 0.0), mask)
+    return mean_of(torch.where(mask, values, 0.0), mask, xp=torch)
 
 
 def rotate(rotation: Tensor, vectors: Tensor) -> Tensor:
@@ -46,7 +46,7 @@ def mean_distance(points: Tensor, poses: Tensor, valid: Tensor) -> Tensor:
     (B, 1, 1, 1); 1 for a sample without a valid point.
     """
     distance = torch.linalg.vector_norm(points - poses[:, :1, None, None, :3, 3], dim=-1)
-    return mean_of(torch.where(valid, distance, 0.0), valid, (1, 2, 3), if_none=1.0)
+    return mean_of(torch.where(valid, distance, 0.0), valid, (1, 2, 3), if_none=1.0, xp=torch)
 
 
 def relative_poses(poses: Tensor) -> tuple[Tensor, Tensor]:

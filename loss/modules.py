@@ -5,8 +5,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from .focused import FOCUS, GRADIENT, RELATIVE_SIGMA, SCALES, focused_log_l1, gradient_matching
-from .functional import Normalize, Reduction, Weighting, check_options, inverse_depth_l1, laplace_nll, weighted_l1
+from .focused import GRADIENT, SCALES, focused_log_l1, gradient_matching
+from .functional import Normalize, Reduction, check_options, inverse_depth_l1, laplace_nll, weighted_l1
+from .weights import FOCUS, RELATIVE_SIGMA, Weighting
 
 
 class _Loss(nn.Module):
@@ -54,7 +55,7 @@ class WeightedL1(_SigmaLoss):
         self,
         *,
         weighting: Weighting = "inverse_sigma",
-        relative_sigma: float = 0.1,
+        relative_sigma: float = RELATIVE_SIGMA,
         normalize: Normalize = "mean",
         eps: float = 0.0,
         sigma_min: float = 0.0,

@@ -23,9 +23,10 @@ import torch
 from torch import Tensor, nn
 
 from . import geometry
-from .focused import FOCUS, GRADIENT, RELATIVE_SIGMA, focus_weight, focused_log_l1
-from .functional import Normalize, check_options, inverse_depth_weight, weighted_l1
+from .focused import GRADIENT, focus_weight, focused_log_l1
+from .functional import Normalize, check_options, weighted_l1
 from .scene import Scene, Truth, View, lookup, read_scenes
+from .weights import FOCUS, RELATIVE_SIGMA, inverse_depth_weight
 
 CAMERA_WEIGHT, TRANSLATION_WEIGHT = 0.1, 100.0
 
@@ -133,7 +134,7 @@ class Pi3LossGTOnlyNorm(_Pi3Loss):
 
     def weights(self, truth: Truth) -> tuple[Tensor, Tensor]:
         """Return one over the depth, for all three components."""
-        weight = torch.where(truth.valid, inverse_depth_weight(truth.depth, truth.valid), 0.0)
+        weight = torch.where(truth.valid, inverse_depth_weight(truth.depth, truth.valid, xp=torch), 0.0)
         return weight, weight
 
 

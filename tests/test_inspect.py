@@ -19,9 +19,11 @@ from depthvar.datasets.errors import ParameterError
 from depthvar.precompute import inspect, run
 from depthvar.precompute.cli.main import main
 from depthvar.precompute.inspection.inspect import check
-from depthvar.precompute.inspection.look import Colour, Look, Rule, spread
+from depthvar.precompute.inspection.look import Look, Rule
 from depthvar.precompute.inspection.sheet import sheet
 from depthvar.precompute.inspection.text import short_text
+from depthvar.precompute.pictures.choose import spread
+from depthvar.precompute.pictures.image import Colour
 
 DATA = Path(__file__).parent / "data"
 TOML = """summary = "Redwood"

@@ -3,10 +3,11 @@
 import logging
 
 from depthvar.datasets.source.source import Source
+from depthvar.precompute.pictures.choose import spread
 
 from .camera import check_unusual
 from .inspect import CHECKS, check, look_at_some, measures
-from .look import rule_of, spread
+from .look import rule_of
 from .text import short_text
 
 log = logging.getLogger("depthvar")

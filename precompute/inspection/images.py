@@ -12,7 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from .look import Colour, Look, Rule
+from depthvar.precompute.pictures.image import Colour
+
+from .look import Look, Rule
 from .verdict import Verdict, frames, ok, untold, warning
 
 SIZE_CHECK, CHECK = "image size", "image"

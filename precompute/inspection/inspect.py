@@ -11,13 +11,15 @@ from PIL import Image
 from depthvar.datasets.errors import SourceError, hide_credentials
 from depthvar.datasets.scalars import whole
 from depthvar.datasets.source.source import Source
+from depthvar.precompute.pictures.choose import by_sequence, spread
+from depthvar.precompute.pictures.image import read_colour
 
 from .camera import check_camera, check_unusual
 from .codes import check_codes
 from .images import CHECK as IMAGE
 from .images import agreement, check_images
 from .kind import check_kind
-from .look import Look, Rule, by_sequence, look_at, notes_of, read_colour, rule_of, spread
+from .look import Look, Rule, look_at, notes_of, rule_of
 from .sheet import sheet
 from .text import inspection_text
 from .unit import check_unit, observed_step

@@ -1,35 +1,17 @@
 """A few frames of a source, decoded and reduced, with all that the checks look at."""
 
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from math import ceil, sqrt
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from depthvar.datasets.errors import DepthVarError
 from depthvar.datasets.source.depth_source import DepthSource
-from depthvar.datasets.source.files import read_url
 from depthvar.datasets.source.source import Source, read_frame
+from depthvar.precompute.pictures.image import Colour, read_colour
 
 MOST_PIXELS = 1 << 19  # of a frame that are looked at: every second or third row and column of a larger one
-IMAGE_SIDE = 640  # pixels, of the reduced image
-
-
-class Colour(NamedTuple):
-    """An image that belongs to a depth map.
-
-    Attributes:
-        pixels: (h, w, 3) uint8, reduced to at most ``IMAGE_SIDE``.
-        size: (H, W) of the file.
-    """
-
-    pixels: NDArray[np.uint8]
-    size: tuple[int, int]
 
 
 class Rule(NamedTuple):
@@ -129,48 +111,3 @@ def look_at(source: Source, key: str, with_stored: bool = True) -> Look:
         colour=read_colour(path),
         image_path=path,
     )
-
-
-def read_colour(path: str | None) -> Colour | None:
-    """Return an image, reduced; None where there is none, or it cannot be read."""
-    if path is None:
-        return None
-    try:
-        with Image.open(BytesIO(read_url(path)) if "://" in path else path) as image:
-            width, height = image.size
-            image.draft("RGB", (IMAGE_SIDE, IMAGE_SIDE))  # of a JPEG: decoded at a fraction of its size
-            shrunk = min(1.0, IMAGE_SIDE / max(width, height))
-            small = image.convert("RGB").resize(
-                (round(width * shrunk) or 1, round(height * shrunk) or 1), Image.Resampling.BOX
-            )
-            return Colour(np.asarray(small), (height, width))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, DepthVarError):
-        return None
-
-
-def by_sequence(source: Source, keys: Sequence[str]) -> dict[str, list[str]]:
-    """Return the keys of each sequence."""
-    found: dict[str, list[str]] = defaultdict(list)
-    for key in keys:
-        found[source.sequence(key)].append(key)
-    return dict(found)
-
-
-def spread(sequences: Sequence[Sequence[str]], count: int) -> list[str]:
-    """Return ``count`` keys, or all where there are fewer: spread over the sequences, and over each of them."""
-    chosen = [sequences[i] for i in _evenly(len(sequences), count)]
-    shares = [count // len(chosen) + (place < count % len(chosen)) for place in range(len(chosen))]
-    keys = [keys[i] for keys, share in zip(chosen, shares, strict=True) for i in _evenly(len(keys), share)]
-    if len(keys) < count and sum(map(len, sequences)) > len(keys):  # some sequences are shorter than their share
-        every = [key for each in sequences for key in each]
-        known = set(keys)
-        rest = [key for key in every if key not in known]
-        known |= {rest[i] for i in _evenly(len(rest), count - len(keys))}
-        keys = [key for key in every if key in known]
-    return keys
-
-
-def _evenly(total: int, count: int) -> Iterator[int]:
-    """Yield at most ``count`` places of ``total``, each the middle of an equal part."""
-    parts = min(total, count)
-    return (int((part + 0.5) * total / parts) for part in range(parts))

@@ -7,12 +7,11 @@ from os import PathLike
 
 from depthvar.datasets.cache import metadata
 from depthvar.datasets.cache.attributes import FORMAT, FORMAT_VERSION, check_root
+from depthvar.datasets.cache.described import described_source
 from depthvar.datasets.cache.store import open_store
 from depthvar.datasets.errors import CacheError, SourceError, StoreError
 from depthvar.datasets.paths import cache_path, folder_above
 from depthvar.datasets.scalars import require
-from depthvar.datasets.source.description import Description
-from depthvar.datasets.source.readers import reader_of
 from depthvar.datasets.source.source import Source
 from depthvar.precompute.pipeline.lock import is_written, writer_lock
 from depthvar.precompute.pipeline.remove import clear_group, clear_rows
@@ -134,11 +133,7 @@ def _open_source(subject: Subject, given: Source | str | PathLike[str] | None, l
     elif (root := folder_above(location) if given is None else given) is None:
         got = "a cache that is a whole bucket"
     else:
-        if isinstance(root, Source):
-            source = root
-        else:
-            description = Description.from_dict(described, subject.url)
-            source = reader_of(description)(subject.attributes["dataset"], description, root)
+        source = root if isinstance(root, Source) else described_source(subject.attributes, root, subject.url)
         stored = completeness.stored_keys(subject)
         some = f"expected files such as {min(stored, default='none')}"
         try:

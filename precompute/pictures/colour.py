@@ -1,0 +1,50 @@
+"""Numbers as colours: which limits, which table, and what has no number."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+UNKNOWN, FAR = (232, 232, 232), (80, 140, 220)
+# The tables of each quantity, dark is small: of matplotlib, perceptually uniform and safe for the colour-blind.
+TABLES = {"depth": "viridis_r", "sigma": "inferno", "weight": "cividis"}
+
+
+class Scale(NamedTuple):
+    """From numbers to places in a table of colours: ``low`` is its first colour, ``high`` its last."""
+
+    low: float
+    high: float
+    is_log: bool = True
+    table: str = "inferno"
+
+    def places(self, values: NDArray[np.floating]) -> NDArray[np.uint8]:
+        """Return which of the 256 colours each number has, those beyond the limits the last ones; 0 for NaN."""
+        low, high = (np.log(end) for end in (self.low, self.high)) if self.is_log else (self.low, self.high)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            parts = ((np.log(values) if self.is_log else values) - low) / max(high - low, 1e-12)
+        return np.nan_to_num(np.clip(parts * 255, 0, 255), nan=0).astype(np.uint8)
+
+    def colours(self, values: NDArray[np.floating]) -> NDArray[np.uint8]:
+        """Return (h, w, 3) uint8."""
+        return table(self.table)[self.places(values)]
+
+
+def table(name: str) -> NDArray[np.uint8]:
+    """Return (256, 3) uint8 of a colour map of the library cmap; ValueError where it has none of that name."""
+    from cmap import Colormap
+
+    return np.round(Colormap(name).lut(256)[:, :3] * 255).astype(np.uint8)
+
+
+def limits(values: NDArray[np.floating], is_log: bool = True) -> tuple[float, float]:
+    """Return what the colours of finite values span: the 1st to the 99th percentile; (1, 10) without any value.
+
+    On a logarithmic scale only values above 0 count, and the span is at least a tenth more than the lower end.
+    """
+    known = values[np.isfinite(values) & ((values > 0) | (not is_log))]
+    if not len(known):
+        return 1.0, 10.0
+    low, high = np.quantile(known, [0.01, 0.99]).tolist()
+    least = low * 1.1 if is_log else low + 1e-6 * max(abs(low), 1.0)
+    return low, max(high, least)

@@ -1,0 +1,1 @@
+"""The report of a cache: one HTML file with tables, histograms and a viewer of frames."""
