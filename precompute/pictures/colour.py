@@ -20,6 +20,7 @@ class Scale(NamedTuple):
 
     def places(self, values: NDArray[np.floating]) -> NDArray[np.uint8]:
         """Return which of the 256 colours each number has, those beyond the limits the last ones; 0 for NaN."""
+        values = values.astype(np.float64)  # so that the upper limit itself has the last colour
         low, high = (np.log(end) for end in (self.low, self.high)) if self.is_log else (self.low, self.high)
         with np.errstate(divide="ignore", invalid="ignore"):
             parts = ((np.log(values) if self.is_log else values) - low) / max(high - low, 1e-12)
