@@ -15,10 +15,12 @@ from zarr.core.buffer import default_buffer_prototype
 from depthvar.datasets.cache import attributes as attrs
 from depthvar.datasets.cache import format as fmt
 from depthvar.datasets.cache import metadata
+from depthvar.datasets.cache.stored_maps import StoredMaps
 from depthvar.datasets.errors import CacheError
 from depthvar.datasets.source.templates import stays_below
 
 STRIDES = (1, 2, 3, 4, 6, 8)
+MAPS = StoredMaps(STRIDES, True, ("edge",))
 
 
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 9))
@@ -121,8 +123,8 @@ def test_a_band_holds_about_200_kib_and_the_bands_hold_the_map(layout: tuple[int
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_the_metadata_are_what_zarr_itself_writes(layout: tuple[int, int, int]) -> None:
     """Zarr reads them, and writes the same back: no field is unknown to it, none is missing."""
-    arrays = metadata.array_metadata(fmt.GroupLayout(*layout, 64), 100, STRIDES, True)
-    assert list(arrays) == metadata.array_names(STRIDES, True)
+    arrays = metadata.array_metadata(fmt.GroupLayout(*layout, 64), 100, MAPS)
+    assert list(arrays) == metadata.array_names(MAPS)
     for name, content in arrays.items():
         store = zarr.storage.MemoryStore()
         put(store, "zarr.json", metadata.to_bytes(content))
@@ -133,7 +135,7 @@ def test_the_metadata_are_what_zarr_itself_writes(layout: tuple[int, int, int]) 
 
 def test_only_core_codecs_and_plain_numbers() -> None:
     layout = fmt.GroupLayout(480, 640, 55, 64)
-    for name, content in metadata.array_metadata(layout, 100, STRIDES, True).items():
+    for name, content in metadata.array_metadata(layout, 100, MAPS).items():
         codecs = copy.deepcopy(content["codecs"])
         for codec in codecs:
             codecs += codec.get("configuration", {}).get("codecs", [])
