@@ -196,7 +196,7 @@ def test_two_runs_of_one_plan_have_one_identity_whatever_is_done() -> None:
 
 def test_frames_of_another_size_form_a_group_of_their_own() -> None:
     frames = [frame("a/0"), frame("a/1", (12, 16)), frame("a/2")]
-    plan = make_shard_plan(frames, [], (1, 2))
+    plan = make_shard_plan(frames, [], StoredMaps((1, 2)))
     assert [(group.name, group.rows, group.sequence) for group in plan.groups] == [("a", 2, "a"), ("a@12x16", 1, "a")]
 
 

@@ -126,11 +126,10 @@ def _finish(
     edge = 0.5 * (high - tl.minimum(low, _LARGEST))  # inf if high is, also where low is
     edge = tl.where((n < min_valid) & (window[K] > -INF), 0.0, edge)
     r = edge * tl.rsqrt(t * t)  # inf * 0 only where t is inf, which the last step overwrites
-    flat2, without_prior = prior2, r * r
+    flat2 = prior2
     if QUANTISED:
         rounding = half_step * tl.rsqrt(z * z)  # (step / 2) / d_z, divided by t
         flat2 += rounding * rounding
-        without_prior += rounding * rounding
     x = tl.minimum(tl.maximum(r * r + flat2, FLOOR), cap2)  # step 5: x = δ² / t², the cap last
     # Step 6: σ_t² / t² of a conical frustum of relative half-length √x (mip-NeRF, arXiv:2103.13415, eq. 7).
     root = tl.rsqrt(3 + x)
@@ -144,8 +143,9 @@ def _finish(
         tl.store(at + map_step, tl.where(finite, t * t * g, INF), mask=inside)
         tl.store(at + 2 * map_step, t, mask=inside)
         tl.store(at + 3 * map_step, tl.where(t < INF, t * tl.sqrt(x), INF), mask=inside)
-        relative = tl.minimum(tl.sqrt(without_prior), 1.0)  # at most 1, as α is
-        tl.store(at + 4 * map_step, tl.where(finite, relative, INF), mask=inside)
+        if QUANTISED:
+            r = tl.sqrt(r * r + rounding * rounding)
+        tl.store(at + 4 * map_step, tl.where(finite, tl.minimum(r, 1.0), INF), mask=inside)  # at most 1, as α is
 
 
 @triton.jit(do_not_specialize=SIZES)
