@@ -204,6 +204,25 @@ def test_the_python_page_runs(sample_run: Path, tmp_path: Path, monkeypatch: pyt
     assert names["loss"] > 0  # type: ignore[operator]
 
 
+def test_the_page_of_sweeps_prints_what_it_shows(
+    sample_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "data").symlink_to(sample_run / "data")
+    monkeypatch.chdir(tmp_path)
+    import numpy as np
+
+    page = (ROOT / "docs/sweeps.md").read_text()
+    table, loader = blocks(page, "python")
+    names: dict[str, object] = {}
+    exec(compile(table, "sweeps.md", "exec"), names)
+    (shown,) = re.findall(r"<!-- output -->\n```text\n(.*?)```", page, re.DOTALL)
+    assert capsys.readouterr().out == shown
+    exec(compile(loader, "sweeps.md", "exec"), names)
+    assert capsys.readouterr().out == "[5.  2.  0.3]\n"
+    assert names["views"][0]["sigma_Z2_params"].tolist() == np.float32([5, 2, 0.1]).tolist()  # type: ignore[index]
+    assert names["samples"][0]["sigma_Z2"].shape == (224, 224)  # type: ignore[index]
+
+
 def test_the_loaders_page_runs(
     sample_run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

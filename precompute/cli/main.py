@@ -37,6 +37,7 @@ RECOMPUTE_HELP = (
     "Number of random frames to recompute and compare with the cache. With 0 and no --root, the depth files are not "
     "opened. With 0 and --root, files that look changed are still compared."
 )
+KEEP_HELP = "Store half the range of each window too: σ² of any --lambda-prior and --alpha-clamp then needs no new run."
 PART_HELP = "Compute part I of N (I from 1): every N-th shard. For N jobs at the same time."
 
 cache_argument = click.argument("cache", callback=lambda context, parameter, text: cache_path(text))
@@ -104,6 +105,7 @@ def main() -> None:
     help="What to do with an unreadable frame: stop, or skip it and exit with 4.",
 )
 @click.option("--with-depth", is_flag=True, help="Store the decoded depth next to σ².")
+@click.option("--keep", type=click.Choice(["edge"]), multiple=True, help=KEEP_HELP)
 @json_option
 @click.pass_context
 def run(ctx: click.Context, /, dry_run: bool, as_json: bool, **options: Any) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from depthvar.datasets.source.depth_source import DepthSource
 
 DEMO_ROOT = Path("data/hospital-sample")
-AS_TYPED = ("out", "device", "on_error", "with_depth", "limit", "overwrite", "prune")  # and passed like that
+AS_TYPED = ("out", "device", "on_error", "with_depth", "keep", "limit", "overwrite", "prune")  # and passed like that
 OF_SOURCE = ("dataset", "root", "units_per_metre", "pattern", "max_depth", "mixed_sizes")
 
 ROOT_HELP = "Folder or URL of the data.  [default: $DEPTHVAR_DATA/<dataset>; the folder of a .toml]"

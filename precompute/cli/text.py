@@ -73,7 +73,7 @@ def info_text(facts: Facts) -> str:
     groups, parameters, sigma = facts["groups"], facts["parameters"], facts["sigma"]
     done, failed, frames = (sum(group[name] for group in groups) for name in ("done", "failed", "frames"))
     ranges = ("window", "lambda_prior", "alpha_clamp", "min_valid", "compat")
-    names = ("estimator", *ranges, "quantisation_step", "max_depth", "keepbits")
+    names = ("estimator", *ranges, "quantisation_step", "max_depth", "keepbits", "keep")
     rows = {
         "frames": f"{done} done, {failed} failed, {frames - done - failed} not done, in {len(groups)} groups",
         "strides": ", ".join(map(str, parameters["strides"])),
@@ -85,7 +85,8 @@ def info_text(facts: Facts) -> str:
         rows["size"] = _bytes(facts["bytes"])
         if "bytes_per_pixel" in facts:
             every, first = facts["bytes_per_pixel"], facts["bytes_per_pixel_stride_1"]
-            rows["size"] += f" ({every} bytes a pixel for all strides, {first} for stride 1)"
+            edge = f"; edge {facts['bytes_per_pixel_edge']}" if "bytes_per_pixel_edge" in facts else ""
+            rows["size"] += f" ({every} bytes a pixel for all strides, {first} for stride 1{edge})"
     if sigma["frames"]:
         share, looked_at = _percent(sigma["finite_share"]), f"{sigma['frames']} of {done} frames, evenly spread"
         rows["values"] = f"{_sigma(sigma) or 'no σ'}; {share} of the pixels have one ({looked_at})"
