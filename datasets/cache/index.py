@@ -73,6 +73,17 @@ class OpenGroup:
             raise
         return values
 
+    def depth(self, row: int, where: str) -> NDArray[np.float32]:
+        """Return the stored depth, (H, W) float32, of a cache with depth; DamagedError where it is damaged."""
+        get, place = (
+            partial(self._store.get, map_path(self.book.name, "depth", row, self.layout)),
+            self.layout.shard_frames,
+        )
+        values = read_rows(get, self.layout.maps(1), row % place, slice(None), where := f"{where}, depth")
+        if not values.min() >= 0:
+            raise DamagedError(where, "stored values are missing, or negative")
+        return values
+
     def _path(self, stride: int, row: int) -> str:
         return map_path(self.book.name, level_name(stride), row, self.layout)
 

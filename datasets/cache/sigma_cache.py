@@ -173,6 +173,22 @@ class SigmaCache:
         stride = whole("stride", stride, f"one of {strides}", lambda number: number in strides)
         return self._take(key, lambda name, group, row: group.read(row, stride, f"{self.path}: {name}"), of_maps=True)
 
+    def depth(self, key: str | os.PathLike[str]) -> NDArray[np.float32]:
+        """Return the stored depth of one frame, of a cache that was computed ``with_depth``.
+
+        Args:
+            key: as for ``read``.
+
+        Returns:
+            (H, W) float32 in metres: 0 where unknown, ``+inf`` where far without a depth.
+
+        Raises:
+            FrameNotFoundError, CacheError: as for ``read``; or the cache holds no depth.
+        """
+        if not self.params["with_depth"]:
+            raise CacheError(f"{self.path}: holds no depth; `precompute run --overwrite --with-depth` stores it")
+        return self._take(key, lambda name, group, row: group.depth(row, f"{self.path}: {name}"))
+
     def sample(
         self,
         key: str | os.PathLike[str],
