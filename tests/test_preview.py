@@ -191,6 +191,7 @@ def test_depth_is_found_next_to_the_cache_then_in_it_then_not_at_all(
     assert caplog.messages[-1].startswith(f"σ only: no depth in {tmp_path}, and none in the cache")
     np.testing.assert_array_equal(bare.show(key, 1).sigma, here.sigma)
     assert list(drawn(bare, [key]).scales) == ["sigma"]
+    assert list(drawn(bare, [key]).sheet.legend) == ["unknown or far"]
     weighted = drawn(bare, [key], weight="inverse_sigma")
     assert weighted.scales["weight"] == drawn(stored, [key], weight="inverse_sigma").scales["weight"]
     with pytest.raises(ParameterError, match=r"weight: expected one that needs no depth .* got 'focus'"):

@@ -103,7 +103,8 @@ def show(as_json: bool, options: dict[str, Any]) -> dict[str, Any]:
         raise ParameterError(f"--frames: expected none with --frame, got {options['frames']}; leave one of them out")
     viewed = _viewed(options)
     keys = viewed.choose(options["chosen"] or options["frames"] or FRAMES, options["sequence"])
-    drawn = draw(viewed, [viewed.show(key, options["stride"]) for key in keys], options["weight"], style)
+    frames = (viewed.show(key, options["stride"]) for key in keys)
+    drawn = draw(viewed, frames, options["weight"], style)
     picture = drawn.sheet.draw()
     if protocol is not None:
         columns = shutil.get_terminal_size().columns

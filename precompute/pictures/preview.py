@@ -1,6 +1,6 @@
 """``preview``: image, depth, σ and weight of some frames as one picture."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from os import PathLike
 from typing import Any, Literal
@@ -136,12 +136,13 @@ def preview(
         require("params", params, "None for a cache, whose σ² is computed", params is None)
         viewed = of_cache(data if isinstance(data, SigmaCache) else SigmaCache(data), source)
     keys = viewed.choose(frames, sequence)
-    return draw(viewed, [viewed.show(key, stride) for key in keys], weight, style).sheet.draw()
+    return draw(viewed, (viewed.show(key, stride) for key in keys), weight, style).sheet.draw()
 
 
-def draw(viewed: Viewed, frames: Sequence[Shown], weight: Choice = "auto", style: Style | None = None) -> Preview:
-    """Return the sheet of some frames; ParameterError for a weight that cannot be had."""
+def draw(viewed: Viewed, shown: Iterable[Shown], weight: Choice = "auto", style: Style | None = None) -> Preview:
+    """Return the sheet of some frames; ParameterError, before any is read, for a weight that cannot be had."""
     style, form = style or Style(), form_of(weight, viewed.has_depth)
+    frames = list(shown)
     maps = [_maps(frame, form) for frame in frames]
     scales = {name: style.scale(name, [each[name] for each in maps]) for name in maps[0]}
     titles = {"depth": f"depth ({viewed.unit})", "sigma": f"sigma ({viewed.unit})", "weight": f"weight ({form})"}
@@ -159,7 +160,8 @@ def draw(viewed: Viewed, frames: Sequence[Shown], weight: Choice = "auto", style
     ]
     far = any(frame.far.any() for frame in frames)
     unknown = any((np.isnan(values["sigma"]) & ~frame.far).any() for frame, values in zip(frames, maps, strict=True))
-    legend = ({"unknown": UNKNOWN} if unknown else {}) | ({"far": FAR} if far else {})
+    unknown_is = "unknown" if viewed.has_depth else "unknown or far"
+    legend = ({unknown_is: UNKNOWN} if unknown else {}) | ({"far": FAR} if far else {})
     return Preview(Sheet(columns, rows, legend, style.tile), scales, form)
 
 

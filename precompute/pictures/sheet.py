@@ -58,7 +58,7 @@ class Sheet:
         columns: at least one.
         rows: at least one.
         legend: the meaning of colours that are in no colour bar.
-        tile: pixels, see ``TILE``; all else grows with it.
+        tile: pixels, see ``TILE``; with larger ones all else grows.
     """
 
     columns: Sequence[Column]
@@ -67,7 +67,7 @@ class Sheet:
     tile: int = TILE
 
     def box(self, row: int, column: int) -> tuple[int, int, int, int]:
-        """Return left, top, right and bottom of a picture in the sheet, as Pillow's ``crop`` takes them."""
+        """Return left, top, right and bottom of a picture in the sheet, for Pillow's ``crop``."""
         width, height = self._sizes[row]
         left, top = self._lefts[column], self._tops[row]
         return left, top, left + width, top + height
@@ -133,7 +133,7 @@ class Sheet:
 
     @cached_property
     def _zoom(self) -> float:
-        return max(self.tile / TILE, 0.75)  # smaller letters cannot be read
+        return max(self.tile / TILE, 1.0)  # smaller letters cannot be read
 
     @cached_property
     def _font(self) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:

@@ -92,7 +92,7 @@ def of_source(source: Source, params: Estimator) -> Viewed:
 
 
 def of_cache(cache: SigmaCache, source: Source | str | PathLike[str] | None = None) -> Viewed:
-    """Return the frames of a cache, with the depth that is found for it. A log line says where some is missing.
+    """Return the frames of a cache, with the depth that is found for it. A log line tells where some is missing.
 
     Args:
         cache: holds σ².
@@ -116,9 +116,9 @@ def of_cache(cache: SigmaCache, source: Source | str | PathLike[str] | None = No
     if source is None and not (described and _is_there(layout, spread([cache.keys()], LOOKED_FOR))):
         depth = stored if cache.params["with_depth"] else None
         if depth is not None:
-            log.info("no depth files in %s: depth of the cache, no images (--root: where the files are)", root)
+            log.info("no depth files in %s: depth of the cache, no images (--root, source=: where they are)", root)
         else:
-            log.warning("σ only: no depth in %s, and none in the cache (--root: where the depth is)", root)
+            log.warning("σ only: no depth in %s, and none in the cache (--root, source=: where it is)", root)
 
     def show(key: str, stride: int) -> Shown:
         return sigma_of_cache(cache, key, stride) if depth is None else frame_of_cache(cache, depth, key, stride)
