@@ -1,5 +1,5 @@
 """Write what is generated in the documentation: docs/cli.md from --help, the tables of README.md and
-docs/*.md from benchmarks/results/, and the README's picture (matplotlib).
+docs/*.md from benchmarks/results/, and the pictures of the README and of docs/preview.md.
 
 python docs/generate.py           write everything
 python docs/generate.py --check   report whether the pages are current, write nothing

@@ -50,6 +50,7 @@ _TAKEN = re.compile(
 _TAKEN_BY_EDGE = re.compile(r"edge(_s\d+)?", re.IGNORECASE)
 
 SIGMA_Z2, EDGE = "sigma_Z2", "edge"  # the quantities that have a map at every stride
+DEPTH = "depth"  # at stride 1 only
 
 
 def level_name(stride: int, quantity: str = SIGMA_Z2) -> str:

@@ -23,6 +23,7 @@ from depthvar.datasets.params import Estimator
 from depthvar.datasets.paths import cache_path, folder_above, key_text, root_path
 from depthvar.datasets.scalars import number, whole
 
+from .format import DEPTH
 from .index import OpenCache, OpenGroup
 from .pinned import ChangedError
 from .sweep import read_level, wanted_params
@@ -192,6 +193,24 @@ class SigmaCache:
             key,
             lambda name, group, row: read_level(group, row, stride, f"{self.path}: {name}", rows, stored, wanted),
             of_maps=True,
+        )
+
+    def depth(self, key: str | os.PathLike[str]) -> NDArray[np.float32]:
+        """Return the stored depth of one frame, of a cache that was computed ``with_depth``.
+
+        Args:
+            key: as for ``read``.
+
+        Returns:
+            (H, W) float32 in metres: 0 where unknown, ``+inf`` where far without a depth.
+
+        Raises:
+            FrameNotFoundError, CacheError: as for ``read``; or the cache holds no depth.
+        """
+        if not self.params["with_depth"]:
+            raise CacheError(f"{self.path}: holds no depth; `precompute run --overwrite --with-depth` stores it")
+        return self._take(
+            key, lambda name, group, row: group.read(row, 1, f"{self.path}: {name}", quantity=DEPTH), of_maps=True
         )
 
     def sample(

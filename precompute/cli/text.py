@@ -113,6 +113,20 @@ def inspect_text(facts: Facts) -> str:
     return f"{inspection_text(facts)}\n{end}"
 
 
+def preview_text(facts: Facts) -> str:
+    """Return what a picture shows, and where it is."""
+    scales, where = facts["scales"], facts["picture"] or f"shown above ({facts['inline']})"
+    of = {"depth": facts["unit"], "sigma": facts["unit"], "weight": facts["weight"]}
+    ends = (f"{name} {scale['low']:.3g} to {scale['high']:.3g} ({of[name]})" for name, scale in scales.items())
+    frames = _counted(len(facts["frames"]), "frame")
+    return "\n".join(
+        [
+            f"{facts['dataset']}: {frames}, stride {facts['stride']}; colours: {', '.join(ends)}",
+            f"picture: {where}",
+        ]
+    )
+
+
 def validate_text(facts: Facts) -> str:
     """Return what a validation found."""
     found, recomputed = facts["findings"], f"{facts['recomputed']} frames recomputed"
