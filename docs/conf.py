@@ -5,7 +5,10 @@ README.md, the list of decisions, and the docstrings of the Python reference.
 """
 
 import importlib
-from typing import Any
+from typing import Any, NewType
+
+import numpy.typing
+from sphinx.pycode import ModuleAnalyzer
 
 # The navigation. A page that is missing here is a warning, and so an error of `make site`. Globs are sorted by name.
 NAV = {
@@ -43,12 +46,17 @@ suppress_warnings = ["config.cache"]
 
 myst_heading_anchors = 4  # as GitHub's
 nb_execution_mode = "off"  # a test runs the notebooks; the site shows the outputs that they hold
+nb_ipywidgets_js = {}  # nothing from the network
 
 default_role = "code"
 autodoc_typehints = "description"
 autodoc_member_order = "bysource"
-autodoc_default_options = {"members": True, "show-inheritance": True}
+autodoc_typehints_description_target = "documented"
+autodoc_typehints_format = "short"
+autodoc_default_options = {"members": True}
 napoleon_numpy_docstring = False
+napoleon_use_ivar = True  # attributes as a list
+napoleon_custom_sections = ["Returns"]  # as text: what comes before a colon is no type
 
 html_theme = "furo"
 html_title = "depthvar"
@@ -56,6 +64,11 @@ html_copy_source = False
 html_static_path = ["site.css"]
 html_css_files = ["site.css"]
 html_extra_path = ["site_root"]  # index.html, which leads to README.html
+
+
+# Signatures show this name, not the long union that it stands for.
+numpy.typing.ArrayLike = NewType("ArrayLike", object)  # type: ignore[misc]
+numpy.typing.ArrayLike.__module__ = "numpy.typing"
 
 
 def toctree(pages: list[str], *options: str) -> str:
@@ -68,8 +81,12 @@ def reference(module: str) -> str:
     lines = ["", "```{eval-rst}", f".. py:module:: {module}"]
     names = importlib.import_module(module).__all__
     for name in sorted(names, key=str.lower):
-        kind = "class" if isinstance(getattr(importlib.import_module(module), name), type) else "function"
+        public = getattr(importlib.import_module(module), name)
+        kind = "class" if isinstance(public, type) else "function"
         lines += ["", f".. auto{kind}:: {module}.{name}"]
+        code = ModuleAnalyzer.for_module(public.__module__)
+        code.analyze()
+        code.overloads.clear()  # one signature, not one for each overload
     if module == "depthvar.loss":  # drop-ins, which are imported from a module of their own
         lines += ["", f".. automodule:: {module}.pi3"]
     return "\n".join([*lines, "```", ""])
