@@ -36,13 +36,14 @@ NAV = {
     "Promises and figures": ["docs/benchmarks", "docs/reliability", "tests/torture/README", "SECURITY"],
     "Project": ["CHANGELOG", "docs/decisions/README", "CONTRIBUTING"],
 }
+# Modules that the reference shows whole, after the public names of a package: what is imported from there by its path.
+MODULES = {"depthvar.loss": ["depthvar.loss.pi3"]}
 
 project, author, copyright = "depthvar", "the depthvar contributors", "the depthvar contributors, Apache-2.0"
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 root_doc = "README"
 include_patterns = ["*.md", "docs/**", "examples/README.md", "evidence/**.md", "tests/torture/README.md"]
 exclude_patterns = [".*", "build", "data", "runs", "**/__pycache__", "**/node_modules"]
-suppress_warnings = ["config.cache"]
 
 myst_heading_anchors = 4  # as GitHub's
 nb_execution_mode = "off"  # a test runs the notebooks; the site shows the outputs that they hold
@@ -87,8 +88,8 @@ def reference(module: str) -> str:
         code = ModuleAnalyzer.for_module(public.__module__)
         code.analyze()
         code.overloads.clear()  # one signature, not one for each overload
-    if module == "depthvar.loss":  # drop-ins, which are imported from a module of their own
-        lines += ["", f".. automodule:: {module}.pi3"]
+    for whole in MODULES.get(module, []):
+        lines += ["", f".. automodule:: {whole}"]
     return "\n".join([*lines, "```", ""])
 
 

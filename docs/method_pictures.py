@@ -94,7 +94,7 @@ def _frustum(plt: Any) -> Any:
     line([(2, 2 * np.tan(angle - spread)), (2, 2 * np.tan(angle + spread))], color=BLUE, lw=5)
     axis.text(1.85, 1.12, "pixel", ha="right", color=BLUE)
     line([at(t, -spread), at(t, spread)], color=RED, lw=2)
-    place = at(t, spread) + (-0.25, 0.75)
+    place = np.add(at(t, spread), (-0.25, 0.75))
     axis.annotate("footprint: tanθ · t to each side", at(t, 0.8 * spread), place, ha="right", color=RED,
                   arrowprops={"arrowstyle": "-", "color": RED})  # fmt: skip
     along = np.array([np.cos(angle), np.sin(angle)])
@@ -103,7 +103,7 @@ def _frustum(plt: Any) -> Any:
     for sign in (-1, 1):
         axis.annotate("", start + sign * delta * along, start, arrowprops={"arrowstyle": "->"})
         axis.text(*(start + sign * 0.55 * delta * along + 0.3 * across), "δ", ha="center", va="center")
-    axis.text(*(at(4.6) + (-0.15, 0.32)), "t", ha="center")
+    axis.text(*np.add(at(4.6), (-0.15, 0.32)), "t", ha="center")
     foot = at(t)[0]
     line([at(t), (foot, 0)], ls=":")
     axis.annotate("", (foot, -0.35), (0.35, -0.35), arrowprops={"arrowstyle": "<->", "color": GREY})

@@ -89,7 +89,9 @@ def test_every_link_inside_leads_somewhere(pages: dict[Path, Page]) -> None:
 
 
 def test_a_broken_link_is_found(tmp_path: Path) -> None:
-    (tmp_path / "one.html").write_text('<a href="two.html#here">a</a><a href="#top">b</a><img src="no.png"><p id="top">')
+    (tmp_path / "one.html").write_text(
+        '<a href="two.html#here">a</a><a href="#top">b</a><img src="no.png"><p id="top">'
+    )
     (tmp_path / "two.html").write_text('<p id="there"><a href="three.html">c</a><a href="one.html#top">d</a>')
     pages = {path: Page(path) for path in sorted(tmp_path.glob("*.html"))}
     assert broken_links(pages) == ["one.html: two.html#here", "one.html: no.png", "two.html: three.html"]
