@@ -13,7 +13,7 @@ STRIDES = (1, 2, 3, 4, 6, 8)
 
 
 def method_pictures() -> None:
-    """Write the three figures as SVG, with text as paths and without a date, so that they change only with this file."""
+    """Write the three figures as SVG, without a date, so that they change only with this file."""
     import matplotlib as mpl
     from matplotlib import pyplot as plt
 
