@@ -131,7 +131,7 @@ class SigmaCache:
 
     @property
     def params(self) -> dict[str, Any]:
-        """All that decided the stored values: estimator, window, lambda_prior, strides, max_depth and so on."""
+        """All that decided the stored values, such as estimator, window, lambda_prior, strides and max_depth."""
         return dict(self._open().parameters)
 
     @property
@@ -141,7 +141,7 @@ class SigmaCache:
 
     @property
     def attributes(self) -> dict[str, Any]:
-        """The root's attributes: format, dataset, parameters, fingerprint, engine, software, source, groups."""
+        """The attributes of the root (format, dataset, parameters, fingerprint, engine, software, source, groups)."""
         return dict(self._open().attributes)
 
     def keys(self) -> list[str]:
