@@ -288,6 +288,9 @@ def test_the_command_writes_what_the_function_draws(
     tiny: TinyData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    for name in ("STY", "TMUX"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TERM", "xterm-kitty")  # but the output is a pipe
     result = cli(tiny.root / "sigma.zarr", "--sequence", "a", "--stride", 2, "--range", "sigma=0.01,1")
     assert result.exit_code == 0, result.output
     assert result.stdout.startswith("tiny: 3 frames, stride 2; colours: depth ")
