@@ -34,6 +34,7 @@ if os.environ.get("KILLED"):
             if written:
                 os.kill(os.getpid(), signal.SIGKILL)
             written.append(write(store, shard))
+            return written[-1]
     worker.write_shard = write_one
 from depthvar.precompute.cli.__main__ import main
 main()
