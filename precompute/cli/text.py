@@ -42,7 +42,7 @@ def run_text(facts: Facts) -> str:
     counts += [f"{facts['left']:,} left (--limit)"] if facts["left"] else []
     counts += [f"of its {facts['frames']:,}{_of_all(facts)}"] if facts["part"] else []
     rates = [f"{facts['seconds']:.1f} s" if facts["seconds"] < 100 else human_seconds(facts["seconds"])]
-    rates += [f"{facts['frames_per_second"]:.1f}/s"] if facts["computed"] else []
+    rates += [f"{facts['frames_per_second']:.1f}/s"] if facts["computed"] else []
     rates += [human_bytes(facts["bytes_written"])] if facts["bytes_written"] else []
     rows = {
         "depth": _depth(facts["depth"]),
