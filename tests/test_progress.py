@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from depthvar.precompute.cli import progress
-from depthvar.precompute.cli.progress import LogHandler, human_seconds, progress_line, steps
+from depthvar.precompute.cli.numbers import human_seconds
+from depthvar.precompute.cli.progress import LogHandler, progress_line, steps
 
 
 @pytest.mark.parametrize(

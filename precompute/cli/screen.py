@@ -25,14 +25,13 @@ def say(text: str) -> None:
 
 
 def columns(stream: IO[Any]) -> int | None:
-    """Return the columns of a terminal, or $COLUMNS where a stream is none; None: lines stay whole there."""
-    if stream.isatty():
-        try:
-            return os.get_terminal_size(stream.fileno()).columns or DEFAULT_COLUMNS  # 0: it does not know
-        except (OSError, ValueError):
-            return DEFAULT_COLUMNS
-    given = os.environ.get("COLUMNS", "")
-    return int(given) if given.isdecimal() and int(given) else None
+    """Return the columns of a terminal; None where a stream is none: lines stay whole in a file or a pipe."""
+    if not stream.isatty():
+        return None
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or DEFAULT_COLUMNS  # 0: it does not know
+    except (OSError, ValueError):
+        return DEFAULT_COLUMNS
 
 
 def cells(text: str) -> int:
