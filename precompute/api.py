@@ -56,7 +56,7 @@ class RunResult:
         left: frames that ``limit`` left for another run.
         bytes_written: bytes of the maps and the bookkeeping of these frames, as they are stored.
         seconds: of the whole run.
-        preparation_seconds: of it, before frames were computed: files were looked at, the cache and the kernel prepared.
+        preparation_seconds: of it, before frames were computed: files are looked at, cache and kernel prepared.
         frames_per_second: while frames were computed.
         stages: seconds of each stage of the work ("read" with decoding, "kernel", "digest", "encode", "statistics",
             "write", …), summed over threads or workers, the longest first; last "idle", unless a scheduler's workers

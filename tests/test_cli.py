@@ -487,7 +487,9 @@ def test_skipped_frames_are_listed_and_computed_when_repaired(tiny: TinyData) ->
     assert facts_of(run(tiny, "--on-error", "skip", "--json"), exit_code=4)["unchanged"] == 7
     assert facts_of(run(tiny, "--on-error", "skip", "--json", "--dry-run"))["failed"][0]["key"] == key
     assert f"  {key}: " in run(tiny, "--on-error", "skip", "--dry-run").stdout
-    assert "frames       7 of 8 frames done, 1 failed, in 2 sequences\n" in cli("info", tiny.root / "sigma_Z2.zarr").stdout
+    assert (
+        "frames       7 of 8 frames done, 1 failed, in 2 sequences\n" in cli("info", tiny.root / "sigma_Z2.zarr").stdout
+    )
     assert key in error_of(run(tiny))
     assert key not in SigmaCache(tiny.root / "sigma_Z2.zarr").keys()
     tiny.write("b", "001", make_depth(24, 32, 1))

@@ -185,7 +185,10 @@ def test_each_summary_has_them_in_one_line(tiny: TinyData) -> None:
     assert validated[2] == f"{depth}{', '.join(shares)}) in 8 frames"
     info = text_of("info", cache)
     assert f"\n{sigma.replace('σ', 'σ      ', 1)}" in info
-    assert f"\npixels       {shares[0].removesuffix(' valid')} have a σ (as seen in 8 of 8 frames, evenly spread)\n" in info
+    assert (
+        f"\npixels       {shares[0].removesuffix(' valid')} have a σ (as seen in 8 of 8 frames, evenly spread)\n"
+        in info
+    )
     again = text_of(
         "run", "--dataset", tiny.toml, "--limit", "1", "--overwrite", "--max-depth", "0.1"
     )  # nothing is valid

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 from depthvar.datasets.errors import hide_credentials
 
+from . import screen
 from .numbers import human_bytes, human_seconds
-from .screen import columns, fold
+from .screen import fold
 
 if TYPE_CHECKING:
     from depthvar.precompute.api import Progress
@@ -88,7 +89,7 @@ class _Step:
 
     def draw(self, end: str = "") -> None:
         with self.lock:
-            width = columns(sys.stderr) if self.on_terminal else None
+            width = screen.columns(sys.stderr) if self.on_terminal else None
             seconds, since = self.finished - self.began, time.monotonic() - self.finished
             line = progress_line(self.what, self.done, self.total, self.failed, seconds, since, width, self.written)
             sys.stderr.write(f"{CLEAR}{line}{end}" if self.on_terminal else f"{line}\n")
@@ -128,7 +129,7 @@ class LogHandler(logging.StreamHandler):  # type: ignore[type-arg]
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line of a record; on a terminal it ends between words."""
-        return fold(hide_credentials(super().format(record)), columns(self.stream))
+        return fold(hide_credentials(super().format(record)), screen.columns(self.stream))
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a record where the bar was, and draw the bar below it."""
