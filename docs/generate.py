@@ -1,5 +1,5 @@
 """Write what is generated in the documentation: docs/cli.md from --help, the tables of README.md and
-docs/*.md from benchmarks/results/, and the README's picture (matplotlib).
+docs/*.md from benchmarks/results/, the README's picture (matplotlib), and those of a terminal (tmux).
 
 python docs/generate.py           write everything
 python docs/generate.py --check   report whether the pages are current, write nothing
@@ -12,6 +12,7 @@ import click
 from data_tables import datasets_table, exact_table, formats_table, mistakes_table, sparse_table, steps_table
 from pictures import pictures
 from speed_tables import all_figures, cluster_table, figures, loader_table
+from terminal_pictures import terminal_pictures
 
 from depthvar.precompute.cli.main import main as cli
 
@@ -102,6 +103,7 @@ def main() -> int:
     for path, text in pages.items():
         path.write_text(text)
     pictures()
+    terminal_pictures()
     return 0
 
 
