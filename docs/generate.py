@@ -1,5 +1,6 @@
 """Write what is generated in the documentation: docs/cli.md from --help, the tables of README.md and
-docs/*.md from benchmarks/results/, and the pictures of README.md, docs/preview.md and docs/method.md.
+docs/*.md from benchmarks/results/, and the pictures of README.md, docs/preview.md, docs/method.md and docs/terminal.md
+(tmux).
 
 python docs/generate.py           write everything
 python docs/generate.py --check   report whether the pages are current, write nothing
@@ -13,6 +14,7 @@ from data_tables import datasets_table, exact_table, formats_table, mistakes_tab
 from method_pictures import method_pictures
 from pictures import pictures
 from speed_tables import all_figures, cluster_table, figures, loader_table
+from terminal_pictures import terminal_pictures
 
 from depthvar.precompute.cli.main import main as cli
 
@@ -104,6 +106,7 @@ def main() -> int:
         path.write_text(text)
     pictures()
     method_pictures()
+    terminal_pictures()
     return 0
 
 

@@ -4,10 +4,10 @@ import logging
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, cast
+from typing import Any, Literal, Protocol, cast
 
 from depthvar.datasets.cache.format import CACHE_NAME
 from depthvar.datasets.errors import ParameterError
@@ -25,8 +25,13 @@ from .pipeline.summary import DepthSummary, SigmaSummary, stage_seconds
 
 log = logging.getLogger("depthvar")
 
-Progress = Callable[[str, int, int, int], None]
-"""Called with what is counted, how many are done, how many there are, and how many of those done have failed."""
+
+class Progress(Protocol):
+    """Called as work is done."""
+
+    def __call__(self, what: str, done: int, total: int, failed: int, written: int = 0, /) -> None:
+        """Take what is counted, how many are done, of how many, how many of those failed, and the bytes written."""
+
 
 Out = str | os.PathLike[str] | None
 Part = tuple[int, int]
@@ -49,7 +54,9 @@ class RunResult:
         pruned: frames of the cache that are not in the source, and were removed.
         failed: (key, message) of the frames that could not be read (``on_error="skip"``).
         left: frames that ``limit`` left for another run.
+        bytes_written: bytes of the maps and the bookkeeping of these frames, as they are stored.
         seconds: of the whole run.
+        preparation_seconds: of it, before frames were computed: files are looked at, cache and kernel prepared.
         frames_per_second: while frames were computed.
         stages: seconds of each stage of the work ("read" with decoding, "kernel", "digest", "encode", "statistics",
             "write", …), summed over threads or workers, the longest first; last "idle", unless a scheduler's workers
@@ -68,7 +75,9 @@ class RunResult:
     pruned: int
     failed: tuple[tuple[str, str], ...]
     left: int
+    bytes_written: int
     seconds: float
+    preparation_seconds: float
     frames_per_second: float
     stages: Mapping[str, float]
     depth: DepthSummary
@@ -99,7 +108,7 @@ def run(
     workers: int | None = None,
     scheduler: str | None = None,
     timeout: float | None = None,
-    progress: Progress = lambda what, done, total, failed: None,
+    progress: Progress = lambda *_: None,
 ) -> RunResult:
     """Compute σ_Z² of all frames of a source into a cache; frames that are done and unchanged are not read again.
 
@@ -148,7 +157,7 @@ def run(
     events = pipeline.run(
         job, execute, overwrite=overwrite, prune=prune, part=part, limit=limit, only_writer=only_writer
     )
-    computed, checked, depth, sigma, spent = 0, 0, DepthSummary(), SigmaSummary(), Counter[str]()
+    computed, checked, written, depth, sigma, spent = 0, 0, 0, DepthSummary(), SigmaSummary(), Counter[str]()
     with closing(events):  # so that Ctrl-C releases the lock before anything else happens
         planned = cast(Plan, next(events))
         if 0 < planned.compute < FRAMES_PER_WORKER * (workers or 0):
@@ -162,12 +171,12 @@ def run(
         progress("frames done", 0, total, 0)
         for event in events:
             done = cast(TaskResult, event)
-            computed, checked = computed + done.computed, checked + done.checked
+            computed, checked, written = computed + done.computed, checked + done.checked, written + done.written
             depth, sigma = depth + done.depth, sigma + done.sigma
             failed += done.failed
             spent.update(done.seconds)
             new = len(failed) - len(planned.failed)
-            progress("frames done", computed + checked + new, total, new)
+            progress("frames done", computed + checked + new, total, new, written)
     ended = time.perf_counter()
     if doubt := _depth_doubt(depth):
         log.warning("%s", doubt)
@@ -183,7 +192,9 @@ def run(
         pruned=planned.pruned,
         failed=tuple(failed),
         left=planned.frames - computed - unchanged - len(failed),
+        bytes_written=written,
         seconds=round(ended - began, 3),
+        preparation_seconds=round(working - began, 3),
         frames_per_second=round(computed / (ended - working), 2),
         stages=stage_seconds(spent, ended - working, None if scheduler else workers or threads or cpus()),
         depth=depth,

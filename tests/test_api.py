@@ -174,11 +174,11 @@ def test_a_source_without_frames(tmp_path: Path) -> None:
 
 
 def test_everything_the_command_line_does(tiny: TinyData) -> None:
-    lines: list[tuple[str, int, int, int]] = []
+    lines: list[tuple[object, ...]] = []
     result = run(tiny.source(), params=Difference(), threads=1, limit=1, progress=lambda *line: lines.append(line))
     assert result.left > 0
     assert lines[0] == ("frames done", 0, result.computed, 0)
-    assert lines[-1] == ("frames done", result.computed, result.computed, 0)
+    assert lines[-1] == ("frames done", result.computed, result.computed, 0, result.bytes_written)
     assert result.cache.endswith("sigma_Z2.zarr")
     with pytest.raises(CacheError, match="computed with other parameters"):
         run(tiny.source())

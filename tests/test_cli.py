@@ -151,18 +151,17 @@ def test_run_info_and_validate_as_text(tiny: TinyData) -> None:
     cache = tiny.root / "sigma_Z2.zarr"
     ran = run(tiny)
     assert ran.exit_code == 0
-    assert re.match(r"tiny: 8 frames computed, 0 unchanged, 0 failed, of 8; .* frames/s\n", ran.stdout)
-    assert "precompute info" in ran.stdout
-    assert re.search(r"^frames done 8/8, [\d.]+/s$", ran.stderr, re.MULTILINE)
+    assert re.search(r"^done   tiny: 8 frames computed; [\d.]+ s, [\d.]+/s, [\d.]+ kB$", ran.stdout, re.MULTILINE)
+    assert re.search(r"^frames done 8/8, [\d.]+/s, [\d.]+ kB$", ran.stderr, re.MULTILINE)
     info = cli("info", cache)
     assert (info.exit_code, info.stderr) == (0, "")
     for line in (
-        r"^frames       8 done, 0 failed, 0 not done, in 2 groups$",
+        r"^frames       8 frames done, in 2 sequences$",
         r"^strides      1, 2$",
         r"window 5, lambda_prior 0.5, alpha_clamp 0.3",
         r"^engine       numba; python ",
-        r"^size         [\d.]+ kB \([\d.]+ bytes a pixel",
-        r"^  a/P0 +5/5 frames  24×32 12×16$",
+        r"^size         [\d.]+ kB; [\d.]+ bytes a pixel",
+        r"^  a/P0  5 frames done  32×24$",
     ):
         assert re.search(line, info.stdout, re.MULTILINE), line
     good = cli("validate", cache)
@@ -317,7 +316,7 @@ def test_a_part_reports_its_own_frames(tiny: TinyData) -> None:
     age(tiny.root)
     run(tiny)  # hashes the files, which look changed
     first = run(tiny, "--part", "1/2").stdout
-    assert first.startswith("tiny, part 1/2: 0 frames computed, 6 unchanged, 0 failed, of its 6 (10 in all); ")
+    assert first.startswith("done   tiny, part 1/2: 0 frames computed, 6 unchanged, of its 6 (10 in all); ")
     dry = run(tiny, "--part", "2/2", "--dry-run").stdout
     assert dry.startswith("tiny, part 2/2: 4 frames (10 in all) → ")
     assert "would compute 0 frames, check 0, leave 4 as they are" in dry
@@ -335,7 +334,7 @@ def test_frames_that_no_sequence_can_hold_fail_in_one_part_only(tiny: TinyData) 
 
 
 def test_what_a_limit_leaves_is_counted(tiny: TinyData) -> None:
-    assert "5 frames computed, 0 unchanged, 0 failed, 3 left (--limit), of 8; " in run(tiny, "--limit", "1").stdout
+    assert "done   tiny: 5 frames computed, 3 left (--limit); " in run(tiny, "--limit", "1").stdout
     assert "left" not in run(tiny).stdout
 
 
@@ -488,7 +487,9 @@ def test_skipped_frames_are_listed_and_computed_when_repaired(tiny: TinyData) ->
     assert facts_of(run(tiny, "--on-error", "skip", "--json"), exit_code=4)["unchanged"] == 7
     assert facts_of(run(tiny, "--on-error", "skip", "--json", "--dry-run"))["failed"][0]["key"] == key
     assert f"  {key}: " in run(tiny, "--on-error", "skip", "--dry-run").stdout
-    assert "7 done, 1 failed, 0 not done" in cli("info", tiny.root / "sigma_Z2.zarr").stdout
+    assert (
+        "frames       7 of 8 frames done, 1 failed, in 2 sequences\n" in cli("info", tiny.root / "sigma_Z2.zarr").stdout
+    )
     assert key in error_of(run(tiny))
     assert key not in SigmaCache(tiny.root / "sigma_Z2.zarr").keys()
     tiny.write("b", "001", make_depth(24, 32, 1))
@@ -540,7 +541,7 @@ def test_plain_progress_has_a_line_at_the_start_and_at_the_end(tiny: TinyData) -
     look, start, end = run(tiny).stderr.splitlines()
     assert look.startswith("looked at 3 frames: ")
     assert start == "frames done 0/8"
-    assert re.fullmatch(r"frames done 8/8, [\d.]+/s", end)
+    assert re.fullmatch(r"frames done 8/8, [\d.]+/s, [\d.]+ kB", end)
 
 
 def test_validate_shows_its_progress_on_stderr(tiny: TinyData) -> None:
@@ -566,7 +567,7 @@ def on_terminal(*words: str) -> tuple[str, str]:
 
 def test_a_terminal_gets_a_bar(tiny: TinyData) -> None:
     stdout, shown = on_terminal("run", "--dataset", str(tiny.toml), "--strides", "1", "--json")
-    assert re.search(r"frames done \[#+\] 8/8, [\d.]+/s\r\n$", shown)
+    assert re.search(r"frames done \[#+\] 8/8, [\d.]+/s, [\d.]+ kB\r\n$", shown)
     assert json.loads(stdout)["computed"] == 8
     _, shown = on_terminal("validate", str(tiny.root / "sigma_Z2.zarr"), "--full")
     assert re.search(r"groups read \[#+\] 2/2.*maps decoded \[#+\] 8/8.*frames compared \[#+\] 8/8", shown, re.DOTALL)

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from html import unescape
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,7 @@ def sample_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_sample(folder / "data/hospital-sample", frames=1)
     ran = first_command(folder)
     assert "using the built-in sample scene, data/hospital-sample" in ran.stderr
-    assert "2 frames computed, 0 unchanged, 0 failed, of 2" in ran.stdout
+    assert "done   hospital-sample: 2 frames computed; " in ran.stdout
     return folder
 
 
@@ -51,9 +52,16 @@ def test_the_first_command_needs_nothing_and_prints_what_the_readme_shows(tmp_pa
     assert "0 frames computed, 48 unchanged" in first_command(tmp_path).stdout
 
 
+def test_the_pictures_of_a_terminal_show_the_end_that_the_readme_shows() -> None:
+    picture = (ROOT / "docs/images/terminal_end.svg").read_text()
+    lines = [unescape(line) for line in re.findall(r"<text .*>(.*)</text>", picture)]
+    (shown,) = re.findall(r"<!-- output -->\n```text\n(.*?)```", README, re.DOTALL)
+    assert [timeless(line) for line in lines[-5:]] == [timeless(line) for line in shown.splitlines()[-5:]]
+
+
 def timeless(text: str) -> str:
     """Return text without what the speed of the machine decides."""
-    return re.sub(r"[\d.]+( s|/s| frames/s)\b", r"…\1", re.sub(r"^time: .*", "time: …", text, flags=re.MULTILINE))
+    return re.sub(r"[\d.]+( s|/s| MB)\b", r"…\1", re.sub(r"^time .*", "time …", text, flags=re.MULTILINE))
 
 
 def test_the_python_of_the_readme_runs(sample_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -66,8 +66,8 @@ def test_what_is_printed_of_real_frames(redwood: Path) -> None:
         "view        63° × 49° (horizontal × vertical); a pixel at the median depth is 3.54 mm wide",
         "step        1 mm by the description, 1 mm seen",
     ]
-    assert any(line.startswith("ok          distance: ") for line in lines)
-    assert any(line.startswith("cannot tell image: the depth is sparse") or "image" in line for line in lines)
+    assert any(line.startswith("ok           distance: ") for line in lines)
+    assert any(line.startswith("cannot tell  image: the depth is sparse") or "image" in line for line in lines)
     assert lines[-2:] == ["nothing looks wrong", "a picture of these frames: the same command with -o look.png"]
 
 
@@ -111,9 +111,9 @@ def test_mistakes_in_a_description_are_warnings_that_say_what_to_type(redwood: P
     lines = command("--dataset", toml).splitlines()
     warnings = [line for line in lines if line.startswith("WARNING")]
     assert len(warnings) == 2
-    assert warnings[0].startswith("WARNING     distance: read as the distance along the ray, but ")
+    assert warnings[0].startswith("WARNING      distance: read as the distance along the ray, but ")
     assert warnings[0].endswith('planes only if it is depth along the optical axis: set [depth] kind = "z"')
-    assert warnings[1].startswith("WARNING     unit: depth from ")
+    assert warnings[1].startswith("WARNING      unit: depth from ")
     assert warnings[1].endswith("set [depth] units_per_metre = 1000 (--units-per-metre)")
     assert "2 warnings" in lines
     assert len([*inspect(open_source(toml)).warnings]) == 2
@@ -137,7 +137,7 @@ def test_holes_that_a_description_does_not_declare(redwood: Path) -> None:
 def test_an_image_that_is_not_there_is_said(redwood: Path) -> None:
     shutil.rmtree(redwood / "color")
     text = str(inspect(open_source(redwood / "redwood.toml")))
-    assert f"cannot tell image: no image can be read at {redwood}/color/00000.png" in text
+    assert f"cannot tell  image: no image can be read at {redwood}/color/00000.png" in text
     assert "no images" in text
 
 
@@ -194,7 +194,7 @@ def test_a_source_of_the_users_own_has_no_stored_numbers() -> None:
     found = inspect(Arrays({f"a/{i}": make_depth(48, 64, i) for i in range(3)}))
     assert "1 warning" in str(found)  # its slopes are planes in depth, which planes never are
     assert "disparity or inverse depth: convert it in your Source.read" in str(found)
-    assert "cannot tell code: a class of your own reads the frames: its stored numbers were not seen" in str(found)
+    assert "cannot tell  code: a class of your own reads the frames: its stored numbers were not seen" in str(found)
     assert found.step is None
     assert found.far_share == pytest.approx(8 / 48)
 

@@ -164,12 +164,12 @@ def test_a_fault_in_every_third_shard_costs_only_that_shard(tiny: TinyData, monk
     calls = 0
     real = worker.write_shard
 
-    def faulty(*arguments: object) -> None:
+    def faulty(*arguments: object) -> int:
         nonlocal calls
         calls += 1
         if calls % 3 == 0:
             raise CacheError("injected")
-        real(*arguments)  # type: ignore[arg-type]
+        return real(*arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(worker, "write_shard", faulty)
     attempts = 0

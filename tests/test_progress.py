@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from depthvar.precompute.cli import progress
-from depthvar.precompute.cli.progress import LogHandler, human_seconds, progress_line, steps
+from depthvar.precompute.cli.numbers import human_seconds
+from depthvar.precompute.cli.progress import LogHandler, progress_line, steps
 
 
 @pytest.mark.parametrize(
@@ -36,6 +37,28 @@ def test_a_line_has_count_rate_time_left_and_failures(counts: tuple[Any, ...], l
 )
 def test_times(seconds: float, text: str) -> None:
     assert human_seconds(seconds) == text
+
+
+def test_bytes_come_before_failures() -> None:
+    line = progress_line("frames done", 12, 48, 3, 6.0, written=1_500_000)
+    assert line == "frames done 12/48, 2.0/s, 18 s left, 1.5 MB, 3 failed"
+
+
+@pytest.mark.parametrize(
+    ("columns", "line"),
+    [
+        (84, "frames done [##-------] 250000/1000000, 100.0/s, 2 h 5 min left, 1.5 GB, 123 failed"),
+        (73, "frames done 250000/1000000, 100.0/s, 2 h 5 min left, 1.5 GB, 123 failed"),
+        (71, "frames done [#---] 250000/1000000, 100.0/s, 2 h 5 min left, 123 failed"),
+        (65, "frames done 250000/1000000, 100.0/s, 2 h 5 min left, 123 failed"),
+        (60, "frames done [--] 250000/1000000, 2 h 5 min left, 123 failed"),
+        (56, "frames done 250000/1000000, 2 h 5 min left, 123 failed"),
+        (40, "frames done 250000/1000000, 123 failed"),
+        (20, "frames done 250000/"),
+    ],
+)
+def test_a_narrow_terminal_gets_what_matters_most(columns: int, line: str) -> None:
+    assert progress_line("frames done", 250_000, 1_000_000, 123, 2500.0, 0.0, columns, 1_500_000_000) == line
 
 
 @pytest.mark.parametrize("columns", [0, 1, 10, 30, 60, 80, 200])

@@ -4,6 +4,7 @@ import functools
 import itertools
 import json
 import operator
+import os
 import re
 import time
 from pathlib import Path
@@ -173,16 +174,21 @@ def test_each_summary_has_them_in_one_line(tiny: TinyData) -> None:
     ran = text_of("run", "--dataset", tiny.toml)
     wanted = expected(tiny)
     least, most, near, far = (wanted[name][limit] for name in ("sigma", "depth") for limit in ("min_m", "max_m"))
-    sigma, depth = f"σ {least:.2g} to {most:.2g} m, median ", f"depth {near:.3g} to {far:.3g} m (pixels: "
+    sigma, depth = f"σ      {least:.2g} to {most:.2g} m, median ", f"depth  {near:.3g} to {far:.3g} m (pixels: "
     shares = [f"{100 * wanted['depth'][f'{kind}_share']:.1f} % {kind}" for kind in ("valid", "unknown", "far")]
-    (line,) = (line for line in ran.splitlines() if line.startswith("depth "))
-    assert line.startswith(f"{depth}{', '.join(shares)}); {sigma}")
+    first, second, *_ = ran.splitlines()
+    assert first == f"{depth}{', '.join(shares)})"
+    assert second.startswith(sigma)
     validated = text_of("validate", cache, "--full").splitlines()
     assert validated[1].startswith(sigma)
-    assert f" in 8 frames; {depth}{', '.join(shares)}) in 8 frames" in validated[1]
-    (line,) = (line for line in text_of("info", cache).splitlines() if line.startswith("values "))
-    assert line.split(None, 1)[1].startswith(sigma)
-    assert line.endswith(f"; {shares[0].removesuffix(' valid')} of the pixels have one (8 of 8 frames, evenly spread)")
+    assert validated[1].endswith(" in 8 frames")
+    assert validated[2] == f"{depth}{', '.join(shares)}) in 8 frames"
+    info = text_of("info", cache)
+    assert f"\n{sigma.replace('σ', 'σ      ', 1)}" in info
+    assert (
+        f"\npixels       {shares[0].removesuffix(' valid')} have a σ (as seen in 8 of 8 frames, evenly spread)\n"
+        in info
+    )
     again = text_of(
         "run", "--dataset", tiny.toml, "--limit", "1", "--overwrite", "--max-depth", "0.1"
     )  # nothing is valid
@@ -200,7 +206,7 @@ def test_info_says_of_how_many_frames_it_speaks(tmp_path: Path) -> None:
     reader = SigmaCache(cache)
     ends = np.concatenate([reader.read(f"a/depth/{index:03}.npy") for index in (0, 29)])
     assert facts["sigma"]["max_m"] == pytest.approx(np.sqrt(ends[np.isfinite(ends)].max()))  # first and last are read
-    assert "(8 of 30 frames, evenly spread)" in text_of("info", cache)
+    assert "(as seen in 8 of 30 frames, evenly spread)" in text_of("info", cache)
 
 
 def test_info_of_a_damaged_cache_says_how_many_it_cannot_read(tiny: TinyData) -> None:
@@ -244,6 +250,9 @@ def test_stages_are_shown_with_the_longest_first_and_what_was_idle() -> None:
 
 def test_the_command_says_where_the_time_went(tiny: TinyData) -> None:
     words = ("run", "--dataset", tiny.toml, "--root", tiny.root)
-    (line,) = [line for line in text_of(*words).splitlines() if line.startswith("time: ")]
-    assert 90 <= sum(float(share) for share in re.findall(r" ([\d.]+) %", line)) <= 105
-    assert "time: " not in text_of(*words)
+    for computed in (8, 0):
+        done, time, following = text_of(*words).splitlines()[-3:]
+        assert done.startswith(f"done   tiny: {computed} frames computed")
+        assert time.startswith("time   ")
+        assert 95 <= sum(float(share) for share in re.findall(r" ([\d.]+) %", time)) <= 105
+        assert following == f"next   precompute preview {os.path.relpath(tiny.root / 'sigma_Z2.zarr')}"

@@ -534,7 +534,7 @@ def test_the_command_names_frame_expected_got_and_repair_and_ends_with_3(data: T
         }
     text = invoke(cache)
     assert text.exit_code == 3
-    assert text.stdout.count("\n") == 4  # a line in all, one for each finding, and the values
+    assert text.stdout.count("\n") == 5  # a line in all, one for each finding, σ and depth
 
 
 def test_warnings_alone_end_with_0(data: TinyData) -> None:

@@ -5,21 +5,19 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 from depthvar.datasets.errors import DescriptionError, StoreError
 
+from .builtin import FOLDER, builtin_tables, load
 from .containers import DEPTH_CONTAINERS, container_of
 from .description import Description, Tables, not_read
 from .files import read_url
 from .names import nearest
 
-FOLDER = Path(__file__).parents[1] / "descriptions"
-
 
 def builtin_descriptions() -> dict[str, Description]:
     """Return data set name -> description for all data sets of the package, sorted by name."""
-    return {name: Description.from_dict(tables, file) for name, (file, tables) in _builtin_tables().items()}
+    return {name: Description.from_dict(tables, file) for name, (file, tables) in builtin_tables().items()}
 
 
 def find_description(dataset: str, overrides: Mapping[str, Tables] | None = None) -> Description:
@@ -71,22 +69,12 @@ def is_file(dataset: str) -> bool:
 def _builtin(dataset: str) -> tuple[str, Tables]:
     """Return the file name and tables of a built-in data set, whose file mostly has its name."""
     file = FOLDER / f"{dataset}.toml"
-    if re.fullmatch(r"[\w.-]+", dataset) and file.is_file() and dataset in (tables := _load(file))["names"]:
+    if re.fullmatch(r"[\w.-]+", dataset) and file.is_file() and dataset in (tables := load(file))["names"]:
         return file.name, tables
-    builtin = _builtin_tables()
+    builtin = builtin_tables()
     if dataset not in builtin:
         raise DescriptionError(f"unknown data set '{dataset}'{_meant(dataset, builtin)}")
     return builtin[dataset]
-
-
-def _builtin_tables() -> dict[str, tuple[str, Tables]]:
-    """Return data set name -> (file name, its tables), sorted by name."""
-    tables = [(file.name, _load(file)) for file in FOLDER.glob("*.toml")]
-    return dict(sorted((name, (file, table)) for file, table in tables for name in table["names"]))
-
-
-def _load(file: Path) -> dict[str, Any]:
-    return tomllib.loads(file.read_text(encoding="utf-8"))
 
 
 def _load_tables(path: str) -> Tables:

@@ -1,8 +1,6 @@
 """Descriptions of data sets as people read them: the list, and a page for each."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from functools import partial
-from textwrap import wrap
 from typing import Any
 
 from depthvar.datasets.source.description import Description, ScalarRule
@@ -10,8 +8,6 @@ from depthvar.datasets.source.masks import MaskRule
 from depthvar.datasets.source.numbers import NumbersRule
 from depthvar.datasets.source.readers import reader_of
 
-WIDTH = 110
-_wrap = partial(wrap, width=WIDTH, break_long_words=False, break_on_hyphens=False)  # names can be copied
 UNVERIFIED = "not checked against a real file"
 OWN = "Your own: --dataset my.toml, a description next to the data (docs/datasets.md)"
 CODES = {
@@ -53,7 +49,7 @@ def list_text(descriptions: Mapping[str, Description]) -> str:
     for description, name in names.items():
         lines.append(f"{name:{width}} {' ' if description.verified else '*'} {description.summary}")
         others = ", ".join(each for each in description.names if each != name)
-        lines += _wrap(f"also {others}", initial_indent=margin, subsequent_indent=margin) if others else []
+        lines += [f"{margin}also {others}"] if others else []
     return "\n".join(
         [*lines, "", f"* {UNVERIFIED}", "precompute datasets NAME: layout, decode rule, licence, and a command", OWN]
     )
@@ -61,10 +57,8 @@ def list_text(descriptions: Mapping[str, Description]) -> str:
 
 def page_text(name: str, description: Description) -> str:
     """Return everything that a description says, and a command to begin with."""
-    lines = [name, *_wrap(description.summary), ""]
-    for label, text in facts(description):
-        lines += _wrap(f"{label:<11} {text}", subsequent_indent=" " * 12)
-    return "\n".join([*lines, "", command(name, description)])
+    lines = [f"{label:12}{text}" for label, text in facts(description)]
+    return "\n".join([name, description.summary, "", *lines, "", command(name, description)])
 
 
 def command(name: str, description: Description) -> str:

@@ -8,6 +8,7 @@ import click
 from depthvar.datasets.errors import DepthVarError, ParameterError
 
 from .interrupt import INTERRUPTED, cleaned_up
+from .screen import say
 
 
 class Commands(click.Group):
@@ -34,5 +35,5 @@ class Commands(click.Group):
             code, text = INTERRUPTED, f"interrupted{kept if ctx.invoked_subcommand == 'run' else ''}"
         finally:
             cleaned_up()  # a second Ctrl-C, while threads end, ends the process
-        click.echo(text, err=True)
+        say(text)
         raise click.exceptions.Exit(code)

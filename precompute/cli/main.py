@@ -13,14 +13,26 @@ from typing import Any
 import click
 
 from depthvar.datasets.errors import hide_credentials, one_line
-from depthvar.datasets.paths import cache_path
 
+from .complete import data_sets, files, folders
 from .errors import Commands
 from .interrupt import clean_up
-from .options import dataset_options, inspected_source, kernel_options, reading_options, run_arguments, write_demo
-from .preview import preview_options, show
+from .options import (
+    cache_argument,
+    dataset_options,
+    inspected_source,
+    json_option,
+    kernel_options,
+    only_writer_option,
+    reading_options,
+    run_arguments,
+    write_demo,
+)
+from .preview import draw_preview, preview_options
 from .progress import LogHandler, steps
+from .screen import show
 
+OUT_HELP = "Cache to write, a folder or a URL.  [default: sigma_Z2.zarr in the root]"
 TIMEOUT_HELP = (
     "With workers: time allowed for a shard. After it the worker is ended, and the frames of the shard count as "
     "failed.  [default: 600]"
@@ -30,21 +42,14 @@ WORKERS_HELP = (
     "Number of Dask worker processes, used instead of threads. Each needs about 2 s of CPU time to start. If one "
     "crashes or hangs, only its shard is lost."
 )
+CACHE_ROOT_HELP = "Folder or URL of the depth.  [default: the folder of CACHE]"
 RECOMPUTE_HELP = (
     "Number of random frames to recompute and compare with the cache. With 0 and no --root, the depth files are not "
     "opened. With 0 and --root, files that look changed are still compared."
 )
 KEEP_HELP = "Store half the range of each window too: σ² of any --lambda-prior and --alpha-clamp then needs no new run."
+PICTURE_HELP = "Write a picture of these frames: image, depth, states."
 PART_HELP = "Compute part I of N (I from 1): every N-th shard. For N jobs at the same time."
-
-cache_argument = click.argument("cache", callback=lambda context, parameter, text: cache_path(text))
-only_writer_option = click.option(
-    "--only-writer",
-    is_flag=True,
-    help="For a cache at a URL, if nobody else writes it: remove the lock of a dead run, or run without a lock if the "
-    "server has none.",
-)
-json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
 
 @click.group(cls=Commands, context_settings={"show_default": True, "max_content_width": 100})
@@ -66,7 +71,7 @@ def main() -> None:
 
 @main.command()
 @dataset_options
-@click.option("--out", help="Cache to write, a folder or a URL.  [default: sigma_Z2.zarr in the root]")
+@click.option("--out", shell_complete=folders, help=OUT_HELP)
 @kernel_options
 @click.option("--strides", default="1,2,3,4,6,8", help="Strides (reduced resolutions) to store; 1 is always stored.")
 @reading_options
@@ -100,7 +105,7 @@ def run(ctx: click.Context, /, dry_run: bool, as_json: bool, **options: Any) -> 
     \b
     Example:
       precompute run --dataset hospital --root /data/tartanair/hospital
-      precompute run --dataset folder --root scan1 --intrinsics 525,525,319.5,239.5
+      precompute run --dataset folder --root scan --intrinsics 525,525,319.5,239.5
     """
     from depthvar.precompute import api
     from depthvar.precompute.pipeline.execute import executor
@@ -124,9 +129,7 @@ def run(ctx: click.Context, /, dry_run: bool, as_json: bool, **options: Any) -> 
 @main.command()
 @dataset_options
 @click.option("--frames", type=click.IntRange(1), default=8, help="Number of frames to decode, spread over the data.")
-@click.option(
-    "-o", "--out", "picture", metavar="FILE.png", help="Write a picture of these frames: image, depth, states."
-)
+@click.option("-o", "--out", "picture", metavar="FILE.png", shell_complete=files, help=PICTURE_HELP)
 @reading_options
 @json_option
 def inspect(frames: int, picture: str | None, as_json: bool, **options: Any) -> None:
@@ -172,12 +175,12 @@ def preview(as_json: bool, **options: Any) -> None:
     """
     from . import text
 
-    _print(as_json, show(as_json, options), text.preview_text)
+    _print(as_json, draw_preview(as_json, options), text.preview_text)
 
 
 @main.command()
 @cache_argument
-@click.option("--root", metavar="DIR", help="Folder or URL of the depth.  [default: the folder of CACHE]")
+@click.option("--root", metavar="DIR", shell_complete=folders, help=CACHE_ROOT_HELP)
 @click.option("--recompute", type=click.IntRange(0), default=8, help=RECOMPUTE_HELP)
 @click.option("--seed", type=int, help="Seed of the choice of these frames.  [default: new every time]")
 @click.option("--full", is_flag=True, help="Hash and recompute every frame.")
@@ -213,24 +216,26 @@ def validate(ctx: click.Context, /, cache: str, root: str | None, as_json: bool,
 
 @main.command()
 @cache_argument
+@click.option("--sequences", is_flag=True, help="List every sequence, in place of folders of them.")
 @json_option
-def info(cache: str, as_json: bool) -> None:
+def info(cache: str, sequences: bool, as_json: bool) -> None:
     """Show what a cache holds.
 
-    It prints the data set, the parameters, the frames done, the size, and the range of σ in a few frames.
+    It prints the data set, the frames done, the size, the range of σ in a few frames, and the parameters; then the
+    sequences, of which many are folded into a line for each folder. What is not complete is listed.
 
     \b
     Example:
       precompute info data/hospital-sample/sigma_Z2.zarr
     """
-    from . import text
     from .info import cache_info
+    from .info_text import info_text
 
-    _print(as_json, cache_info(cache), text.info_text)
+    _print(as_json, cache_info(cache), lambda facts: info_text(facts, sequences))
 
 
 @main.command()
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=data_sets)
 @click.option("--json", "as_json", is_flag=True, help="Print the descriptions as JSON.")
 def datasets(name: str | None, as_json: bool) -> None:
     """List the data sets that --dataset knows, or show all about NAME.
@@ -250,11 +255,11 @@ def datasets(name: str | None, as_json: bool) -> None:
         tables = {known: description.to_dict() for known, description in found.items()}
         click.echo(json.dumps(tables, ensure_ascii=False))
     else:
-        click.echo(describe.list_text(found) if name is None else describe.page_text(name, found[name]))
+        show(describe.list_text(found) if name is None else describe.page_text(name, found[name]))
 
 
 @main.command()
-@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path), shell_complete=folders)
 def demo(folder: Path) -> None:
     """Write the built-in hospital scene to DIR.
 
@@ -272,4 +277,4 @@ def _print(as_json: bool, facts: dict[str, Any], text: Callable[[dict[str, Any]]
     if as_json:
         click.echo(hide_credentials(json.dumps(facts, ensure_ascii=False)))
     else:
-        click.echo("\n".join(one_line(line) for line in hide_credentials(text(facts)).split("\n")))
+        show("\n".join(one_line(line) for line in hide_credentials(text(facts)).split("\n")))

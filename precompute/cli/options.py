@@ -1,4 +1,4 @@
-"""The options that say which data is read, and from those of ``precompute run`` to the arguments of ``api.run``."""
+"""The options that several commands have, and from those of ``precompute run`` to the arguments of ``api.run``."""
 
 import os
 import re
@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from depthvar.datasets.errors import DepthVarError, ParameterError
-from depthvar.datasets.paths import is_url
+from depthvar.datasets.paths import cache_path, is_url
 
+from .complete import data_sets, folders
 from .interrupt import clean_up
 from .progress import steps
+from .screen import say
 
 if TYPE_CHECKING:
     from depthvar.datasets.params import Estimator
@@ -23,6 +25,7 @@ DEMO_ROOT = Path("data/hospital-sample")
 AS_TYPED = ("out", "device", "on_error", "with_depth", "keep", "limit", "overwrite", "prune")  # and passed like that
 OF_SOURCE = ("dataset", "root", "units_per_metre", "pattern", "max_depth", "mixed_sizes")
 
+DATASET_HELP = "A name from `precompute datasets`, or a description (.toml)."
 ROOT_HELP = "Folder or URL of the data.  [default: $DEPTHVAR_DATA/<dataset>; the folder of a .toml]"
 MAX_DEPTH_HELP = "Depth beyond this many metres is far. inf: no limit.  [default: the data set's]"
 MIXED_HELP = (
@@ -36,6 +39,17 @@ STEP_HELP = "Step of the stored depth. Its rounding error enters σ (docs/sparse
 
 Command = Callable[..., None]
 
+cache_argument = click.argument(
+    "cache", callback=lambda context, parameter, text: cache_path(text), shell_complete=folders
+)
+only_writer_option = click.option(
+    "--only-writer",
+    is_flag=True,
+    help="For a cache at a URL, if nobody else writes it: remove the lock of a dead run, or run without a lock if the "
+    "server has none.",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+
 
 def with_options(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
     """Return what adds some options to a command, in this order."""
@@ -44,10 +58,9 @@ def with_options(*options: Callable[[Command], Command]) -> Callable[[Command], 
 
 def dataset_options(command: Command, required: bool = True, root_help: str = ROOT_HELP) -> Command:
     """Add the options that say where the data is."""
-    name_help = "A name from `precompute datasets`, or a description (.toml)."
     return with_options(
-        click.option("--dataset", required=required, help=name_help),
-        click.option("--root", metavar="DIR", help=root_help),
+        click.option("--dataset", required=required, shell_complete=data_sets, help=DATASET_HELP),
+        click.option("--root", metavar="DIR", shell_complete=folders, help=root_help),
     )(command)
 
 
@@ -124,7 +137,7 @@ def _source(options: dict[str, Any], dry_run: bool) -> "DepthSource":
         source["intrinsics"] = numbers_of("--intrinsics", options["intrinsics"], float)
     opened = open_source(**source)
     if opened.description.warning:
-        click.echo(f"warning: {opened.name}: {opened.description.warning}", err=True)
+        say(f"warning: {opened.name}: {opened.description.warning}")
     return opened
 
 
@@ -133,10 +146,9 @@ def _demo(options: dict[str, Any], dry_run: bool) -> dict[str, Any]:
     elsewhere = (*(options[name] for name in ("root", "out", "part", "scheduler")), os.environ.get("DEPTHVAR_DATA"))
     if options["dataset"] != "hospital" or any(elsewhere):
         return {}
-    click.echo(
+    say(
         f"no --root and no $DEPTHVAR_DATA: using the built-in sample scene, {DEMO_ROOT} "
-        "(your data: precompute run --dataset hospital --root DIR)",
-        err=True,
+        "(your data: precompute run --dataset hospital --root DIR)"
     )
     if not dry_run:
         write_demo(DEMO_ROOT, options["threads"])

@@ -14,6 +14,7 @@ from click.core import ParameterSource
 
 from depthvar.datasets.errors import ParameterError
 
+from .complete import files, folders
 from .options import (
     OF_SOURCE,
     Command,
@@ -51,7 +52,7 @@ OUT_HELP = "Write the picture.  [default: the terminal, or <name of the data set
 def preview_options(command: Command) -> Command:
     """Add the options of ``precompute preview``."""
     return with_options(
-        click.argument("cache", required=False),
+        click.argument("cache", required=False, shell_complete=folders),
         partial(dataset_options, required=False, root_help=ROOT_HELP),
         click.option("--frame", "chosen", multiple=True, metavar="KEY|NUMBER", help=FRAME_HELP),
         click.option("--frames", type=click.IntRange(1), help="Number of frames, spread over the data.  [default: 6]"),
@@ -64,7 +65,7 @@ def preview_options(command: Command) -> Command:
             "--linear", multiple=True, metavar="QUANTITY", help="A scale that is not logarithmic; may be repeated."
         ),
         click.option("--tile", type=int, default=320, help="Width of a picture of 4:3, in pixels."),
-        click.option("-o", "--out", metavar="FILE.png", help=OUT_HELP),
+        click.option("-o", "--out", metavar="FILE.png", shell_complete=files, help=OUT_HELP),
         click.option(
             "--inline",
             type=click.Choice(["auto", "kitty", "iterm", "none"]),
@@ -76,7 +77,7 @@ def preview_options(command: Command) -> Command:
     )(command)
 
 
-def show(as_json: bool, options: dict[str, Any]) -> dict[str, Any]:
+def draw_preview(as_json: bool, options: dict[str, Any]) -> dict[str, Any]:
     """Write or show the picture, and return what it shows.
 
     Raises:

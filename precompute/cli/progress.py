@@ -4,7 +4,6 @@ A thread draws, so that the time left counts down while nothing is finished, and
 """
 
 import logging
-import os
 import sys
 import threading
 import time
@@ -13,6 +12,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from depthvar.datasets.errors import hide_credentials
+
+from . import screen
+from .numbers import human_bytes, human_seconds
+from .screen import fold
 
 if TYPE_CHECKING:
     from depthvar.precompute.api import Progress
@@ -23,35 +26,40 @@ CLEAR = "\r\x1b[K"  # to the start of the line, and empty it
 
 
 def progress_line(
-    what: str, done: int, total: int, failed: int, seconds: float, since: float = 0.0, columns: int | None = None
+    what: str,
+    done: int,
+    total: int,
+    failed: int,
+    seconds: float,
+    since: float = 0.0,
+    columns: int | None = None,
+    written: int = 0,
 ) -> str:
-    """Return how far work has come: count, rate, time left, failures.
+    """Return how far work has come: count, rate, time left, bytes written, failures.
 
     Something was last finished ``seconds`` after the beginning, ``since`` seconds ago: so long the time left counts
     down, and when it is over, it is unknown. ``columns`` of a terminal are for a bar; None: a plain line.
     """
-    parts = [f"{done}/{total}"]
+    parts = {"count": f"{done}/{total}"}
     if done:
         rate = done / max(seconds, 1e-9)
-        parts.append(f"{rate:.1f}/s")
+        parts["rate"] = f"{rate:.1f}/s"
         if (left := (total - done) / rate - since) > 0:
-            parts.append(f"{human_seconds(left)} left")
+            parts["left"] = f"{human_seconds(left)} left"
+    if written:
+        parts["bytes"] = human_bytes(written)
     if failed:
-        parts.append(f"{failed} failed")
-    text = ", ".join(parts)
+        parts["failed"] = f"{failed} failed"
+    text = ", ".join(parts.values())
     if columns is None:
         return f"{what} {text}"
+    for least in ("bytes", "rate", "left"):
+        if len(what) + len(text) + 1 >= columns:  # in a narrow terminal
+            parts.pop(least, None)
+            text = ", ".join(parts.values())
     cells = min(BAR_CELLS, columns - len(what) - len(text) - 5)
     bar = f"[{('#' * (cells * done // total)).ljust(cells, '-')}] " if cells > 0 else ""
     return f"{what} {bar}{text}"[: max(columns - 1, 0)]
-
-
-def human_seconds(seconds: float) -> str:
-    """Return a time as people write it: 40 s, 3 min, 2 h 5 min."""
-    if seconds < 99.5:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"
 
 
 class _Step:
@@ -61,7 +69,7 @@ class _Step:
     lock = threading.RLock()  # of stderr: the thread that draws, the work, and the log
 
     def __init__(self, what: str, total: int) -> None:
-        self.what, self.total, self.done, self.failed = what, total, 0, 0
+        self.what, self.total, self.done, self.failed, self.written = what, total, 0, 0, 0
         self.began = self.finished = time.monotonic()
         self.on_terminal = sys.stderr.isatty()
         self._ended, self._thread = threading.Event(), threading.Thread(target=self._draw_again, daemon=True)
@@ -69,8 +77,8 @@ class _Step:
         self.draw()
         self._thread.start()
 
-    def count(self, done: int, failed: int) -> None:
-        self.done, self.failed, self.finished = done, failed, time.monotonic()
+    def count(self, done: int, failed: int, written: int) -> None:
+        self.done, self.failed, self.written, self.finished = done, failed, written, time.monotonic()
 
     def end(self) -> None:
         self._ended.set()
@@ -81,22 +89,15 @@ class _Step:
 
     def draw(self, end: str = "") -> None:
         with self.lock:
-            columns = _columns() if self.on_terminal else None
+            width = screen.columns(sys.stderr) if self.on_terminal else None
             seconds, since = self.finished - self.began, time.monotonic() - self.finished
-            line = progress_line(self.what, self.done, self.total, self.failed, seconds, since, columns)
+            line = progress_line(self.what, self.done, self.total, self.failed, seconds, since, width, self.written)
             sys.stderr.write(f"{CLEAR}{line}{end}" if self.on_terminal else f"{line}\n")
             sys.stderr.flush()
 
     def _draw_again(self) -> None:
         while not self._ended.wait(BAR_SECONDS if self.on_terminal else LINE_SECONDS):
             self.draw()
-
-
-def _columns() -> int:
-    try:
-        return os.get_terminal_size(sys.stderr.fileno()).columns or 80  # 0: a terminal that does not know
-    except (OSError, ValueError):
-        return 80
 
 
 @contextmanager
@@ -107,14 +108,14 @@ def steps() -> "Iterator[Progress]":
     """
     step: _Step | None = None
 
-    def report(what: str, done: int, total: int, failed: int) -> None:
+    def report(what: str, done: int, total: int, failed: int, written: int = 0, /) -> None:
         nonlocal step
         if step is None or what != step.what:
             if step:
                 step.end()
             step = _Step(what, total) if total else None
         if step:
-            step.count(done, failed)
+            step.count(done, failed, written)
 
     try:
         yield report
@@ -127,8 +128,8 @@ class LogHandler(logging.StreamHandler):  # type: ignore[type-arg]
     """Writes log lines to stderr, above the bar, and hides the credentials of URLs in them."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line of a record."""
-        return hide_credentials(super().format(record))
+        """Return the line of a record; on a terminal it ends between words."""
+        return fold(hide_credentials(super().format(record)), screen.columns(self.stream))
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a record where the bar was, and draw the bar below it."""

@@ -1,18 +1,20 @@
 """What the commands print: facts in, text out."""
 
+import shlex
 import shutil
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from depthvar.datasets.cache.format import level_shape
 from depthvar.precompute.inspection.text import inspection_text
+
+from .numbers import counted, human_bytes, human_seconds, metres, percent
 
 Facts = Mapping[str, Any]
 
-SHOWN = 10  # findings of one kind
-GROUPS = 20  # shown
+SHOWN = 10  # frames that failed, findings of one kind
+STAGES = 4  # of the time of a run
 BYTES_PER_RAW_BYTE = 1.95 / (4 * 1.47)  # measured on real depth: benchmarks/cache.py
 
 
@@ -20,31 +22,60 @@ def dry_run_text(facts: Facts) -> str:
     """Return what a run would do."""
     stored = facts["raw_bytes"] * BYTES_PER_RAW_BYTE
     lines = [
-        f"{_data(facts)}: {facts['frames']} frames{_of_all(facts)} → {facts['cache']}",
-        f"would compute {facts['compute']} frames, check {facts['check']}, leave {facts['done']} as they are "
-        f"({facts['shards']} shards, in {facts['runs_in']})",
-        f"would write about {_bytes(stored)} ({_bytes(facts['raw_bytes'])} before compression)",
+        f"{_data(facts)}: {facts['frames']:,} frames{_of_all(facts)} → {facts['cache']}",
+        f"would compute {facts['compute']:,} frames, check {facts['check']:,}, leave {facts['done']:,} as they are "
+        f"({facts['shards']:,} shards, in {facts['runs_in']})",
+        f"would write about {human_bytes(stored)} ({human_bytes(facts['raw_bytes'])} before compression)",
     ]
     if "://" not in facts["cache"]:
         folder = next(folder for folder in Path(facts["cache"]).absolute().parents if folder.exists())
         free = shutil.disk_usage(folder).free
-        lines[-1] += f"; {_bytes(free)} are free" + (", which is not enough" if free <= stored else "")
+        lines[-1] += f"; {human_bytes(free)} are free" + (", which is not enough" if free <= stored else "")
     return "\n".join(lines + _gone(facts, "would be removed") + _failures(facts["failed"]))
 
 
 def run_text(facts: Facts) -> str:
-    """Return what a run did, what it computed, and what to type next."""
-    left = f", {facts['left']} left (--limit)" if facts["left"] else ""
-    rate = f", {facts['frames_per_second']:.1f} frames/s" if facts["computed"] else ""
-    lines = [
-        f"{_data(facts)}: {facts['computed']} frames computed, {facts['unchanged']} unchanged, "
-        f"{len(facts['failed'])} failed{left}, of {'its ' if facts['part'] else ''}{facts['frames']}{_of_all(facts)}; "
-        f"{facts['seconds']:.1f} s{rate}",
-        "; ".join(filter(None, (_depth(facts["depth"]), _sigma(facts["sigma"])))),
-        _stages(facts["stages"]) if facts["computed"] else "",
-        f"{facts['cache']}  (look at it: precompute info {facts['cache']})",
-    ]
-    return "\n".join([*filter(None, lines), *_gone(facts, "removed"), *_failures(facts["failed"])])
+    """Return what a run computed; its last three lines: what was done, where the time went, what to type next."""
+    counts = [f"{facts['computed']:,} frames computed"]
+    counts += [f"{facts['unchanged']:,} unchanged"] if facts["unchanged"] else []
+    counts += [f"{len(facts['failed']):,} failed"] if facts["failed"] else []
+    counts += [f"{facts['left']:,} left (--limit)"] if facts["left"] else []
+    counts += [f"of its {facts['frames']:,}{_of_all(facts)}"] if facts["part"] else []
+    rates = [f"{facts['seconds']:.1f} s" if facts["seconds"] < 100 else human_seconds(facts["seconds"])]
+    rates += [f"{facts['frames_per_second']:.1f}/s"] if facts["computed"] else []
+    rates += [human_bytes(facts["bytes_written"])] if facts["bytes_written"] else []
+    rows = {
+        "depth": _depth(facts["depth"]),
+        "σ": sigma_text(facts["sigma"]),
+        "done": f"{_data(facts)}: {', '.join(counts)}; {', '.join(rates)}",
+        "time": _shares(facts),
+        "next": _next(facts),
+    }
+    lines = [f"{name:7}{row}" for name, row in rows.items() if row]
+    return "\n".join([*_gone(facts, "removed"), *_failures(facts["failed"]), *lines])
+
+
+def _shares(facts: Facts) -> str:
+    """Return where the wall clock of a run went, the longest first; what is short is added up."""
+    seconds, stages = max(facts["seconds"], 1e-3), facts["stages"]
+    work, summed = 1 - facts["preparation_seconds"] / seconds, sum(stages.values()) or 1  # of several threads
+    shares = {stage: work * each / summed for stage, each in stages.items()}
+    idle = shares.pop("idle", 0)
+    shares["prepare"] = 1 - work
+    longest = sorted(shares.items(), key=lambda share: -share[1])[:STAGES]
+    other = 1 - idle - sum(share for _, share in longest)
+    shown = [*longest, ("other", other), ("idle", idle)]
+    return ", ".join(f"{stage} {100 * share:.0f} %" for stage, share in shown if share >= 0.005)
+
+
+def _next(facts: Facts) -> str:
+    """Return what to type after a run."""
+    if facts["failed"]:
+        return "the same command again, when the causes above are fixed"
+    if facts["left"]:
+        return f"the same command again, for the {counted(facts['left'], 'frame')} left"
+    cache = shlex.quote(facts["cache"])
+    return f"precompute validate {cache}  (after the last part)" if facts["part"] else f"precompute preview {cache}"
 
 
 def _data(facts: Facts) -> str:
@@ -52,58 +83,21 @@ def _data(facts: Facts) -> str:
 
 
 def _of_all(facts: Facts) -> str:
-    return f" ({facts['total']} in all)" if facts["part"] else ""
+    return f" ({facts['total']:,} in all)" if facts["part"] else ""
 
 
 def _gone(facts: Facts, removed: str) -> list[str]:
     """Return lines on frames that are in the cache and not in the source, where there are any."""
-    kept, pruned = (_counted(facts[name], "frame") for name in ("kept", "pruned"))
+    kept, pruned = (counted(facts[name], "frame") for name in ("kept", "pruned"))
     are, them = ("is", "it") if facts["kept"] == 1 else ("are", "them")
     lines = [f"{kept} of the cache {are} not in the source: kept; --prune removes {them}"] if facts["kept"] else []
     return lines + ([f"{pruned} of the cache that the source does not have: {removed}"] if facts["pruned"] else [])
 
 
 def _failures(failed: Sequence[Mapping[str, str]]) -> list[str]:
-    head = ["failed frames (fix the cause given, then run again):"] if failed else []
-    return head + [f"  {frame['key']}: {frame['error']}" for frame in failed]
-
-
-def info_text(facts: Facts) -> str:
-    """Return the facts of ``cache_info`` for people."""
-    groups, parameters, sigma = facts["groups"], facts["parameters"], facts["sigma"]
-    done, failed, frames = (sum(group[name] for group in groups) for name in ("done", "failed", "frames"))
-    ranges = ("window", "lambda_prior", "alpha_clamp", "min_valid", "compat")
-    names = ("estimator", *ranges, "quantisation_step", "max_depth", "keepbits", "keep")
-    rows = {
-        "frames": f"{done} done, {failed} failed, {frames - done - failed} not done, in {len(groups)} groups",
-        "strides": ", ".join(map(str, parameters["strides"])),
-        "parameters": ", ".join(f"{name} {parameters[name]}" for name in names if name in parameters),
-        "fingerprint": facts["fingerprint"][:16],
-        "engine": f"{facts['engine']}; " + ", ".join(map(" ".join, facts["software"].items())),
-    }
-    if facts["bytes"] is not None:
-        rows["size"] = _bytes(facts["bytes"])
-        if "bytes_per_pixel" in facts:
-            every, first = facts["bytes_per_pixel"], facts["bytes_per_pixel_stride_1"]
-            edge = f"; edge {facts['bytes_per_pixel_edge']}" if "bytes_per_pixel_edge" in facts else ""
-            rows["size"] += f" ({every} bytes a pixel for all strides, {first} for stride 1{edge})"
-    if sigma["frames"]:
-        share, looked_at = _percent(sigma["finite_share"]), f"{sigma['frames']} of {done} frames, evenly spread"
-        rows["values"] = f"{_sigma(sigma) or 'no σ'}; {share} of the pixels have one ({looked_at})"
-    if facts["unreadable"]:
-        rows[""] = f"{facts['unreadable']} of the frames looked at cannot be read: precompute validate"
-    lines = [
-        f"{facts['cache']}: σ_Z² in m² of {facts['dataset']} ({facts['camera_model']} camera), "
-        f"format version {facts['format_version']}",
-        *(f"{name:12} {row}" for name, row in rows.items()),
-    ]
-    for group in groups[:GROUPS]:
-        shapes = (level_shape(group["height"], group["width"], stride) for stride in parameters["strides"])
-        sizes = " ".join(f"{height}×{width}" for height, width in shapes)
-        lines.append(f"  {group['group']:24} {group['done']:6}/{group['frames']} frames  {sizes}")
-    if len(groups) > GROUPS:
-        lines.append(f"  … and {len(groups) - GROUPS} more groups (--json lists all)")
-    return "\n".join(lines)
+    lines = ["failed frames (fix the cause given, then run again):"] if failed else []
+    lines += [f"  {frame['key']}: {frame['error']}" for frame in failed[:SHOWN]]
+    return lines + ([f"  … and {len(failed) - SHOWN:,} more (--json: all)"] if len(failed) > SHOWN else [])
 
 
 def inspect_text(facts: Facts) -> str:
@@ -118,7 +112,7 @@ def preview_text(facts: Facts) -> str:
     scales, where = facts["scales"], facts["picture"] or f"shown above ({facts['inline']})"
     of = {"depth": facts["unit"], "sigma": facts["unit"], "weight": facts["weight"]}
     ends = (f"{name} {scale['low']:.3g} to {scale['high']:.3g} ({of[name]})" for name, scale in scales.items())
-    frames = _counted(len(facts["frames"]), "frame")
+    frames = counted(len(facts["frames"]), "frame")
     return "\n".join(
         [
             f"{facts['dataset']}: {frames}, stride {facts['stride']}; colours: {', '.join(ends)}",
@@ -134,13 +128,12 @@ def validate_text(facts: Facts) -> str:
         recomputed += f" (drawn by --seed {facts['seed']})"
     lines = [
         f"{facts['cache']}: {facts['frames']} frames, {facts['chunks']} chunks decoded, {recomputed}: "
-        + (_counted(len(found), "finding") if found else "nothing wrong"),
+        + (counted(len(found), "finding") if found else "nothing wrong"),
         *_findings("", found),
         *_findings("warning: ", facts["warnings"]),
     ]
-    texts = {"sigma": _sigma(facts["sigma"]), "depth": _depth(facts["depth"])}
-    values = [f"{text} in {facts[name]['frames']} frames" for name, text in texts.items() if text]
-    lines += ["; ".join(values)] if values else []
+    rows = {"σ": (sigma_text(facts["sigma"]), facts["sigma"]), "depth": (_depth(facts["depth"]), facts["depth"])}
+    lines += [f"{name:7}{text} in {of['frames']:,} frames" for name, (text, of) in rows.items() if text]
     if facts["cleared"]:
         lines.append(f"cleared {facts['cleared']} shards or groups: the next `precompute run` recomputes them")
     return "\n".join(lines)
@@ -161,47 +154,18 @@ def _findings(level: str, found: Sequence[Facts]) -> list[str]:
 
 
 def _depth(depth: Facts) -> str:
-    """Return the range of the depth of some frames, and what their pixels are; "" without any."""
+    """Return the range of the depth of some frames, and what their pixels are; "" without any frame."""
     if not depth["frames"]:
         return ""
     least, most = depth["min_m"], depth["max_m"]
-    reach = "no valid depth" if least is None else f"depth {_metres(least, 3)} to {_metres(most, 3)} m"
-    shares = (f"{_percent(depth[f'{kind}_share'])} {kind}" for kind in ("valid", "unknown", "far"))
+    reach = "no valid depth" if least is None else f"{metres(least, 3)} to {metres(most, 3)} m"
+    shares = (f"{percent(depth[f'{kind}_share'])} {kind}" for kind in ("valid", "unknown", "far"))
     return f"{reach} (pixels: {', '.join(shares)})"
 
 
-def _sigma(sigma: Facts) -> str:
+def sigma_text(sigma: Facts) -> str:
     """Return the range of σ of some frames; "" without any."""
     if sigma["min_m"] is None:
         return ""
-    least, most, median, p95 = (_metres(sigma[f"{name}_m"]) for name in ("min", "max", "median", "p95"))
-    return f"σ {least} to {most} m, median {median} m, 95 % below {p95} m"
-
-
-def _stages(stages: Mapping[str, float]) -> str:
-    """Return which part of the time each stage needed; those below half a percent are left out."""
-    total = sum(stages.values())
-    parts = (f"{stage} {100 * seconds / total:.0f} %" for stage, seconds in stages.items() if seconds >= total / 200)
-    return f"time: {', '.join(parts)}"
-
-
-def _metres(value: float, digits: int = 2) -> str:
-    return f"{value:.{digits}g}" if value < 100 else f"{value:.0f}"
-
-
-def _percent(share: float) -> str:
-    if share in (0, 1):
-        return f"{100 * share:.0f} %"
-    return f"{100 * share:.1f} %" if 0.001 <= share <= 0.999 else "under 0.1 %" if share < 0.5 else "over 99.9 %"
-
-
-def _bytes(count: float) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"
-
-
-def _counted(count: int, name: str) -> str:
-    return f"{count} {name}" + ("" if count == 1 else "s")
+    least, most, median, p95 = (metres(sigma[f"{name}_m"]) for name in ("min", "max", "median", "p95"))
+    return f"{least} to {most} m, median {median} m, 95 % below {p95} m"

@@ -21,13 +21,13 @@ def inspection_text(facts: Facts) -> str:
     lines = [
         f"{facts['dataset']}: {_counted(frames, 'frame')} in {_counted(sequences, 'sequence')}, {looked} looked at  "
         f"({facts['root']})",
-        *(f"{name:12}{row}" for name, row in rows.items() if row),
+        *(f"{name:13}{row}" for name, row in rows.items() if row),
         *(f"cannot be read: {frame['key']}: {frame['error']}" for frame in facts["unreadable"]),
     ]
     for state, mark in {"ok": "ok", "untold": "cannot tell", "warning": "WARNING"}.items():
         found = [each for each in facts["verdicts"] if each["state"] == state]
-        lines += [f"{mark:12}{each['check']}: {each['text']}" for each in found]
-    lines += [f"{'note':12}{note}" for note in facts["notes"]]
+        lines += [f"{mark:13}{each['check']}: {each['text']}" for each in found]
+    lines += [f"{'note':13}{note}" for note in facts["notes"]]
     doubts = sum(each["state"] == "warning" for each in facts["verdicts"])
     lines.append(f"{_counted(doubts, 'warning')}" if doubts else "nothing looks wrong")
     return "\n".join(lines)

@@ -121,4 +121,5 @@ class TaskResult:
     failed: Failures = ()
     depth: DepthSummary = field(default_factory=DepthSummary)  # of the frames computed
     sigma: SigmaSummary = field(default_factory=SigmaSummary)  # of the frames computed, as stored
+    written: int = 0  # bytes
     seconds: Mapping[str, float] = field(default_factory=dict)  # by stage: read, kernel, …

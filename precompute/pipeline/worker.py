@@ -42,21 +42,20 @@ def run_task(job: Job, task: Task) -> TaskResult:
         shard = _stored(job, task, store, [action == "keep" for action in task.rows])
         watch.lap("read cache")
         result = _compute(job, shard, mark, watch)
-        write_shard(store, shard)
+        written = write_shard(store, shard)
         watch.lap("write")
-        return replace(result, seconds=watch.seconds)
+        return replace(result, written=written, seconds=watch.seconds)
     if "clear" in task.rows:
         shard = _stored(job, task, store, [action not in ("clear", "none") for action in task.rows])
         for name, values in columns.items():
             shard.columns[name][shard.kept] = values[shard.kept]
-        write_shard(store, shard)
+        written = write_shard(store, shard)
     else:
-        put_column(store, task, "intrinsics", columns["intrinsics"])
-        put_column(store, task, "source_stat", columns["source_stat"])
+        written = sum(put_column(store, task, name, columns[name]) for name in ("intrinsics", "source_stat"))
     failed = task.failed_before()
     checked = task.frames - len(failed) if task.action == "check" else 0
     watch.lap("write")
-    return TaskResult(task.group, task.start, checked=checked, failed=failed, seconds=watch.seconds)
+    return TaskResult(task.group, task.start, checked=checked, failed=failed, written=written, seconds=watch.seconds)
 
 
 def _read_columns(task: Task, store: Store) -> dict[str, NDArray[Any]]:

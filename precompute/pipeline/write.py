@@ -81,27 +81,29 @@ def _put_metadata(store: Store, node: str, content: Mapping[str, Any]) -> None:
     store.put(metadata.metadata_path(node), metadata.to_bytes(content))
 
 
-def put_column(store: Store, task: Task, column: str, values: NDArray[Any]) -> None:
-    """Write one column of the bookkeeping of a shard, (rows of the shard, width)."""
+def put_column(store: Store, task: Task, column: str, values: NDArray[Any]) -> int:
+    """Write one column of the bookkeeping of a shard, (rows of the shard, width); return its bytes."""
     data = encode_rows(values, task.layout.shard_frames)
     store.put(column_path(task.group, column, task.start, task.layout), data)
+    return len(data)
 
 
-def write_shard(store: Store, shard: Shard) -> None:
-    """Write a whole shard of every array of a group: maps and bookkeeping, and the digests last.
+def write_shard(store: Store, shard: Shard) -> int:
+    """Write a whole shard of every array of a group, maps and bookkeeping, the digests last; return its bytes.
 
     Where objects are far away, all between the first and the last put are written at once.
     """
     task, columns = shard.task, shard.columns
 
-    def put(array: str) -> None:
+    def put(array: str) -> int:
         if array in shard.maps:
             layout, frames = shard.maps[array]
-            store.put(map_path(task.group, array, task.start, task.layout), pack_shard(frames, layout))
-        else:
-            values = encode_keys(task.keys, task.layout.key_bytes) if array == "key" else columns[array]
-            put_column(store, task, array, values)
+            data = pack_shard(frames, layout)
+            store.put(map_path(task.group, array, task.start, task.layout), data)
+            return len(data)
+        values = encode_keys(task.keys, task.layout.key_bytes) if array == "key" else columns[array]
+        return put_column(store, task, array, values)
 
     put_column(store, task, "digest", np.where(np.asarray(shard.kept)[:, None], columns["digest"], np.uint8(0)))
-    store.each(put, [*shard.maps, "key", "intrinsics", "source_stat"])
-    put("digest")
+    written = store.each(put, [*shard.maps, "key", "intrinsics", "source_stat"])
+    return sum(written) + put("digest")

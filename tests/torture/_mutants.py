@@ -14,9 +14,8 @@ def no_zeroing() -> None:
     """Digests are not cleared before a shard's maps are written."""
     real = write.put_column
 
-    def put_column(store: Any, task: Any, column: str, values: Any) -> None:
-        if column != "digest" or values.any():
-            real(store, task, column, values)
+    def put_column(store: Any, task: Any, column: str, values: Any) -> int:
+        return real(store, task, column, values) if column != "digest" or values.any() else 0
 
     write.put_column = put_column
 
@@ -25,9 +24,9 @@ def digest_first() -> None:
     """A shard's digests are written before its maps."""
     real, put_column = write.write_shard, write.put_column
 
-    def write_shard(store: Any, shard: Any) -> None:
+    def write_shard(store: Any, shard: Any) -> int:
         put_column(store, shard.task, "digest", shard.columns["digest"])
-        real(store, shard)
+        return real(store, shard)
 
     no_zeroing()
     worker.write_shard = write_shard
