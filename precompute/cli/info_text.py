@@ -41,7 +41,7 @@ def info_text(facts: Facts, every: bool = False) -> str:
         rows["damaged"] = f"{facts['unreadable']} of the frames looked at cannot be read: precompute validate"
     rows |= {
         "strides": ", ".join(map(str, parameters["strides"])),
-        "parameters": ", ".join(f"{name} {parameters[name]}" for name in names if parameters.get(name) is not None),
+        "parameters": ", ".join(f"{name} {_value(parameters[name])}" for name in names if parameters.get(name) is not None),
         "engine": f"{facts['engine']}; " + ", ".join(map(" ".join, facts["software"].items())),
         "fingerprint": facts["fingerprint"][:16],
     }
@@ -52,6 +52,10 @@ def info_text(facts: Facts, every: bool = False) -> str:
         *(f"{name:13}{row}" for name, row in rows.items()),
     ]
     return "\n".join([*lines, "", *_sequence_lines(sequences, every)] if sequences else lines)
+
+
+def _value(value: Any) -> str:
+    return " ".join(value) if isinstance(value, list) else str(value)
 
 
 @dataclass(frozen=True)
