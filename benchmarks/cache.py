@@ -18,7 +18,7 @@ from motorcycle import write_motorcycle
 
 from depthvar.datasets import DepthSource, open_source
 from depthvar.datasets.cache.sigma_cache import SigmaCache
-from depthvar.precompute.cli.info import cache_info
+from depthvar.precompute.report.info import cache_info
 from depthvar.precompute.kernel.api import sigma_z2
 from depthvar.precompute.pipeline import execute
 from depthvar.precompute.pipeline import run as pipeline

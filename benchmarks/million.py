@@ -32,7 +32,7 @@ from depthvar.datasets.cache.format import encode_keys, level_name, map_path
 from depthvar.datasets.cache.store import open_store
 from depthvar.datasets.errors import SourceError
 from depthvar.datasets.source.source import SourceStat, frame_facts
-from depthvar.precompute.cli.info import cache_info
+from depthvar.precompute.report.info import cache_info
 from depthvar.precompute.pipeline import execute
 from depthvar.precompute.pipeline import run as pipeline
 from depthvar.precompute.pipeline.job import Job, TaskResult

@@ -15,7 +15,7 @@ from depthvar.datasets import open_source
 from depthvar.datasets.cache.format import seal
 from depthvar.datasets.cache.sigma_cache import SigmaCache
 from depthvar.datasets.errors import CacheError
-from depthvar.precompute.cli.info import cache_info
+from depthvar.precompute.report.info import cache_info
 from depthvar.precompute.cli.main import main
 from depthvar.precompute.pipeline import execute
 from depthvar.precompute.pipeline import run as pipeline
