@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -14,14 +14,18 @@ FEW_PIXELS = 0.1  # of a frame: fewer with a σ are suspicious
 FAR_OFF, FACTOR = 5.0, 2.0  # median absolute deviations from the median of all frames, and how many times more or less
 
 RULES: dict[Kind, str] = {
-    "suspicious": f"a frame where fewer than {FEW_PIXELS:.0%} of the pixels have a σ, where σ contradicts the depth or "
-    f"is not larger at edges than elsewhere, or whose median σ/Z is more than {FAR_OFF:g} median absolute deviations "
-    f"(of its logarithm) and more than {FACTOR:g} times away from that of the other frames",
+    "suspicious": f"a frame where fewer than {100 * FEW_PIXELS:g} % of the pixels have a σ, where σ contradicts the "
+    "depth or is not larger at edges than elsewhere, or whose median σ/Z is more than "
+    f"{FAR_OFF:g} median absolute deviations (of its logarithm) and more than {FACTOR:g} times away from that of the "
+    "other frames",
     "extreme": "the frames of the largest and of the smallest median σ/Z, of the largest share of pixels at edges, and "
     "of the largest median depth",
     "typical": "the frames whose median σ/Z and share of pixels at edges are closest to the medians of all frames, in "
     "median absolute deviations",
 }
+
+
+_Measure = tuple[Callable[..., Any], str, Callable[[float], str]]  # the best by a field of Looked, in words
 
 
 class Pick(NamedTuple):
@@ -50,7 +54,7 @@ def choose(frames: Sequence[Looked]) -> tuple[list[Pick], int]:
 def suspicions(frame: Looked, frames: Sequence[Looked]) -> Iterator[str]:
     """Yield what is suspicious about a frame, among all of those looked at."""
     if frame.share < FEW_PIXELS:
-        yield f"only {frame.share:.1%} of the pixels have a σ"
+        yield f"only {percent(frame.share)} of the pixels have a σ"
     if frame.contradiction:
         yield f"σ² contradicts the depth: {frame.contradiction}"
     typical = frame.typical
@@ -64,21 +68,22 @@ def suspicions(frame: Looked, frames: Sequence[Looked]) -> Iterator[str]:
 
 
 def _extremes(frames: Sequence[Looked]) -> Iterator[tuple[Looked, str]]:
-    measures: list[tuple[str, Callable[[Looked], float | None], Callable[..., Looked]]] = [
-        ("largest median σ/Z, {:.2g}", lambda frame: frame.ratio, max),
-        ("smallest median σ/Z, {:.2g}", lambda frame: frame.ratio, min),
-        ("most pixels at edges, {:.1%}", lambda frame: frame.edges, max),
-        ("largest median depth, {:.3g} m", lambda frame: frame.depth, max),
-    ]
-    if not any(frame.ratio for frame in frames):  # without depth
-        measures = [
-            ("largest median σ, {:.2g} m", lambda frame: frame.sigma, max),
-            ("smallest median σ, {:.2g} m", lambda frame: frame.sigma, min),
-        ]
-    for text, measure, best in measures:
-        if known := [frame for frame in frames if measure(frame) is not None]:
-            found = best(known, key=measure)
-            yield found, text.format(measure(found))
+    with_depth = any(frame.ratio for frame in frames)
+    measures: tuple[_Measure, ...] = (
+        (max, "ratio", lambda value: f"largest median σ/Z, {value:.2g}"),
+        (min, "ratio", lambda value: f"smallest median σ/Z, {value:.2g}"),
+        (max, "edges", lambda value: f"most pixels at edges, {percent(value)}"),
+        (max, "depth", lambda value: f"largest median depth, {value:.3g} m"),
+    )
+    without: tuple[_Measure, ...] = (
+        (max, "sigma", lambda value: f"largest median σ, {value:.2g} m"),
+        (min, "sigma", lambda value: f"smallest median σ, {value:.2g} m"),
+    )
+    for best, name, text in measures if with_depth else without:
+        known = [(value, -place) for place, frame in enumerate(frames) if (value := getattr(frame, name)) is not None]
+        if known:
+            value, place = best(known)
+            yield frames[-place], text(value)
 
 
 def _typical(frames: Sequence[Looked]) -> Iterator[tuple[Looked, str]]:
@@ -87,15 +92,20 @@ def _typical(frames: Sequence[Looked]) -> Iterator[tuple[Looked, str]]:
         columns = np.array([(math.log(frame.ratio or 1), frame.edges) for frame in known])
     else:  # without depth
         known = [frame for frame in frames if frame.sigma]
-        columns = np.array([(math.log(frame.sigma or 1),) for frame in known]).reshape(-1, 1)
+        columns = np.array([(math.log(frame.sigma or 1),) for frame in known])
     off = np.zeros(len(known))
-    for column in columns.T:
+    for column in columns.T if known else ():
         middle, deviation = _middle(column.tolist())
         off += np.abs(column - middle) / (deviation or 1.0)
     for place in np.argsort(off, kind="stable").tolist():
         frame = known[place]
-        edges = "" if frame.edges is None else f", {frame.edges:.1%} of the pixels at edges"
+        edges = "" if frame.edges is None else f", {percent(frame.edges)} of the pixels at edges"
         yield frame, f"median σ{f'/Z {frame.ratio:.2g}' if frame.ratio else f' {frame.sigma:.2g} m'}{edges}"
+
+
+def percent(share: float) -> str:
+    """Return a share as people read it."""
+    return f"{100 * share:.1f} %"
 
 
 def _middle(values: Sequence[float]) -> tuple[float, float]:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from itertools import compress
 from typing import Any, NamedTuple
@@ -13,7 +14,7 @@ from depthvar.datasets.cache.described import described_source
 from depthvar.datasets.cache.format import map_path
 from depthvar.datasets.cache.maps import read_rows
 from depthvar.datasets.cache.store import Store
-from depthvar.datasets.errors import CacheError, DescriptionError, SourceError, StoreError
+from depthvar.datasets.errors import CacheError, SourceError, StoreError
 from depthvar.datasets.frame import Frame
 from depthvar.datasets.paths import folder_above
 from depthvar.datasets.source.source import Source, read_frame
@@ -81,7 +82,7 @@ def depth_of(
 
     Raises:
         CacheError: nothing of the cache is in the folder or source that is given.
-        SourceError: that folder is not there.
+        DescriptionError: the cache's description of its source is damaged, or of a newer version.
     """
     root = folder_above(location) if given is None else given
     source, why = None, "the depth files are not where the cache is"
@@ -92,15 +93,12 @@ def depth_of(
         if given is not None:
             raise CacheError(f"{store.url}: computed by a Source class, got a folder; {why}")
     elif root is not None:
-        try:
+        with suppress(SourceError):  # a folder that is not there
             source = described_source(attributes, root, store.url)
-        except (SourceError, DescriptionError):
-            if given is not None:
-                raise
     if source is not None and (not places or _reads_any(source, places)):
         return source
     if given is not None:
-        raise CacheError(f"{source}: no frame of the cache is there: expected files such as {places[0].key}; {CURE}")
+        raise CacheError(f"{given}: no frame of the cache is there: expected files such as {places[0].key}; {CURE}")
     if attributes["parameters"]["with_depth"]:
         return StoredDepth(store, attributes, places)
     return why if "source=" in why else f"{why}: {CURE}"

@@ -47,7 +47,7 @@ def page(context: Mapping[str, Any]) -> str:
     script = f'"use strict";\n{read["kernel.js"]}\n{read["viewer.js"]}'
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
-    environment.filters |= {"number": charts.number, "plain": _plain, "bytes": _bytes}
+    environment.filters |= {"number": charts.number, "plain": plain, "bytes": _bytes}
     template = environment.from_string(read["report.html"])
     return template.render(context, style=read["report.css"], script=script, script_digest=digest)
 
@@ -201,7 +201,7 @@ def _metres(value: float) -> str:
     return f"{value:g}" if value >= 1 else f"1/{1 / value:g}"
 
 
-def _plain(text: object) -> str:
+def plain(text: object) -> str:
     """Return foreign text on one line, without credentials."""
     return one_line(hide_credentials(str(text)))
 

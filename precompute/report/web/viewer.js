@@ -38,6 +38,7 @@ async function openFrame(index) {
   edgeMaps = new Map();
   Object.assign(shown, { frame, depth });
   if (DATA.kernel) frame.rays = raysOf(frame, DATA.kernel.least);
+  $("stride").textContent = frame.stride;
   document.querySelector('[data-pane="image"]').hidden = !image;
   for (const pane of document.querySelectorAll(".pane")) {
     Object.assign(pane.querySelector("canvas"), { width: frame.width, height: frame.height });
@@ -150,7 +151,7 @@ function zoomBy(change) {
   const factor = change ? Math.min(Math.max(zoom.factor * change, 1), 16) : 1;
   const place = (at, start, length) => {
     const part = ((at + 0.5 - start) * zoom.factor) / length; // of the pane: the cursor stays there
-    return Math.min(Math.max(at + 0.5 - (part * length) / factor, 0), length - length / factor);
+    return Math.round(Math.min(Math.max(at + 0.5 - (part * length) / factor, 0), length - length / factor));
   };
   Object.assign(zoom, { u: place(cursor.u, zoom.u, frame.width), v: place(cursor.v, zoom.v, frame.height), factor });
   $("zoom").textContent = `${factor}×`;
