@@ -198,7 +198,7 @@ def assert_colours(page: Page, name: str, scale: Scale, max_depth: float) -> Non
     values, depth = array(page, name), array(page, "depth")
     got, valid = pixels(page, name), np.isfinite(values) & (depth > 0) & (depth <= max_depth)
     want = scale.colours(values)
-    # At the border of two of the 256 colours, logarithms of float32 and float64 may fall on either side.
+    # At the border of two of the 256 colours, the last digit of a logarithm decides.
     assert ((got == want).all(-1)[valid]).mean() > 0.999
     assert (got[depth > max_depth] == FAR).all()
     assert (got[~(depth > 0)] == UNKNOWN).all()

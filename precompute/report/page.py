@@ -24,6 +24,7 @@ from .choose import RULES, Pick
 from .measure import DISTANCE_NAMES, OCTAVES, RATIO, SIGMA, WEIGHT, Looked, Totals
 from .tiles import MANTISSA_BITS, Scales, colour_tables
 
+SCRIPTS = ("kernel.js", "viewer.js", "controls.js")
 ROWS = 200  # of the table of sequences, at most
 LEAST_SHARE = 1e-4  # of the pixels that a class of depth needs, so that the charts show it
 
@@ -41,10 +42,8 @@ FORM_NAMES = {
 def page(context: Mapping[str, Any]) -> str:
     """Return the page, one HTML file. Every text is escaped; only the script of this package can run in it."""
     folder = files(__package__) / "web"
-    read = {
-        name: (folder / name).read_text("utf-8") for name in ("report.html", "report.css", "kernel.js", "viewer.js")
-    }
-    script = f'"use strict";\n{read["kernel.js"]}\n{read["viewer.js"]}'
+    read = {name: (folder / name).read_text("utf-8") for name in ("report.html", "report.css", *SCRIPTS)}
+    script = "\n".join(['"use strict";', *(read[name] for name in SCRIPTS)])
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
     environment.filters |= {"number": charts.number, "plain": plain, "bytes": _bytes}
