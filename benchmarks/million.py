@@ -32,12 +32,12 @@ from depthvar.datasets.cache.format import encode_keys, level_name, map_path
 from depthvar.datasets.cache.store import open_store
 from depthvar.datasets.errors import SourceError
 from depthvar.datasets.source.source import SourceStat, frame_facts
-from depthvar.precompute.cli.info import cache_info
 from depthvar.precompute.pipeline import execute
 from depthvar.precompute.pipeline import run as pipeline
 from depthvar.precompute.pipeline.job import Job, TaskResult
 from depthvar.precompute.pipeline.shards import Task
 from depthvar.precompute.pipeline.write import put_column
+from depthvar.precompute.report.info import cache_info
 
 HEIGHT, WIDTH = 480, 640
 CAMERA = np.array([525.0, 525.0, 319.5, 239.5])

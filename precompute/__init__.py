@@ -11,24 +11,27 @@ if TYPE_CHECKING:  # type checkers take it for True; "as" makes a name public fo
     from .api import RunResult as RunResult
     from .api import plan as plan
     from .api import run as run
-    from .cli.info import cache_info as cache_info
     from .inspection.inspect import Inspection as Inspection
     from .inspection.inspect import inspect as inspect
     from .kernel.api import sigma_z2 as sigma_z2
     from .loader_check.check import check_loader as check_loader
     from .pictures.preview import preview as preview
     from .pipeline.plan import Plan as Plan
+    from .report.info import cache_info as cache_info
+    from .report.report import CacheReport as CacheReport
+    from .report.report import write_report as write_report
     from .validation.finding import Report as Report
     from .validation.validate import validate as validate
 else:
     _LAZY = {
+        "CacheReport": ".report.report",
         "Difference": "depthvar.datasets.params",
         "Inspection": ".inspection.inspect",
         "KernelParams": "depthvar.datasets.params",
         "Plan": ".pipeline.plan",
         "Report": ".validation.finding",
         "RunResult": ".api",
-        "cache_info": ".cli.info",
+        "cache_info": ".report.info",
         "check_loader": ".loader_check.check",
         "inspect": ".inspection.inspect",
         "plan": ".api",
@@ -36,6 +39,7 @@ else:
         "run": ".api",
         "sigma_z2": ".kernel.api",
         "validate": ".validation.validate",
+        "write_report": ".report.report",
     }
     __all__ = list(_LAZY)
 

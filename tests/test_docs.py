@@ -195,6 +195,15 @@ def test_the_preview_page_runs(sample_run: Path, tmp_path: Path, monkeypatch: py
         assert (tmp_path / name).stat().st_size > 100_000
 
 
+def test_the_report_page_runs(sample_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "data").symlink_to(sample_run / "data")
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    for code in blocks((ROOT / "docs/report.md").read_text(), "python"):
+        exec(compile(code, "report.md", "exec"), names)
+    assert (tmp_path / "report.html").stat().st_size == names["report"].bytes  # type: ignore[attr-defined]
+
+
 @pytest.mark.slow
 def test_an_inspection_prints_what_its_page_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_sample(tmp_path / "data/hospital-sample")

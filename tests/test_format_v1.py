@@ -15,12 +15,12 @@ from depthvar.datasets import open_source
 from depthvar.datasets.cache.format import seal
 from depthvar.datasets.cache.sigma_cache import SigmaCache
 from depthvar.datasets.errors import CacheError
-from depthvar.precompute.cli.info import cache_info
 from depthvar.precompute.cli.main import main
 from depthvar.precompute.pipeline import execute
 from depthvar.precompute.pipeline import run as pipeline
 from depthvar.precompute.pipeline.shards import Task
 from depthvar.precompute.pipeline.worker import Job
+from depthvar.precompute.report.info import cache_info
 from depthvar.precompute.validation.validate import validate
 
 FIXTURE = Path(__file__).parent / "data" / "cache_v1"

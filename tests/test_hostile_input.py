@@ -29,11 +29,11 @@ from depthvar.datasets.source.decode import DepthRule, read_shape, read_stored
 from depthvar.datasets.source.description import Description
 from depthvar.datasets.source.masks import read_mask
 from depthvar.datasets.source.templates import stays_below
-from depthvar.precompute.cli.info import cache_info
 from depthvar.precompute.cli.main import main
 from depthvar.precompute.pipeline import execute
 from depthvar.precompute.pipeline import run as pipeline
 from depthvar.precompute.pipeline.lock import writer_lock
+from depthvar.precompute.report.info import cache_info
 from depthvar.precompute.validation.validate import validate
 
 METRES = DepthRule("npy", ("float32",), 1.0)

@@ -20,7 +20,7 @@ Facts = Mapping[str, Any]
 
 def info_text(facts: Facts, every: bool = False) -> str:
     """Return the facts of ``cache_info`` for people; ``every``: a line for each sequence."""
-    groups, parameters, sigma = facts["groups"], facts["parameters"], facts["sigma"]
+    groups, given, sigma = facts["groups"], facts["parameters"], facts["sigma"]
     ranges = ("window", "lambda_prior", "alpha_clamp", "min_valid", "compat")
     names = ("estimator", *ranges, "quantisation_step", "max_depth", "keepbits", "keep")
     sequences = _by_sequence(groups)
@@ -40,8 +40,8 @@ def info_text(facts: Facts, every: bool = False) -> str:
     if facts["unreadable"]:
         rows["damaged"] = f"{facts['unreadable']} of the frames looked at cannot be read: precompute validate"
     rows |= {
-        "strides": ", ".join(map(str, parameters["strides"])),
-        "parameters": ", ".join(f"{name} {_value(parameters[name])}" for name in names if parameters.get(name) is not None),
+        "strides": ", ".join(map(str, given["strides"])),
+        "parameters": ", ".join(f"{name} {_value(given[name])}" for name in names if given.get(name) is not None),
         "engine": f"{facts['engine']}; " + ", ".join(map(" ".join, facts["software"].items())),
         "fingerprint": facts["fingerprint"][:16],
     }

@@ -228,10 +228,41 @@ def info(cache: str, sequences: bool, as_json: bool) -> None:
     Example:
       precompute info data/hospital-sample/sigma_Z2.zarr
     """
-    from .info import cache_info
+    from depthvar.precompute.report.info import cache_info
+
     from .info_text import info_text
 
     _print(as_json, cache_info(cache), lambda facts: info_text(facts, sequences))
+
+
+@main.command()
+@cache_argument
+@click.option("-o", "--out", default="report.html", metavar="FILE.html", shell_complete=files, help="File to write.")
+@click.option(
+    "--root",
+    metavar="DIR",
+    shell_complete=folders,
+    help="Folder or URL of the depth.  [default: the folder of CACHE, else the depth in CACHE]",
+)
+@click.option("--frames", type=click.IntRange(1), default=64, help="Number of frames to read, spread over the data.")
+@json_option
+def report(cache: str, out: str, root: str | None, frames: int, as_json: bool) -> None:
+    """Write what a cache holds as one HTML file.
+
+    It shows the parameters, checks, distributions of σ and of the weights of each loss, some frames, and a viewer in
+    which sliders change the parameters. The file needs no network. docs/report.md says what is in it.
+
+    \b
+    Example:
+      precompute report data/hospital-sample/sigma_Z2.zarr -o report.html
+    """
+    from depthvar.precompute.report.report import write_report
+
+    from . import text
+
+    with steps() as progress:
+        found = write_report(cache, out, root, frames=frames, progress=progress)
+    _print(as_json, found.to_json(), text.report_text)
 
 
 @main.command()

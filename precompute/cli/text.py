@@ -139,6 +139,19 @@ def validate_text(facts: Facts) -> str:
     return "\n".join(lines)
 
 
+def report_text(facts: Facts) -> str:
+    """Return what a report found, and where it is."""
+    checks = facts["checks"]
+    held = sum(check["state"] == "holds" for check in checks)
+    lines = [
+        f"{facts['cache']}: {facts['looked_at']} of {facts['frames']} frames read, {held} of {len(checks)} checks hold",
+        *(f"  {check['state']}: {check['name']}: {check['numbers']}" for check in checks if check["state"] != "holds"),
+        *(f"  not read: {each['error']}" for each in facts["unreadable"][:SHOWN]),
+        f"{facts['path']}, {human_bytes(facts['bytes'])}  (open it in a browser; it needs no network)",
+    ]
+    return "\n".join(lines)
+
+
 def _findings(level: str, found: Sequence[Facts]) -> list[str]:
     """Return a line for each finding, with those of one check and one repair together."""
     kinds: dict[tuple[str, str], list[Facts]] = defaultdict(list)

@@ -53,5 +53,5 @@ def check_frame(subject: Subject, book: Bookkeeping, row: int, job: Job, frame: 
             got = f"{unlike}, which this kernel gives too: please report it"
             yield wrong("limits", where=f"{key}, {name}", expected=limits.EXPECTED, got=got)
         if name == level_name(1):
-            statistics.add_frame(subject, stored, frame.depth)
+            statistics.add_frame(subject.log_sigma, stored, frame.depth)
             subject.report.depth += DepthSummary.of(frame)

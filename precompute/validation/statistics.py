@@ -1,7 +1,7 @@
 """Statistics: σ is mostly larger at edges than elsewhere, and far away than near; where not, that is a warning."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,21 +10,30 @@ from .finding import Finding
 from .subject import Subject
 
 JUMP = 0.1  # of the nearer depth: a larger step to a neighbour counts as an edge
+EXPECTED = (("edge", "smooth", "at edges of the depth"), ("far", "near", "in the farther half"))
+
+LogSigma = dict[str, tuple[float, int]]
+"""By kind of pixel (edge, smooth, far, near), the sum of log σ and the number of pixels."""
 
 
-def add_frame(subject: Subject, values: NDArray[np.float32], depth: NDArray[np.float32]) -> None:
+def add_frame(log_sigma: LogSigma, values: NDArray[np.float32], depth: NDArray[np.float32]) -> None:
     """Add up log σ of one frame, (H, W) σ_Z² in m² and depth: at edges and elsewhere, in its far and its near half."""
     usable = np.isfinite(values) & (values > 0) & (depth > 0)
     if not usable.any():
         return
-    log_sigma = 0.5 * np.log(values[usable].astype(np.float64))
-    edge, far = _edges(depth)[usable], depth[usable] > np.median(depth[usable])
+    logs = 0.5 * np.log(values[usable].astype(np.float64))
+    edge, far = edges(depth)[usable], depth[usable] > np.median(depth[usable])
     for name, chosen in (("edge", edge), ("smooth", ~edge), ("far", far), ("near", ~far)):
-        total, count = subject.log_sigma.get(name, (0.0, 0))
-        subject.log_sigma[name] = total + float(log_sigma[chosen].sum()), count + int(chosen.sum())
+        total, count = log_sigma.get(name, (0.0, 0))
+        log_sigma[name] = total + float(logs[chosen].sum()), count + int(chosen.sum())
 
 
-def _edges(depth: NDArray[np.float32]) -> NDArray[np.bool_]:
+def typical(log_sigma: Mapping[str, tuple[float, int]]) -> dict[str, float]:
+    """Return the typical σ in m, the geometric mean, of each kind of pixel that there is."""
+    return {name: math.exp(total / count) for name, (total, count) in log_sigma.items() if count}
+
+
+def edges(depth: NDArray[np.float32]) -> NDArray[np.bool_]:
     """Return where a known 4-neighbour lies more than ``JUMP`` nearer or farther."""
     edge = np.zeros(depth.shape, bool)
     for z, mark in ((depth, edge), (depth.T, edge.T)):
@@ -38,15 +47,14 @@ def _edges(depth: NDArray[np.float32]) -> NDArray[np.bool_]:
 
 def check(subject: Subject) -> Iterator[Finding]:
     """Yield a warning where the typical σ (geometric mean) of the frames computed again is not as in most scenes."""
-    sums = subject.log_sigma.items()
-    typical = subject.report.typical = {name: math.exp(total / count) for name, (total, count) in sums if count}
-    for more, less, what in (("edge", "smooth", "at edges of the depth"), ("far", "near", "in the farther half")):
-        if more in typical and less in typical and typical[more] <= typical[less]:
+    found = subject.report.typical = typical(subject.log_sigma)
+    for more, less, what in EXPECTED:
+        if more in found and less in found and found[more] <= found[less]:
             yield Finding(
                 "statistics",
                 f"the {subject.report.recomputed} frames computed again",
                 f"σ {what} above σ elsewhere",
-                f"typically {typical[more]:.3g} m there and {typical[less]:.3g} m elsewhere",
+                f"typically {found[more]:.3g} m there and {found[less]:.3g} m elsewhere",
                 "none is needed where the scenes are like that; else check that the data set is described as it is "
                 "stored (unit, far, intrinsics: docs/datasets.md)",
                 is_warning=True,

@@ -17,11 +17,11 @@ from depthvar.datasets import open_source
 from depthvar.datasets.cache.sigma_cache import SigmaCache
 from depthvar.datasets.errors import DepthVarError
 from depthvar.datasets.source.templates import stays_below
-from depthvar.precompute.cli.info import cache_info
 from depthvar.precompute.cli.main import main as command
 from depthvar.precompute.kernel.api import sigma_z2
 from depthvar.precompute.pipeline import execute
 from depthvar.precompute.pipeline import run as pipeline
+from depthvar.precompute.report.info import cache_info
 from depthvar.precompute.validation.validate import validate
 
 KEYS = ("a/P0/depth/000.npy", "b/depth/001.npy")

@@ -1,4 +1,4 @@
-"""What a cache holds, for ``precompute info``."""
+"""What a cache holds, for ``precompute info`` and for the report."""
 
 import os
 from collections import Counter
