@@ -1,0 +1,91 @@
+"""Frames for the viewer Rerun: image, depth as a point cloud, σ and weight, along a timeline."""
+
+import os
+import uuid
+from collections.abc import Iterable
+from contextlib import suppress
+from os import PathLike
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from .colour import FAR, TABLES, UNKNOWN, Scale, limits
+from .frames import Shown
+from .weights import Form, weight_map
+
+try:
+    import rerun as rr
+    from rerun import blueprint as rrb
+except ImportError as error:
+    raise ImportError("a Rerun file needs the package rerun-sdk: pip install 'depthvar[rerun]'") from error
+
+
+def write_rrd(frames: Iterable[Shown], path: str | PathLike[str], form: Form = "focus") -> int:
+    """Write frames into a file that ``rerun FILE`` opens. Return how many; the file is there only if all are written.
+
+    Each frame is a step of the timeline ``frame``: ``camera/depth`` in metres, which the viewer also shows as a point
+    cloud; ``camera/image``; ``sigma`` in metres and ``weight``, as exact numbers, and over them their colours
+    on a logarithmic scale (the limits are those of the frame; grey has no value, blue is far); ``key`` as text.
+
+    Args:
+        frames: of one size or of several; of any iterable, of which one is held at a time.
+        path: a local file, by custom ``*.rrd``; replaced if there is one.
+        form: which weight.
+
+    Raises:
+        ValueError: no frames.
+        OSError: the file cannot be written.
+    """
+    partial = f"{os.fspath(path)}.{uuid.uuid4().hex}.partial"
+    count = 0
+    try:
+        with rr.RecordingStream("depthvar") as stream:
+            stream.save(partial, default_blueprint=_layout())
+            for count, frame in enumerate(frames, 1):
+                stream.set_time("frame", sequence=count - 1)
+                _log(stream, frame, form)
+        if not count:
+            raise ValueError(f"{os.fspath(path)}: expected at least one frame, got none; nothing was written")
+        stream.disconnect()  # writes what is left
+        os.replace(partial, path)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(partial)
+        raise
+    return count
+
+
+def _log(stream: rr.RecordingStream, frame: Shown, form: Form) -> None:
+    (height, width), (fx, fy, cx, cy) = frame.depth.shape, frame.camera
+    low, high = limits(frame.depth[frame.valid])
+    depth = rr.DepthImage(frame.depth, meter=1.0, depth_range=(low, high), colormap="Viridis")
+    # The viewer projects pixel (0, 0) at its index, as depthvar does.
+    camera = rr.Pinhole(focal_length=(fx, fy), principal_point=(cx, cy), resolution=(width, height))
+    stream.log("key", rr.TextDocument(frame.key))
+    stream.log("camera", camera)
+    stream.log("camera/depth", depth)
+    if frame.image is not None:
+        pixels = np.asarray(Image.fromarray(frame.image.pixels).resize((width, height), Image.Resampling.BOX))
+        stream.log("camera/image", rr.Image(pixels))
+    else:
+        stream.log("camera/image", rr.Clear(recursive=False))  # else the viewer shows that of the frame before
+    weight = weight_map(frame.depth, frame.sigma, form)
+    for name, values in (("sigma", frame.sigma), ("weight", weight)):
+        scale = Scale(*limits(values), table=TABLES[name])
+        stream.log(name, rr.DepthImage(values, meter=1.0, depth_range=(scale.low, scale.high), colormap="Inferno"))
+        stream.log(f"{name}/colours", rr.Image(_coloured(values, frame.far, scale)))
+
+
+def _coloured(values: NDArray[np.float32], far: NDArray[np.bool_], scale: Scale) -> NDArray[np.uint8]:
+    known = np.where(np.isfinite(values)[..., None], scale.colours(values), np.uint8(UNKNOWN))
+    return np.where(far[..., None], np.uint8(FAR), known)
+
+
+def _layout() -> rrb.Blueprint:
+    """Return what the viewer shows at first: a point cloud, and three maps below each other."""
+    maps = [
+        rrb.Spatial2DView(origin=each, name=each.rpartition("/")[2]) for each in ("camera/image", "sigma", "weight")
+    ]
+    cloud = rrb.Spatial3DView(origin="camera", name="depth")
+    return rrb.Blueprint(rrb.Horizontal(cloud, rrb.Vertical(*maps), column_shares=[3, 2]), collapse_panels=True)
