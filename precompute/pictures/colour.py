@@ -49,3 +49,11 @@ def limits(values: NDArray[np.floating], is_log: bool = True) -> tuple[float, fl
     low, high = np.quantile(known, [0.01, 0.99]).tolist()
     least = low * 1.1 if is_log else low + 1e-6 * max(abs(low), 1.0)
     return low, max(high, least)
+
+
+def coloured(values: NDArray[np.floating], far: NDArray[np.bool_], scale: Scale) -> NDArray[np.uint8]:
+    """Return (h, w, 3) uint8: the colours of the finite values, ``FAR`` where far, ``UNKNOWN`` elsewhere."""
+    colours = scale.colours(values)
+    colours[~np.isfinite(values)] = UNKNOWN
+    colours[far] = FAR
+    return colours

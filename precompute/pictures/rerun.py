@@ -7,10 +7,9 @@ from contextlib import suppress
 from os import PathLike
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
-from .colour import FAR, TABLES, UNKNOWN, Scale, limits
+from .colour import TABLES, Scale, coloured, limits
 from .frames import Shown
 from .weights import Form, weight_map
 
@@ -19,6 +18,8 @@ try:
     from rerun import blueprint as rrb
 except ImportError as error:
     raise ImportError("a Rerun file needs the package rerun-sdk: pip install 'depthvar[rerun]'") from error
+
+MAPS = {"image": "camera/image", "σ (m)": "sigma", "weight": "weight"}  # as the viewer names them, and where they are
 
 
 def write_rrd(frames: Iterable[Shown], path: str | PathLike[str], form: Form = "focus") -> int:
@@ -74,12 +75,7 @@ def _log(stream: rr.RecordingStream, frame: Shown, form: Form) -> None:
     for name, values in (("sigma", frame.sigma), ("weight", weight)):
         scale = Scale(*limits(values), table=TABLES[name])
         stream.log(name, rr.DepthImage(values, meter=1.0, depth_range=(scale.low, scale.high), colormap="Inferno"))
-        stream.log(f"{name}/colours", rr.Image(_coloured(values, frame.far, scale)))
-
-
-def _coloured(values: NDArray[np.float32], far: NDArray[np.bool_], scale: Scale) -> NDArray[np.uint8]:
-    known = np.where(np.isfinite(values)[..., None], scale.colours(values), np.uint8(UNKNOWN))
-    return np.where(far[..., None], np.uint8(FAR), known)
+        stream.log(f"{name}/colours", rr.Image(coloured(values, frame.far, scale)))
 
 
 def _layout() -> rrb.Blueprint:

@@ -1,11 +1,13 @@
 """What a loss sees, as a picture: the first image of a batch, its depth, the prediction, σ and the weight."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
 from depthvar.loss.watch import Observation
-from depthvar.precompute.pictures.colour import FAR, TABLES, UNKNOWN, Scale, limits
+from depthvar.precompute.pictures.colour import TABLES, Scale, coloured, limits
 
 GAP = 4  # pixels between two panels
 
@@ -26,30 +28,22 @@ def picture(seen: Observation, image: Tensor | None = None) -> NDArray[np.uint8]
     Raises:
         ValueError: an image of another size than the maps.
     """
-    valid, depth, pred, weight = (_first(each) for each in (seen.valid, seen.depth, seen.pred, seen.weight))
-    of_depth = Scale(*limits(depth[valid]), table=TABLES["depth"])
-    panels = [
-        np.where(np.isposinf(depth)[..., None], np.uint8(FAR), _coloured(depth, valid, of_depth)),
-        _coloured(pred, np.isfinite(pred) & (pred > 0), of_depth),
-    ]
+    maps = {"depth": seen.depth, "sigma": seen.sigma, "weight": seen.weight}
+    valid, depth, pred = _first(seen.valid), _first(seen.depth), _first(seen.pred)
+    values = {name: np.where(valid, _first(each), np.nan) for name, each in maps.items() if each is not None}
+    scales = {name: Scale(*limits(each), table=TABLES[name]) for name, each in values.items()}
+    far = np.isposinf(depth)
+    panels = [coloured(each, far, scales[name]) for name, each in values.items()]
+    panels.insert(1, coloured(np.where(pred > 0, pred, np.nan), np.zeros_like(far), scales["depth"]))
     if image is not None:
-        panels.insert(0, _image(image, weight.shape))
-    if seen.sigma is not None:
-        sigma = _first(seen.sigma)
-        panels.append(_coloured(sigma, valid, Scale(*limits(sigma[valid]), table=TABLES["sigma"])))
-    panels.append(_coloured(weight, valid, Scale(*limits(weight[valid]), table=TABLES["weight"])))
-    gap = np.full((len(weight), GAP, 3), 255, np.uint8)
+        panels.insert(0, _image(image, depth.shape))
+    gap = np.full((len(depth), GAP, 3), 255, np.uint8)
     return np.hstack([each for panel in panels for each in (panel, gap)][:-1])
 
 
-def _first(maps: Tensor) -> NDArray[np.float32]:
-    """Return the first image of maps (..., H, W); of masks as bool."""
-    values: NDArray[np.float32] = maps.detach().reshape(-1, *maps.shape[-2:])[0].cpu().numpy()
-    return values
-
-
-def _coloured(values: NDArray[np.float32], known: NDArray[np.float32], scale: Scale) -> NDArray[np.uint8]:
-    return np.where(known[..., None], scale.colours(values), np.uint8(UNKNOWN))
+def _first(maps: Tensor) -> NDArray[Any]:
+    """Return the first image of maps (..., H, W)."""
+    return maps.reshape(-1, *maps.shape[-2:])[0].cpu().numpy()
 
 
 def _image(image: Tensor, size: tuple[int, ...]) -> NDArray[np.uint8]:

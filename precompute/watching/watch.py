@@ -62,9 +62,10 @@ class Watch:
         self, criterion: Criterion, *writers: Writer, every: int = 100, picture_every: int | None = 1000
     ) -> None:
         if not callable(getattr(criterion, "observe", None)):
+            got = getattr(criterion, "__name__", type(criterion).__name__)
             raise ValueError(
-                "criterion: expected a loss as a module, such as depthvar.loss.FocusedLogL1(), got "
-                f"{getattr(criterion, '__name__', type(criterion).__name__)}; functions and other losses have no observe()"
+                f"criterion: expected a loss that has observe(), such as depthvar.loss.FocusedLogL1(), got {got}; for "
+                "a function, pass the class of that loss with your options"
             )
         for name, value in (("every", every), ("picture_every", picture_every)):
             whole = isinstance(value, int) and not isinstance(value, bool) and value > 0

@@ -65,7 +65,7 @@ class WandB:
         import wandb
 
         values: dict[str, Any] = {"step": step, **seen.details}
-        values["weight_log10"] = wandb.Histogram(np_histogram=(seen.weights, LOG10_EDGES))
+        values["weight_log10"] = wandb.Histogram(np_histogram=(np.array(seen.weights), np.array(LOG10_EDGES)))
         if seen.picture is not None:
             values["picture"] = wandb.Image(seen.picture)
         self.run.log({f"{self.prefix}/{name}": value for name, value in values.items()})
