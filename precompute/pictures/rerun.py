@@ -2,8 +2,8 @@
 
 import os
 import uuid
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from os import PathLike
 
 import numpy as np
@@ -38,23 +38,36 @@ def write_rrd(frames: Iterable[Shown], path: str | PathLike[str], form: Form = "
         ValueError: no frames.
         OSError: the file cannot be written.
     """
-    partial = f"{os.fspath(path)}.{uuid.uuid4().hex}.partial"
-    count = 0
+    where = os.fspath(path)
+    partial = f"{where}.{uuid.uuid4().hex}.partial"
+    stream, count = rr.RecordingStream("depthvar"), 0
     try:
-        with rr.RecordingStream("depthvar") as stream:
+        with _writing(where):
             stream.save(partial, default_blueprint=_layout())
-            for count, frame in enumerate(frames, 1):
-                stream.set_time("frame", sequence=count - 1)
-                _log(stream, frame, form)
+        for count, frame in enumerate(frames, 1):
+            stream.set_time("frame", sequence=count - 1)
+            _log(stream, frame, form)
         if not count:
-            raise ValueError(f"{os.fspath(path)}: expected at least one frame, got none; nothing was written")
-        stream.disconnect()  # writes what is left
+            raise ValueError(f"{where}: expected at least one frame, got none; nothing was written")
+        with _writing(where):
+            stream.flush()
+            stream.disconnect()
         os.replace(partial, path)
     except BaseException:
+        stream.disconnect()
         with suppress(OSError):
             os.unlink(partial)
         raise
     return count
+
+
+@contextmanager
+def _writing(where: str) -> Iterator[None]:
+    """Raise Rerun's errors of a file, which are RuntimeErrors, as OSError."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise OSError(f"{where}: cannot be written: {error}") from error
 
 
 def _log(stream: rr.RecordingStream, frame: Shown, form: Form) -> None:
