@@ -120,6 +120,7 @@ def test_what_fails_leaves_the_old_file(frames: list[Shown], tmp_path: Path) -> 
         write_rrd(frames, tmp_path / "nowhere/frames.rrd")
 
 
+@pytest.mark.slow
 def test_a_full_disk_leaves_nothing(tmp_path: Path) -> None:
     code = """
 import resource, signal, sys
