@@ -214,3 +214,27 @@ def test_the_loaders_page_runs(
     checked, shape = capsys.readouterr().out.splitlines()
     assert checked.startswith("right: ")
     assert shape == "torch.Size([960, 1280]) tensor([640.0000,   0.0000, 640.5000])"
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # Lightning's advice on workers
+def test_the_watching_page_runs(sample_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pi3_views import batch
+    from rerun.chunk import RrdReader
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    (tmp_path / "data").symlink_to(sample_run / "data")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    pred, views = batch()
+    names: dict[str, object] = {"pred": pred, "gt_raw": views}
+    page = (ROOT / "docs/watching.md").read_text()
+    for code in blocks(page, "python"):
+        exec(compile(code, "watching.md", "exec"), names)
+    described = set(re.findall(r"`(\w+)`", "".join(re.findall(r"^\| `[^|]*\|", page, re.MULTILINE))))
+    assert set(names["numbers"]) <= described  # type: ignore[call-overload]
+    for folder in ("a", "b", "pi3", "lightning_logs/version_0"):
+        tags = EventAccumulator(f"runs/{folder}").Reload().Tags()
+        assert tags["histograms"] == ["depthvar/weight_log10"]
+        assert tags["images"] == ["depthvar/picture"]
+    assert list(tmp_path.glob("wandb/offline-run-*/*.wandb"))
+    assert len(RrdReader("frames.rrd").recordings()) == 1
