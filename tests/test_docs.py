@@ -238,3 +238,21 @@ def test_the_watching_page_runs(sample_run: Path, tmp_path: Path, monkeypatch: p
         assert tags["images"] == ["depthvar/picture"]
     assert list(tmp_path.glob("wandb/offline-run-*/*.wandb"))
     assert len(RrdReader("frames.rrd").recordings()) == 1
+
+
+@pytest.mark.slow
+def test_the_sample_has_the_numbers_that_the_watching_page_shows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_sample(tmp_path / "data/hospital-sample")
+    first_command(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    page = (ROOT / "docs/watching.md").read_text()
+    codes = [code for code in blocks(page, "python") if "open_source(" in code or "import details" in code]
+    codes.append(next(code for code in blocks(page, "python") if "every = " in code))
+    names: dict[str, object] = {}
+    for code in codes:
+        capsys.readouterr()
+        exec(compile(code, "watching.md", "exec"), names)
+    (shown,) = re.findall(r"<!-- output -->\n```text\n(.*?)```", page, re.DOTALL)
+    assert capsys.readouterr().out == shown

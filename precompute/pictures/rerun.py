@@ -75,7 +75,10 @@ def _log(stream: rr.RecordingStream, frame: Shown, form: Form) -> None:
     low, high = limits(frame.depth[frame.valid])
     depth = rr.DepthImage(frame.depth, meter=1.0, depth_range=(low, high), colormap="Viridis")
     # The viewer projects pixel (0, 0) at its index, as depthvar does.
-    camera = rr.Pinhole(focal_length=(fx, fy), principal_point=(cx, cy), resolution=(width, height))
+    camera = rr.Pinhole(
+        focal_length=(fx, fy), principal_point=(cx, cy), resolution=(width, height), image_plane_distance=0.5
+    )
+    stream.log("/", rr.ViewCoordinates.RDF, static=True)  # right, down, forward
     stream.log("key", rr.TextDocument(frame.key))
     stream.log("camera", camera)
     stream.log("camera/depth", depth)
@@ -88,13 +91,17 @@ def _log(stream: rr.RecordingStream, frame: Shown, form: Form) -> None:
     for name, values in (("sigma", frame.sigma), ("weight", weight)):
         scale = Scale(*limits(values), table=TABLES[name])
         stream.log(name, rr.DepthImage(values, meter=1.0, depth_range=(scale.low, scale.high), colormap="Inferno"))
-        stream.log(f"{name}/colours", rr.Image(coloured(values, frame.far, scale)))
+        stream.log(f"{name}/colours", rr.Image(coloured(values, frame.far, scale), opacity=1))
 
 
 def _layout() -> rrb.Blueprint:
-    """Return what the viewer shows at first: a point cloud, and three maps below each other."""
-    maps = [
-        rrb.Spatial2DView(origin=each, name=each.rpartition("/")[2]) for each in ("camera/image", "sigma", "weight")
-    ]
-    cloud = rrb.Spatial3DView(origin="camera", name="depth")
-    return rrb.Blueprint(rrb.Horizontal(cloud, rrb.Vertical(*maps), column_shares=[3, 2]), collapse_panels=True)
+    """Return what the viewer shows at first: a point cloud, from behind the camera, and maps below each other."""
+    behind = rrb.EyeControls3D(position=(0, -0.7, -1.5), look_target=(0, 0, 3), eye_up=(0, -1, 0))
+    # Its origin must be above the camera: the depth of a camera at the origin has no place in space.
+    cloud = rrb.Spatial3DView(origin="/", contents="/camera/**", name="depth (m)", eye_controls=behind)
+    maps = [rrb.Spatial2DView(origin=each, name=name) for name, each in MAPS.items()]
+    return rrb.Blueprint(
+        rrb.Horizontal(cloud, rrb.Vertical(*maps), column_shares=[3, 2]),
+        rrb.TimePanel(timeline="frame", fps=2, play_state="paused"),
+        collapse_panels=True,
+    )
