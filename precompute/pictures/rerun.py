@@ -102,6 +102,6 @@ def _layout() -> rrb.Blueprint:
     maps = [rrb.Spatial2DView(origin=each, name=name) for name, each in MAPS.items()]
     return rrb.Blueprint(
         rrb.Horizontal(cloud, rrb.Vertical(*maps), column_shares=[3, 2]),
-        rrb.TimePanel(timeline="frame", fps=2, play_state="paused"),
+        rrb.TimePanel(timeline="frame", fps=2, play_state="paused", state="collapsed"),
         collapse_panels=True,
     )
