@@ -3,7 +3,11 @@
     from lightning import Trainer
     from lightning_module import DepthModule
 
-    Trainer(max_epochs=20).fit(DepthModule(network), DataLoader(CachedDepthDataset(source, cache), 8))
+    from depthvar.precompute.watching.lightning import LossWatch
+
+    module = DepthModule(network)
+    trainer = Trainer(max_epochs=20, callbacks=[LossWatch(module.loss)])  # docs/watching.md
+    trainer.fit(module, DataLoader(CachedDepthDataset(source, cache), 8))
 
 Batches are those of ``depthvar.datasets.CachedDepthDataset``.
 """
@@ -42,8 +46,8 @@ class DepthModule(LightningModule):
         depth: Tensor = self.network(image)
         return depth
 
-    def training_step(self, batch: dict[str, Any], batch_index: int) -> Tensor:
-        """Return the loss, and log it."""
+    def training_step(self, batch: dict[str, Any], batch_index: int) -> dict[str, Any]:
+        """Log the loss, and return it with what ``LossWatch`` shows."""
         return self._step("train", batch)
 
     def validation_step(self, batch: dict[str, Any], batch_index: int) -> None:
@@ -54,7 +58,8 @@ class DepthModule(LightningModule):
         """Return the optimizer."""
         return torch.optim.AdamW(self.parameters(), self.lr)
 
-    def _step(self, stage: str, batch: dict[str, Any]) -> Tensor:
-        loss: Tensor = self.loss(self(batch["image"]), batch["depth"], batch["sigma_Z2"], batch["valid"])
+    def _step(self, stage: str, batch: dict[str, Any]) -> dict[str, Any]:
+        args = self(batch["image"]), batch["depth"], batch["sigma_Z2"], batch["valid"]
+        loss: Tensor = self.loss(*args)
         self.log(f"{stage}/loss", loss, prog_bar=True, batch_size=len(batch["image"]))
-        return loss
+        return {"loss": loss, "watch": args, "image": batch["image"]}

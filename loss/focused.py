@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn.functional import max_pool2d
 
 from . import weights
-from .functional import Reduction, check_options, checked, reduced, sigma_of
+from .terms import Reduction, Terms, check_options, checked, reduced, sigma_of
 from .weights import FOCUS, RELATIVE_SIGMA
 
 # The defaults of all that takes these options.
@@ -61,17 +61,8 @@ def focused_log_l1(
         tensor(0.0953)
     """
     check_options(relative_sigma=relative_sigma, focus=focus, gradient=gradient, scales=scales, reduction=reduction)
-    if sigma_z2 is None:
-        sigma_z2, scale = depth_range3(target, valid), 1.0
-    pred, target, sigma_z2, valid = checked(valid, pred=pred, target=target, sigma_z2=sigma_z2)
-    valid = valid & (target > 0)
-    sigma = sigma_of(sigma_z2, valid, scale, 0.0)
-    weight = weights.focus_weight(sigma, target, valid, focus, relative_sigma, xp=torch)
-    error = _log_error(pred, target, valid)
-    loss = weight * error.abs()
-    if gradient > 0:
-        loss = loss + gradient * _gradients(error, weight, valid, scales)
-    return reduced(loss, valid, reduction)
+    options = focus, relative_sigma, gradient, scales
+    return focused_log_l1_terms(pred, target, sigma_z2, valid, scale, *options).loss(reduction)
 
 
 def focus_weight(
@@ -187,6 +178,31 @@ def gradient_matching(
     valid = valid & (target > 0)
     weight = valid.to(pred.dtype) if weight is None else weight
     return reduced(_gradients(_log_error(pred, target, valid), weight, valid, scales), valid, reduction)
+
+
+def focused_log_l1_terms(
+    pred: Tensor,
+    target: Tensor,
+    sigma_z2: Tensor | None,
+    valid: Tensor | None,
+    scale: float | Tensor,
+    focus: float,
+    relative_sigma: float,
+    gradient: float,
+    scales: int,
+) -> Terms:
+    """Return what :func:`focused_log_l1` is made of; the options are checked already."""
+    if sigma_z2 is None:
+        sigma_z2, scale = depth_range3(target, valid), 1.0
+    pred, target, sigma_z2, valid = checked(valid, pred=pred, target=target, sigma_z2=sigma_z2)
+    valid = valid & (target > 0)
+    sigma = sigma_of(sigma_z2, valid, scale, 0.0)
+    weight = weights.focus_weight(sigma, target, valid, focus, relative_sigma, xp=torch)
+    error = _log_error(pred, target, valid)
+    parts = {"data_loss": weight * error.abs()}
+    if gradient > 0:
+        parts["gradient_loss"] = gradient * _gradients(error, weight, valid, scales)
+    return Terms(parts, weight, valid)
 
 
 def _log_error(pred: Tensor, target: Tensor, valid: Tensor) -> Tensor:

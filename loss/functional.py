@@ -10,16 +10,12 @@
 """
 
 import math
-from numbers import Real
-from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
 
-from .weights import RELATIVE_SIGMA, Weighting, inverse_depth_weight, mean_of, mean_one, sigma_weight
-
-Normalize = Literal["mean", "none"]
-Reduction = Literal["mean", "sum", "none"]
+from .terms import Normalize, Reduction, Terms, check_options, checked, sigma_of
+from .weights import RELATIVE_SIGMA, Weighting, inverse_depth_weight, mean_one, sigma_weight
 
 
 def weighted_l1(
@@ -74,14 +70,8 @@ def weighted_l1(
         tensor(0.5000)
     """
     check_options(weighting, relative_sigma, normalize, eps, sigma_min, reduction)
-    pred, target, sigma_z2, valid = checked(valid, pred=pred, target=target, sigma_z2=sigma_z2)
-    if weighting in ("relative", "inverse_sigma_and_depth"):
-        valid = valid & (target > 0)
-    sigma = sigma_of(sigma_z2, valid, scale, sigma_min) + eps
-    weight = sigma_weight(sigma, target, valid, weighting, relative_sigma, xp=torch)
-    if normalize == "mean":
-        weight = mean_one(weight, valid, xp=torch)
-    return reduced(_abs_error(pred, target, valid) * weight, valid, reduction)
+    options = weighting, relative_sigma, normalize, eps, sigma_min
+    return weighted_l1_terms(pred, target, sigma_z2, valid, scale, *options).loss(reduction)
 
 
 def laplace_nll(
@@ -109,9 +99,7 @@ def laplace_nll(
         tensor(4.4219)
     """
     check_options(reduction=reduction, sigma_min=sigma_min)
-    pred, target, sigma_z2, valid = checked(valid, pred=pred, target=target, sigma_z2=sigma_z2)
-    b = sigma_of(sigma_z2, valid, scale, sigma_min) / math.sqrt(2)
-    return reduced(_abs_error(pred, target, valid) / b + b.log(), valid, reduction)
+    return laplace_nll_terms(pred, target, sigma_z2, valid, scale, sigma_min).loss(reduction)
 
 
 def inverse_depth_l1(
@@ -144,6 +132,46 @@ def inverse_depth_l1(
         tensor(0.2500)
     """
     check_options(normalize=normalize, reduction=reduction)
+    return inverse_depth_l1_terms(pred, target, valid, weight, normalize).loss(reduction)
+
+
+def weighted_l1_terms(
+    pred: Tensor,
+    target: Tensor,
+    sigma_z2: Tensor,
+    valid: Tensor | None,
+    scale: float | Tensor,
+    weighting: Weighting,
+    relative_sigma: float,
+    normalize: Normalize,
+    eps: float,
+    sigma_min: float,
+) -> Terms:
+    """Return what :func:`weighted_l1` is made of; the options are checked already."""
+    pred, target, sigma_z2, valid = checked(valid, pred=pred, target=target, sigma_z2=sigma_z2)
+    if weighting in ("relative", "inverse_sigma_and_depth"):
+        valid = valid & (target > 0)
+    sigma = sigma_of(sigma_z2, valid, scale, sigma_min) + eps
+    weight = sigma_weight(sigma, target, valid, weighting, relative_sigma, xp=torch)
+    if normalize == "mean":
+        weight = mean_one(weight, valid, xp=torch)
+    return Terms({"data_loss": _abs_error(pred, target, valid) * weight}, weight, valid)
+
+
+def laplace_nll_terms(
+    pred: Tensor, target: Tensor, sigma_z2: Tensor, valid: Tensor | None, scale: float | Tensor, sigma_min: float
+) -> Terms:
+    """Return what :func:`laplace_nll` is made of; its weight is 1 / b."""
+    pred, target, sigma_z2, valid = checked(valid, pred=pred, target=target, sigma_z2=sigma_z2)
+    b = sigma_of(sigma_z2, valid, scale, sigma_min) / math.sqrt(2)
+    parts = {"data_loss": _abs_error(pred, target, valid) / b, "log_b": b.log()}
+    return Terms(parts, torch.where(valid, 1.0 / b, 0.0), valid)
+
+
+def inverse_depth_l1_terms(
+    pred: Tensor, target: Tensor, valid: Tensor | None, weight: Tensor | None, normalize: Normalize
+) -> Terms:
+    """Return what :func:`inverse_depth_l1` is made of."""
     if weight is None:
         pred, target, valid = checked(valid, pred=pred, target=target)
     else:
@@ -152,95 +180,9 @@ def inverse_depth_l1(
     factor = torch.where(valid, 1.0 if weight is None else weight, 0.0) * inverse_depth_weight(target, valid, xp=torch)
     if normalize == "mean":
         factor = mean_one(factor, valid, xp=torch)
-    return reduced(_abs_error(pred, target, valid) * factor, valid, reduction)
-
-
-def check_options(
-    weighting: str = "inverse_sigma",
-    relative_sigma: float = 1.0,
-    normalize: str = "mean",
-    eps: float = 0.0,
-    sigma_min: float = 0.0,
-    reduction: str = "mean",
-    focus: float = 0.0,
-    gradient: float = 0.0,
-    scales: int = 1,
-) -> None:
-    """Raise ValueError for an option of a loss that is unknown or out of its range."""
-    if weighting not in get_args(Weighting):
-        raise ValueError(f"weighting: expected one of {', '.join(get_args(Weighting))}; got {weighting!r}")
-    if not (_is_number(relative_sigma) and 0 < relative_sigma < math.inf):
-        raise ValueError(f"relative_sigma: expected a finite number > 0, got {relative_sigma!r}")
-    if normalize not in get_args(Normalize):
-        raise ValueError(f"normalize: expected 'mean' or 'none', got {normalize!r}")
-    for name, value in (("eps", eps), ("sigma_min", sigma_min), ("focus", focus), ("gradient", gradient)):
-        if not (_is_number(value) and 0 <= value < math.inf):
-            raise ValueError(f"{name}: expected a finite number >= 0, got {value!r}")
-    if not (isinstance(scales, int) and not isinstance(scales, bool) and scales >= 1):
-        raise ValueError(f"scales: expected a whole number >= 1, got {scales!r}")
-    if reduction not in get_args(Reduction):
-        raise ValueError(f"reduction: expected 'mean', 'sum' or 'none', got {reduction!r}")
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool)
-
-
-def checked(valid: Tensor | None, **maps: Tensor) -> list[Tensor]:
-    """Return the maps in float32, or float64 where one of them is, and the mask of pixels that count.
-
-    The maps are ``target``, and any of ``pred``, ``sigma_z2`` and ``weight``; all have the shape of the first one.
-    """
-    dtype = torch.float32
-    for name, m in maps.items():
-        if not isinstance(m, Tensor) or m.is_complex():
-            raise ValueError(f"{name}: expected a tensor of real numbers, got {_kind(m)}; pass torch.from_numpy(array)")
-        dtype = torch.promote_types(dtype, m.dtype)
-    if valid is not None and _kind(valid) != torch.bool:
-        raise ValueError(f"valid: expected a tensor of torch.bool, got {_kind(valid)}; pass torch.as_tensor(valid) > 0")
-    first = next(iter(maps))
-    shape = maps[first].shape
-    if len(shape) < 2:
-        raise ValueError(f"{first}: expected shape (..., H, W), got {tuple(shape)}")
-    for name, m in (maps if valid is None else maps | {"valid": valid}).items():
-        if m.shape != shape:
-            raise ValueError(f"{name}: expected the shape of {first} {tuple(shape)}, got {tuple(m.shape)}")
-    usable = maps["target"].isfinite()
-    for name in ("sigma_z2", "weight"):
-        if name in maps:
-            usable = usable & maps[name].isfinite() & (maps[name] > 0)
-    return [*(m.to(dtype) for m in maps.values()), usable if valid is None else usable & valid]
-
-
-def _kind(value: Any) -> Any:
-    return value.dtype if isinstance(value, Tensor) else type(value).__name__
-
-
-def sigma_of(sigma_z2: Tensor, valid: Tensor, scale: float | Tensor, sigma_min: float) -> Tensor:
-    """Return σ in the units of the target, 1 / scale where invalid."""
-    if isinstance(scale, Tensor):
-        # A (B,) would broadcast over the columns of (B, H, W), so all dimensions are required.
-        shape, of_maps = tuple(scale.shape), tuple(sigma_z2.shape)
-        if shape and not (len(shape) == len(of_maps) and all(n in (1, m) for n, m in zip(shape, of_maps, strict=True))):
-            raise ValueError(
-                f"scale: expected a number, or a tensor with the dimensions of the maps {of_maps} or 1 in their place, "
-                f"got shape {shape}"
-            )
-        scale = scale.to(sigma_z2.dtype)
-    elif not (_is_number(scale) and 0 < scale < math.inf):
-        raise ValueError(f"scale: expected a finite number > 0, got {scale!r}")
-    # Invalid values become 1 before the root: a where() after the root would still give a gradient of NaN.
-    return (torch.where(valid, sigma_z2, 1.0).sqrt() / scale).clamp_min(sigma_min)
+    return Terms({"data_loss": _abs_error(pred, target, valid) * factor}, factor, valid)
 
 
 def _abs_error(pred: Tensor, target: Tensor, valid: Tensor) -> Tensor:
     """Return |pred - target|, 0 with a zero gradient where invalid."""
     return torch.where(valid, pred - target, 0.0).abs()
-
-
-def reduced(loss: Tensor, valid: Tensor, reduction: Reduction) -> Tensor:
-    """Return the loss of valid pixels as ``reduction`` says."""
-    loss = torch.where(valid, loss, 0.0)
-    if reduction == "mean":
-        return mean_of(loss, valid, xp=torch)
-    return loss.sum() if reduction == "sum" else loss

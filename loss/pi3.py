@@ -24,8 +24,10 @@ from torch import Tensor, nn
 
 from . import geometry
 from .focused import GRADIENT, focus_weight, focused_log_l1
-from .functional import Normalize, check_options, weighted_l1
+from .functional import weighted_l1
 from .scene import Scene, Truth, View, lookup, read_scenes
+from .terms import Normalize, check_options
+from .watch import Observation, spread
 from .weights import FOCUS, RELATIVE_SIGMA, inverse_depth_weight
 
 CAMERA_WEIGHT, TRANSLATION_WEIGHT = 0.1, 100.0
@@ -74,6 +76,27 @@ class _Pi3Loss(nn.Module):
         Raises:
             ValueError: shapes that do not fit, a key that is missing, or σ² of other parameters.
         """
+        loss, parts, _, truth, weight = self._evaluate(pred, gt_raw)
+        details = parts | spread("weight", weight, weight > 0)
+        if truth.sigma_z2 is not None:
+            details |= spread("sigma", _sigma(truth.sigma_z2, weight), weight > 0)
+        return loss, {name: value.detach() for name, value in details.items()}
+
+    @torch.no_grad()
+    def observe(self, pred: Mapping[str, Tensor], gt_raw: Sequence[View]) -> Observation:
+        """Return what the loss sees in a step, for :mod:`depthvar.loss.watch`; arguments are those of a call.
+
+        Maps are (B, N, H, W). The prediction is the depth after normalisation and scale, times the unit of the truth.
+        """
+        loss, parts, guess, truth, weight = self._evaluate(pred, gt_raw)
+        depth, true_depth = (each[..., 2] * truth.unit for each in (guess.points, truth.scene.points))
+        sigma = None if truth.sigma_z2 is None else _sigma(truth.sigma_z2, weight)
+        return Observation({"loss": loss, **parts}, depth, true_depth, sigma, weight, weight > 0)
+
+    def _evaluate(
+        self, pred: Mapping[str, Tensor], gt_raw: Sequence[View]
+    ) -> tuple[Tensor, dict[str, Tensor], Scene, Truth, Tensor]:
+        """Return the loss, its parts, what it compared, and the weight of depth."""
         with torch.autocast(lookup(pred, "local_points", "pred").device.type, enabled=False):
             guess, truth = read_scenes(pred, gt_raw, self.normalize_pred, self.normalize_gt, self.needs_sigma)
             weight, xy_weight = self.weights(truth)
@@ -91,7 +114,7 @@ class _Pi3Loss(nn.Module):
             normal_loss = self._normal_loss(guess, truth, gt_raw)
             trans_loss, rot_loss = geometry.camera_losses(guess.poses, truth.scene.poses)
             loss = points_loss + normal_loss + CAMERA_WEIGHT * (TRANSLATION_WEIGHT * trans_loss + rot_loss)
-            details = {
+            parts = {
                 "depth_loss": depth_loss,
                 "xy_loss": xy_loss,
                 "local_pts_loss": points_loss,
@@ -99,11 +122,8 @@ class _Pi3Loss(nn.Module):
                 "trans_loss": trans_loss,
                 "rot_loss": rot_loss,
                 "depth_xy_ratio": depth_loss / torch.where(xy_loss > 0, xy_loss, math.inf),
-                **_spread("weight", weight, counts),
             }
-            if truth.sigma_z2 is not None:
-                details |= _spread("sigma", torch.where(counts, truth.sigma_z2, 0.0).sqrt(), counts)
-        return loss, {name: value.detach() for name, value in details.items()}
+        return loss, parts, guess, truth, weight
 
     def _normal_loss(self, guess: Scene, truth: Truth, gt_raw: Sequence[View]) -> Tensor:
         if not self.normal_datasets:
@@ -250,11 +270,5 @@ class Pi3LossMipNeRFVariance(_Pi3Loss):
         return found
 
 
-def _spread(name: str, values: Tensor, mask: Tensor) -> dict[str, Tensor]:
-    """Return min, mean and max of ``values``, at least 0, where ``mask``; 0 where that is nowhere."""
-    lowest = torch.where(mask, values, math.inf).amin()
-    return {
-        f"{name}_min": torch.where(mask.any(), lowest, 0.0),
-        f"{name}_mean": geometry.masked_mean(values, mask),
-        f"{name}_max": torch.where(mask, values, 0.0).amax(),
-    }
+def _sigma(sigma_z2: Tensor, weight: Tensor) -> Tensor:
+    return torch.where(weight > 0, sigma_z2, 0.0).sqrt()

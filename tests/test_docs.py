@@ -259,3 +259,45 @@ def test_the_loaders_page_runs(
     checked, shape = capsys.readouterr().out.splitlines()
     assert checked.startswith("right: ")
     assert shape == "torch.Size([960, 1280]) tensor([640.0000,   0.0000, 640.5000])"
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # Lightning's advice on workers
+def test_the_watching_page_runs(sample_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pi3_views import batch
+    from rerun.chunk import RrdReader
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    (tmp_path / "data").symlink_to(sample_run / "data")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    pred, views = batch()
+    names: dict[str, object] = {"pred": pred, "gt_raw": views}
+    page = (ROOT / "docs/watching.md").read_text()
+    for code in blocks(page, "python"):
+        exec(compile(code, "watching.md", "exec"), names)
+    described = set(re.findall(r"`(\w+)`", "".join(re.findall(r"^\| `[^|]*\|", page, re.MULTILINE))))
+    assert set(names["numbers"]) <= described  # type: ignore[call-overload]
+    for folder in ("a", "b", "pi3", "lightning_logs/version_0"):
+        tags = EventAccumulator(f"runs/{folder}").Reload().Tags()
+        assert tags["histograms"] == ["depthvar/weight_log10"]
+        assert tags["images"] == ["depthvar/picture"]
+    assert list(tmp_path.glob("wandb/offline-run-*/*.wandb"))
+    assert len(RrdReader("frames.rrd").recordings()) == 1
+
+
+@pytest.mark.slow
+def test_the_sample_has_the_numbers_that_the_watching_page_shows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_sample(tmp_path / "data/hospital-sample")
+    first_command(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    page = (ROOT / "docs/watching.md").read_text()
+    codes = [code for code in blocks(page, "python") if "open_source(" in code or "import details" in code]
+    codes.append(next(code for code in blocks(page, "python") if "every = " in code))
+    names: dict[str, object] = {}
+    for code in codes:
+        capsys.readouterr()
+        exec(compile(code, "watching.md", "exec"), names)
+    (shown,) = re.findall(r"<!-- output -->\n```text\n(.*?)```", page, re.DOTALL)
+    assert capsys.readouterr().out == shown

@@ -201,7 +201,7 @@ def test_lightning_module_steps_with_the_weighted_loss(coloured: TinyData, monke
     optimizer = module.configure_optimizers()
     values = []
     for _ in range(5):
-        loss = module.training_step(batch, 0)
+        loss = module.training_step(batch, 0)["loss"]
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -212,17 +212,24 @@ def test_lightning_module_steps_with_the_weighted_loss(coloured: TinyData, monke
     assert expected < values[0]
 
 
-if importlib.util.find_spec("lightning"):
+@pytest.mark.filterwarnings("ignore::UserWarning")  # its advice on the number of workers
+def test_lightning_trainer_fits_and_watches_the_module(coloured: TinyData, tmp_path: Path) -> None:
+    from lightning import Trainer
+    from lightning.pytorch.loggers import TensorBoardLogger
 
-    @pytest.mark.filterwarnings("ignore::UserWarning")  # its advice on the number of workers
-    def test_lightning_trainer_fits_the_module(coloured: TinyData, tmp_path: Path) -> None:
-        from lightning import Trainer
+    from depthvar.precompute.watching.lightning import LossWatch
 
-        module = load("lightning_module").DepthModule(train.DepthNet())
-        before = module.network.head.weight.detach().clone()
-        data = CachedDepthDataset(open_source(str(coloured.toml)), SigmaCache(str(coloured.root / "sigma_Z2.zarr")))
-        quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
-        Trainer(max_steps=2, accelerator="cpu", default_root_dir=tmp_path, **quiet).fit(
-            module, DataLoader(data, 2), DataLoader(data, 2)
-        )
-        assert not torch.equal(before, module.network.head.weight)
+    module = load("lightning_module").DepthModule(train.DepthNet())
+    before = module.network.head.weight.detach().clone()
+    data = CachedDepthDataset(open_source(str(coloured.toml)), SigmaCache(str(coloured.root / "sigma_Z2.zarr")))
+    logger = TensorBoardLogger(tmp_path)
+    options = {"logger": logger, "enable_checkpointing": False, "enable_progress_bar": False, "log_every_n_steps": 1}
+    Trainer(max_steps=2, accelerator="cpu", callbacks=[LossWatch(module.loss, every=1)], **options).fit(
+        module, DataLoader(data, 2), DataLoader(data, 2)
+    )
+    assert not torch.equal(before, module.network.head.weight)
+    events = EventAccumulator(logger.log_dir).Reload()
+    own, watched = ([event.value for event in events.Scalars(name)] for name in ("train/loss", "depthvar/loss"))
+    assert len(own) == 2
+    assert watched == pytest.approx(own)
+    assert len(events.Images("depthvar/picture")) == 1

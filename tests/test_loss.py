@@ -28,8 +28,8 @@ from depthvar.loss import (
     laplace_nll,
     weighted_l1,
 )
-from depthvar.loss.functional import Weighting
 from depthvar.loss.pi3 import Pi3LossMipNeRFVariance
+from depthvar.loss.weights import Weighting
 
 Loss = Callable[..., Tensor]
 

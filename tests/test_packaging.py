@@ -22,9 +22,10 @@ def test_every_package_folder_is_listed() -> None:
 
 
 def test_the_package_imports_what_it_declares_and_nothing_else() -> None:
-    """Aside are pytest, which loads our plugin; triton, which torch brings for a GPU; dask-cuda and s3fs, of extras."""
+    """Aside are pytest, which loads our plugin; triton, which torch brings for a GPU; and packages of extras."""
     declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
-    distributions, aside = packages_distributions(), {"depthvar", "pytest", "triton", "dask_cuda", "s3fs"}
+    distributions = packages_distributions()
+    aside = {"depthvar", "pytest", "triton", "dask_cuda", "s3fs", "lightning", "wandb", "rerun"}
     imported = {
         distributions[name][0].lower()  # Jinja2
         for folder in FOLDERS
