@@ -13,6 +13,25 @@ NOTEBOOKS = sorted((ROOT / "docs/notebooks").glob("*.ipynb"))
 EXECUTE = ROOT / "docs/execute_notebooks.py"
 
 
+@pytest.mark.parametrize(
+    ("new", "expected"),
+    [
+        ("median 0.5991 m, 3 views", True),
+        ("median  0.5992 m, 3 views", True),
+        ("median 0.7 m, 3 views", False),
+        ("median 0.5991 m, 4 views", False),
+        ("median -0.5991 m, 3 views", False),
+        ("mean 0.5991 m, 3 views", False),
+        ("median 0.5991 m", False),
+    ],
+)
+def test_another_text_is_noticed(new: str, expected: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(EXECUTE.parent)
+    import execute_notebooks
+
+    assert execute_notebooks.same("median 0.5991 m, 3 views", new) is expected
+
+
 @pytest.mark.slow
 def test_they_run_and_print_what_is_stored() -> None:
     ran = subprocess.run([sys.executable, EXECUTE, "--check"], capture_output=True, text=True, timeout=590)
