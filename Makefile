@@ -1,4 +1,4 @@
-.PHONY: help check format test test-slow torture bench bench-gpu docs site evidence evidence-smoke evidence-test
+.PHONY: help check format test test-slow torture bench bench-gpu docs site notebooks viewers evidence evidence-smoke evidence-test
 
 PYTHON ?= python
 # Tools of the same environment, activated or not: make test PYTHON=.venv/bin/python
@@ -24,6 +24,9 @@ test: ## the tests (pytest, not python -m pytest: our datasets/ would shadow Hug
 test-slow: ## the other tests: campaigns of damage, kills and hostile input, clusters, many processes
 	$(BIN)pytest -m slow
 
+viewers: ## docs/viewers.md in the viewers themselves, and its screenshots; needs pip install -e '.[dev,viewers]'
+	$(BIN)pytest -m viewers tests/test_viewers.py
+
 torture: ## kills, damage, faults and hostile input (docs/reliability.md), as JSON in tests/torture/results/
 	for name in kills corruption faults fuzz; do $(PYTHON) tests/torture/$$name.py > tests/torture/results/$$name.json || exit 1; done
 
@@ -38,6 +41,9 @@ docs: ## write docs/cli.md and the pictures again
 
 site: ## the documentation as a site, in build/site; a warning is an error
 	$(BIN)sphinx-build --fail-on-warning --keep-going --quiet --conf-dir docs . build/site
+
+notebooks: ## execute docs/notebooks, and write them with their outputs
+	$(PYTHON) docs/execute_notebooks.py
 
 evidence: ## does σ mean what it says, does it help (docs/evidence.md): hours; done runs are kept
 	$(PYTHON) evidence/physics.py
