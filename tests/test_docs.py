@@ -165,7 +165,9 @@ def test_the_clone_comes_first_and_a_small_torch_only_before_the_tests() -> None
     clone, sample, tests, *_ = blocks(README, "sh")
     assert re.match(r"git clone .* && cd depthvar\b", clone)
     assert sample == "pip install -e . && precompute run --dataset hospital\n"
-    assert tests.startswith("pip install torch --index-url https://download.pytorch.org/whl/cpu\npip install -e '.[dev]'")
+    assert tests.startswith(
+        "pip install torch --index-url https://download.pytorch.org/whl/cpu\npip install -e '.[dev]'"
+    )
 
 
 def test_the_inspection_page_runs(sample_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

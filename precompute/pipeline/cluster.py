@@ -51,7 +51,7 @@ def connected(workers: int | None, scheduler: str | None, device: str = "cpu") -
 
 
 def _cluster_class(device: str) -> Any:
-    """Return what starts local workers; MissingLibraryError where those with a GPU each need a package that is missing."""
+    """Return what starts local workers; MissingLibraryError where dask-cuda, for a GPU each, is missing."""
     if not device.startswith("cuda"):
         from distributed import LocalCluster
 
