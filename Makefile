@@ -1,4 +1,4 @@
-.PHONY: help check format test test-slow torture bench bench-gpu docs evidence evidence-smoke evidence-test
+.PHONY: help check format test test-slow torture bench bench-gpu docs site evidence evidence-smoke evidence-test
 
 PYTHON ?= python
 # Tools of the same environment, activated or not: make test PYTHON=.venv/bin/python
@@ -35,6 +35,9 @@ bench-gpu: ## on a machine with a GPU: its tests, kernel, step and whole run, in
 
 docs: ## write docs/cli.md and the pictures again
 	$(PYTHON) docs/generate.py
+
+site: ## the documentation as a site, in build/site; a warning is an error
+	$(BIN)sphinx-build --fail-on-warning --keep-going --quiet --conf-dir docs . build/site
 
 evidence: ## does σ mean what it says, does it help (docs/evidence.md): hours; done runs are kept
 	$(PYTHON) evidence/physics.py

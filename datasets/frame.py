@@ -70,7 +70,7 @@ class Frame:
 
     @property
     def valid(self) -> NDArray[np.bool_]:
-        """(H, W) bool: pixels with a depth that can be trained on (neither unknown nor far)."""
+        """(H, W) bool, the pixels with a depth that can be trained on (neither unknown nor far)."""
         return is_valid(self.depth, self.max_depth)
 
 

@@ -1,5 +1,5 @@
 """Write what is generated in the documentation: docs/cli.md from --help, the tables of README.md and
-docs/*.md from benchmarks/results/, and the README's picture (matplotlib).
+docs/*.md from benchmarks/results/, and the pictures of README.md, docs/preview.md and docs/method.md.
 
 python docs/generate.py           write everything
 python docs/generate.py --check   report whether the pages are current, write nothing
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 from data_tables import datasets_table, exact_table, formats_table, mistakes_table, sparse_table, steps_table
+from method_pictures import method_pictures
 from pictures import pictures
 from speed_tables import all_figures, cluster_table, figures, loader_table
 
@@ -102,6 +103,7 @@ def main() -> int:
     for path, text in pages.items():
         path.write_text(text)
     pictures()
+    method_pictures()
     return 0
 
 

@@ -141,6 +141,7 @@ def markdown(results: Path) -> str:
     """Return the page of results/focus.md."""
     confirmed = in_order(measured(results / "confirm.csv", "test"))
     text = (
+        "# Focused losses: every comparison\n\n"
         "Written by `python evidence/report.py`. Differences in per cent of what a table compares with, paired by "
         "seed. Bold: better; ↓: worse, by Student's paired test at 5 %; otherwise undecided, or fewer than three "
         "pairs. Nothing is corrected for the number of comparisons. The measures named before the runs are the first "

@@ -104,6 +104,7 @@ def parts(rows: Rows, rates: Rates) -> list[tuple[str, str, Groups, str]]:
 def markdown(rows: Rows, rates: Rates) -> str:
     """Return the page: primary and other measures of every ground truth and budget, one rate, parameters of 1/σ."""
     text = (
+        "# Every measure of the losses with less weight where σ is large\n\n"
         "Written by `python evidence/report.py`. Means over seeds; in brackets the 95 % bootstrap interval of the "
         "difference from what the part compares with, paired by seed. Bold: better; ↓: worse, by Student's paired test "
         "at 5 %; otherwise undecided, or there are fewer than three pairs. Nothing is corrected for the number of "

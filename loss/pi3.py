@@ -149,7 +149,7 @@ class Pi3LossMipNeRFVariance(_Pi3Loss):
     Args:
         normalize_pred: as for :class:`Pi3LossGTOnlyNorm`.
         normalize_gt: as there; σ² is divided by the square of that distance.
-        use_scale_align: as there; for ``"focused_log_l1"`` nearly that scale: |pred − gt| / Z stands for the logarithm.
+        use_scale_align: as there; for ``"focused_log_l1"`` nearly that scale: ``|pred − gt| / Z`` is for the logarithm.
         loss_type: ``"weighted_l1"``, ``"laplace_nll"`` or ``"focused_log_l1"``.
         window: the window that σ² must have been computed with. Compared once with ``view["sigma_Z2_params"]``, if
             the view has it; the loss does not use it otherwise.

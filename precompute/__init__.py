@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # type checkers take it for True; "as" makes a name public fo
     from .inspection.inspect import inspect as inspect
     from .kernel.api import sigma_z2 as sigma_z2
     from .loader_check.check import check_loader as check_loader
+    from .pictures.preview import preview as preview
     from .pipeline.plan import Plan as Plan
     from .validation.finding import Report as Report
     from .validation.validate import validate as validate
@@ -31,6 +32,7 @@ else:
         "check_loader": ".loader_check.check",
         "inspect": ".inspection.inspect",
         "plan": ".api",
+        "preview": ".pictures.preview",
         "run": ".api",
         "sigma_z2": ".kernel.api",
         "validate": ".validation.validate",

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from depthvar.datasets.cache.format import CACHE_NAME
 from depthvar.datasets.errors import ParameterError
@@ -87,6 +87,7 @@ def run(
     *,
     strides: Sequence[int] = Job.strides,
     with_depth: bool = False,
+    keep: Sequence[Literal["edge"]] = (),
     device: str = "cpu",
     on_error: OnError = "fail",
     part: Part | None = None,
@@ -109,6 +110,8 @@ def run(
         params: :class:`KernelParams` or :class:`Difference`; None: ``KernelParams()``.
         strides: levels to store; 1 is always stored.
         with_depth: store the decoded depth next to σ².
+        keep: ``("edge",)``: store also what ``SigmaCache`` needs to give σ² for other values of ``lambda_prior`` and
+            ``alpha_clamp`` (docs/sweeps.md); not for :class:`Difference` or ``compat="pi3"``.
         device: "cpu", or "cuda": a GPU, by Triton where it runs there, else by torch.
         on_error: "fail": stop at a frame that cannot be read; "skip": leave it out, and list it in the result.
         part: (i, n): only every n-th shard, beginning with the i-th (from 1), for n runs at the same time.
@@ -139,7 +142,9 @@ def run(
     """
     began = time.perf_counter()
     execute, _ = executor(threads, workers, scheduler, timeout)
-    what: dict[str, Any] = {"strides": strides, "with_depth": with_depth, "device": device, "on_error": on_error}
+    what: dict[str, Any] = {
+        "strides": strides, "with_depth": with_depth, "keep": keep, "device": device, "on_error": on_error
+    }  # fmt: skip
     job = _job(source, out, params, part, limit, scheduler, **what)
     events = pipeline.run(
         job, execute, overwrite=overwrite, prune=prune, part=part, limit=limit, only_writer=only_writer
@@ -204,6 +209,7 @@ def plan(
     *,
     strides: Sequence[int] = Job.strides,
     with_depth: bool = False,
+    keep: Sequence[Literal["edge"]] = (),
     device: str = "cpu",
     on_error: OnError = "fail",
     part: Part | None = None,
@@ -224,7 +230,9 @@ def plan(
         >>> plan(open_source("hospital-sample", "data/hospital-sample"), "new.zarr")
         Plan(hospital-sample, ... frames → new.zarr: compute ..., check 0, 0 done; 2 shards, ... MB before compression)
     """
-    what: dict[str, Any] = {"strides": strides, "with_depth": with_depth, "device": device, "on_error": on_error}
+    what: dict[str, Any] = {
+        "strides": strides, "with_depth": with_depth, "keep": keep, "device": device, "on_error": on_error
+    }  # fmt: skip
     job = _job(source, out, params, part, limit, **what)
     return pipeline.plan_run(job, overwrite=overwrite, prune=prune, part=part, limit=limit)
 

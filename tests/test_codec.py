@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from depthvar.datasets.cache import codec, metadata
 from depthvar.datasets.cache.format import BAND_BYTES, COLUMNS, GroupLayout, MapLayout, level_name
 from depthvar.datasets.cache.maps import Get, read_chunks, read_rows
+from depthvar.datasets.cache.stored_maps import StoredMaps
 from depthvar.datasets.errors import DamagedError
 from depthvar.precompute.pipeline.levels import round_mantissas
 
@@ -21,7 +22,7 @@ WHOLE = slice(None)
 
 
 def zarr_array(folder: Path, layout: GroupLayout, name: str, rows: int) -> zarr.Array:
-    content = metadata.array_metadata(layout, rows, (1, 2, 3), True)[name]
+    content = metadata.array_metadata(layout, rows, StoredMaps((1, 2, 3), True))[name]
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "zarr.json").write_bytes(metadata.to_bytes(content))
     return zarr.open_array(folder, mode="r+")

@@ -180,6 +180,15 @@ def test_the_inspection_page_runs(sample_run: Path, tmp_path: Path, monkeypatch:
     assert (tmp_path / "look.png").stat().st_size > 10_000
 
 
+def test_the_preview_page_runs(sample_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "data").symlink_to(sample_run / "data")
+    monkeypatch.chdir(tmp_path)
+    for code in blocks((ROOT / "docs/preview.md").read_text(), "python"):
+        exec(compile(code, "preview.md", "exec"), {})
+    for name in ("frames.png", "window7.png"):
+        assert (tmp_path / name).stat().st_size > 100_000
+
+
 @pytest.mark.slow
 def test_an_inspection_prints_what_its_page_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_sample(tmp_path / "data/hospital-sample")
@@ -204,6 +213,25 @@ def test_the_python_page_runs(sample_run: Path, tmp_path: Path, monkeypatch: pyt
     assert (names["smaller_sigma_z2"][known] < float("inf")).mean() > 0.99  # type: ignore[index]
     assert names["loss"].isfinite()  # type: ignore[attr-defined]
     assert names["loss"] > 0  # type: ignore[operator]
+
+
+def test_the_page_of_sweeps_prints_what_it_shows(
+    sample_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "data").symlink_to(sample_run / "data")
+    monkeypatch.chdir(tmp_path)
+    import numpy as np
+
+    page = (ROOT / "docs/sweeps.md").read_text()
+    table, loader = blocks(page, "python")
+    names: dict[str, object] = {}
+    exec(compile(table, "sweeps.md", "exec"), names)
+    (shown,) = re.findall(r"<!-- output -->\n```text\n(.*?)```", page, re.DOTALL)
+    assert capsys.readouterr().out == shown
+    exec(compile(loader, "sweeps.md", "exec"), names)
+    assert capsys.readouterr().out == "[5.  2.  0.3]\n"
+    assert names["views"][0]["sigma_Z2_params"].tolist() == np.float32([5, 2, 0.1]).tolist()  # type: ignore[index]
+    assert names["samples"][0]["sigma_Z2"].shape == (224, 224)  # type: ignore[index]
 
 
 def test_the_loaders_page_runs(

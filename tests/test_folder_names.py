@@ -17,13 +17,13 @@ from depthvar.precompute.validation.validate import validate
 NAMES = [
     "depth", "Depth", "key", "digest", "intrinsics", "source_stat", "sigma_Z2", "sigma_Z2_s2", "_root", "__x", "c", "0",
     "zarr.json", "P0@24x32", "@", "~", "depth~", "depth~~", "a b", "ü σ 日本", "x" * 250, "con.npy",
-    "a'b\"c", "$HOME", "-rf", "%2e",
+    "a'b\"c", "$HOME", "-rf", "%2e", "edge", "edge_s2",
 ]  # fmt: skip
 
 
-def cached(root: Path, pattern: str) -> SigmaCache:
+def cached(root: Path, pattern: str, keep: tuple[str, ...] = ()) -> SigmaCache:
     source = open_source("folder", root, intrinsics=(40, 40, 16, 12), pattern=pattern)
-    job = Job(str(root.parent / "cache.zarr"), source, strides=(1, 2), shard_frames=2)
+    job = Job(str(root.parent / "cache.zarr"), source, strides=(1, 2), shard_frames=2, keep=keep)
     list(pipeline.run(job, execute.serial))
     cache = SigmaCache(job.cache)
     assert sorted(cache.keys()) == source.keys()
@@ -59,10 +59,12 @@ def test_a_folder_of_any_name_alone_and_below_another(tmp_path: Path, name: str)
     cached(root, "{sequence}/{frame}.npy")
 
 
-def test_all_of_them_next_to_each_other(tmp_path: Path) -> None:
+@pytest.mark.parametrize("keep", [(), ("edge",)], ids=str)
+def test_all_of_them_next_to_each_other(tmp_path: Path, keep: tuple[str, ...]) -> None:
     root = tmp_path / "data"
     write(root, *(f"a/{name}/{n}.npy" for name in NAMES for n in range(2)), "a/0.npy")
-    cache = cached(root, "{sequence}/{frame}.npy")
+    cache = cached(root, "{sequence}/{frame}.npy", keep)
     assert len(cache.attributes["groups"]) == len(set(NAMES)) + 1
+    assert ("a/edge~" in cache.attributes["groups"]) == (keep != ())
     assert len(cache.keys()) == 2 * len(NAMES) + 1
     assert len(os.listdir(tmp_path / "cache.zarr/a")) >= len(NAMES)

@@ -15,10 +15,12 @@ from zarr.core.buffer import default_buffer_prototype
 from depthvar.datasets.cache import attributes as attrs
 from depthvar.datasets.cache import format as fmt
 from depthvar.datasets.cache import metadata
+from depthvar.datasets.cache.stored_maps import StoredMaps
 from depthvar.datasets.errors import CacheError
 from depthvar.datasets.source.templates import stays_below
 
 STRIDES = (1, 2, 3, 4, 6, 8)
+MAPS = StoredMaps(STRIDES, True, ("edge",))
 
 
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 9))
@@ -63,22 +65,35 @@ def test_a_flipped_bit_in_sealed_attributes_is_found(data: st.DataObject) -> Non
         attrs.unseal(attributes, "here")
 
 
+TAKEN_BY_EDGE = ["edge", "edge_s2", "Edge"]
 TAKEN = ["sigma_Z2", "sigma_Z2_s3", "depth", "Depth", "key", "digest", "intrinsics", "source_stat", "_root", "__x",
          "zarr.json", "x@24x32"]  # fmt: skip
-PART = st.sampled_from([*TAKEN, "a", "depth~", "~", "a~~", "frames"])
+PART = st.sampled_from([*TAKEN, *TAKEN_BY_EDGE, "a", "depth~", "~", "a~~", "edge~", "frames"])
+KEEP = st.sampled_from([(), ("edge",)])
 
 
 @pytest.mark.parametrize("taken", TAKEN)
 def test_a_folder_named_like_a_part_of_the_format_gets_a_group_of_its_own(taken: str) -> None:
-    assert fmt.sequence_group(f"a/{taken}/b") == f"a/{taken}~/b"
+    for keep in ((), ("edge",)):
+        assert fmt.sequence_group(f"a/{taken}/b", keep) == f"a/{taken}~/b"
 
 
-@given(st.lists(PART, min_size=1, max_size=3), st.lists(PART, min_size=1, max_size=3))
-def test_no_two_sequences_have_one_group_and_none_has_a_name_of_the_format(one: list[str], two: list[str]) -> None:
-    groups = [fmt.sequence_group("/".join(parts)) for parts in (one, two)]
+@pytest.mark.parametrize("taken", TAKEN_BY_EDGE)
+def test_a_name_of_what_is_kept_is_taken_only_where_it_is_kept(taken: str) -> None:
+    """Caches of the time before hold groups of such names."""
+    assert fmt.sequence_group(f"a/{taken}") == f"a/{taken}"
+    assert fmt.sequence_group(f"a/{taken}", ("edge",)) == f"a/{taken}~"
+
+
+@given(st.lists(PART, min_size=1, max_size=3), st.lists(PART, min_size=1, max_size=3), KEEP)
+def test_no_two_sequences_have_one_group_and_none_has_a_name_of_the_format(
+    one: list[str], two: list[str], keep: tuple[str, ...]
+) -> None:
+    groups = [fmt.sequence_group("/".join(parts), keep) for parts in (one, two)]
     assert (groups[0] == groups[1]) == (one == two)
     for group in groups:
-        assert not {part.lower() for part in group.split("/")} & {name.lower() for name in TAKEN}
+        taken = TAKEN + (TAKEN_BY_EDGE if keep else [])
+        assert not {part.lower() for part in group.split("/")} & {name.lower() for name in taken}
         assert group != fmt.ROOT_SEQUENCE
         assert fmt.without_size(group) == group
         assert fmt.without_size(f"{group}@24x32") == group
@@ -121,8 +136,8 @@ def test_a_band_holds_about_200_kib_and_the_bands_hold_the_map(layout: tuple[int
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_the_metadata_are_what_zarr_itself_writes(layout: tuple[int, int, int]) -> None:
     """Zarr reads them, and writes the same back: no field is unknown to it, none is missing."""
-    arrays = metadata.array_metadata(fmt.GroupLayout(*layout, 64), 100, STRIDES, True)
-    assert list(arrays) == metadata.array_names(STRIDES, True)
+    arrays = metadata.array_metadata(fmt.GroupLayout(*layout, 64), 100, MAPS)
+    assert list(arrays) == metadata.array_names(MAPS)
     for name, content in arrays.items():
         store = zarr.storage.MemoryStore()
         put(store, "zarr.json", metadata.to_bytes(content))
@@ -133,7 +148,7 @@ def test_the_metadata_are_what_zarr_itself_writes(layout: tuple[int, int, int]) 
 
 def test_only_core_codecs_and_plain_numbers() -> None:
     layout = fmt.GroupLayout(480, 640, 55, 64)
-    for name, content in metadata.array_metadata(layout, 100, STRIDES, True).items():
+    for name, content in metadata.array_metadata(layout, 100, MAPS).items():
         codecs = copy.deepcopy(content["codecs"])
         for codec in codecs:
             codecs += codec.get("configuration", {}).get("codecs", [])

@@ -20,7 +20,7 @@ from depthvar.precompute import inspect, run
 from depthvar.precompute.cli.main import main
 from depthvar.precompute.inspection.inspect import check
 from depthvar.precompute.inspection.look import Look, Rule
-from depthvar.precompute.inspection.sheet import sheet
+from depthvar.precompute.inspection.sheet import STATES, sheet
 from depthvar.precompute.inspection.text import short_text
 from depthvar.precompute.pictures.choose import spread
 from depthvar.precompute.pictures.image import Colour
@@ -74,14 +74,17 @@ def test_what_is_printed_of_real_frames(redwood: Path) -> None:
 def test_the_picture_has_a_row_for_each_frame(redwood: Path) -> None:
     picture = redwood / "look.png"
     assert f"picture: {picture}" in command("--dataset", redwood / "redwood.toml", "-o", picture)
-    with Image.open(picture) as drawn:
-        assert drawn.size == (968, 14 + 2 * (240 + 14 + 4))
-        pixels = np.asarray(drawn)
-    assert (pixels[100, 160] == 90).all()  # the image
-    assert len(np.unique(pixels[14:254, 324:644].reshape(-1, 3), axis=0)) > 100  # depth
-    states = np.unique(pixels[14:254, 648:].reshape(-1, 3), axis=0).tolist()
-    assert [70, 130, 90] in states
-    assert [232, 232, 232] in states
+    found = inspect(open_source(redwood / "redwood.toml"))
+    drawn = sheet(found.looks)
+    with Image.open(picture) as stored:
+        assert stored.tobytes() == found.picture().tobytes()
+        image, depth, states = (np.asarray(stored.crop(drawn.box(1, column))) for column in range(3))
+    assert image.shape == depth.shape == states.shape == (240, 320, 3)
+    assert (image == 90).all()
+    assert len(np.unique(depth.reshape(-1, 3), axis=0)) > 100
+    kinds = np.unique(states.reshape(-1, 3), axis=0).tolist()
+    assert list(STATES["valid"]) in kinds
+    assert list(STATES["unknown"]) in kinds
 
 
 @pytest.mark.parametrize("name", ["look.jpg", "s3://bucket/look.png", ""])
@@ -280,7 +283,11 @@ def test_no_depth_is_too_strange_for_the_checks(
     verdicts = check([look] * int(random.integers(1, 5)), Rule(kind=kind, units_per_metre=1.0))
     assert len(verdicts) >= 3
     assert all("\n" not in each.text and "nan" not in each.text for each in verdicts)
-    assert sheet([look]).width == 968
+    drawn = sheet([look])
+    left, top, right, bottom = drawn.box(0, 2)
+    width, height = drawn.draw().size
+    assert 0 < left < right < width
+    assert 0 < top < bottom < height
 
 
 def test_more_than_one_warning_is_one_line() -> None:

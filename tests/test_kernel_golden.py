@@ -36,7 +36,9 @@ def rounding_of_both(golden: dict[str, NDArray[Any]]) -> NDArray[np.float64]:
     maps = [golden[name].astype(np.float64) for name in NAMES.values()]
     t_max = sliding_window_view(np.pad(golden["t_mu"], 2), (5, 5)).max((2, 3))
     of_a_hole = 50 * 2.0**-24  # whose δ is the cap, a part of t
-    return 2 * np.where(golden["Z_gt"] > 0, reference.rounding(reference.Reference(*maps, t_max)), of_a_hole)
+    return 2 * np.where(
+        golden["Z_gt"] > 0, reference.rounding(reference.Reference(*maps, np.zeros_like(t_max), t_max)), of_a_hole
+    )
 
 
 def test_there_are_golden_frames() -> None:

@@ -8,10 +8,21 @@ import loader_bases
 import numpy as np
 import pytest
 import torch
-from loader_cases import EXAMPLES, FAR, KEYS, LANDSCAPE, NUMBERS, PORTRAIT, Case, assert_right, load, wrong
+from loader_cases import (
+    EXAMPLES,
+    FAR,
+    KEYS,
+    LANDSCAPE,
+    NUMBERS,
+    PORTRAIT,
+    Case,
+    assert_right,
+    load,
+    moge_instance,
+    wrong,
+)
 from torch.utils.data import DataLoader, default_collate
 
-from depthvar.datasets import Frame
 from depthvar.datasets.hospital.render import render
 from depthvar.datasets.hospital.scene import scene
 from depthvar.datasets.hospital.write import camera_poses
@@ -143,21 +154,6 @@ def test_vggt_sequences_with_turned_frames(case: Case, monkeypatch: pytest.Monke
 @pytest.fixture
 def moge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Case, ModuleType]:
     return Case("moge", tmp_path, LANDSCAPE), load("moge", monkeypatch)
-
-
-def moge_instance(frame: Frame, seed: int) -> dict[str, Any]:
-    """Return what MoGe's pipeline loads: masks, depth 1 where they are not, intrinsics in sides."""
-    height, width = frame.depth.shape
-    fx, fy, cx, cy = frame.intrinsics
-    matrix = np.array([[fx / width, 0, (cx + 0.5) / width], [0, fy / height, (cy + 0.5) / height], [0, 0, 1]])
-    sky = frame.depth > FAR
-    return {
-        "depth": np.where(sky, np.float32(1), frame.depth),
-        "depth_mask": ~sky,
-        "depth_mask_inf": sky,
-        "intrinsics": matrix.astype(np.float32),
-        "seed": seed,
-    }
 
 
 def test_moge_samples_are_those_of_the_turned_camera(moge: tuple[Case, ModuleType]) -> None:

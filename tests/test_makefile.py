@@ -10,7 +10,7 @@ import pytest
 from pages import PAGES, ROOT
 
 TARGETS = re.findall(r"^([a-z-]+):.*##", (ROOT / "Makefile").read_text(), re.MULTILINE)
-TOOLS = ("python", "pytest", "ruff", "mypy", "lint-imports")
+TOOLS = ("python", "pytest", "ruff", "mypy", "lint-imports", "sphinx-build")
 NOTE = '#!/bin/sh\necho "$(basename "$0")" "$@" >> "$(dirname "$0")/called"\n'
 
 

@@ -451,7 +451,7 @@ def test_the_torch_engine_agrees_and_is_named(tiny: TinyData, tmp_path: Path) ->
     assert validate(job.cache, replace(job).source, full=True).findings == []  # recomputed by the CPU engine
 
 
-def levels_of(job: Job, frames: list[Frame]) -> dict[int, NDArray[np.float32]]:
+def levels_of(job: Job, frames: list[Frame]) -> dict[str, NDArray[np.float32]]:
     out = empty_levels(len(frames), frames[0].depth.shape, job)  # type: ignore[arg-type]
     compute_levels(frames, job, out, Stopwatch())
     return dict(out)
@@ -463,8 +463,8 @@ def test_a_batch_on_a_device_is_each_frame_alone(tiny: TinyData) -> None:
     frames = [replace(frame, max_depth=limit) for frame, limit in zip(read, (3, 3, None, 5, 5, 5, 3, 3), strict=True)]
     together = levels_of(job, frames)
     for i, frame in enumerate(frames):
-        for stride, maps in levels_of(job, [frame]).items():
-            np.testing.assert_array_equal(together[stride][i], maps[0])
+        for name, maps in levels_of(job, [frame]).items():
+            np.testing.assert_array_equal(together[name][i], maps[0])
 
 
 def test_where_the_memory_of_a_device_ends_the_batch_is_halved(tiny: TinyData, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from depthvar.datasets.cache.bookkeeping import Bookkeeping, RowState
 from depthvar.datasets.cache.format import NOT_DONE, GroupLayout
+from depthvar.datasets.cache.stored_maps import StoredMaps
 from depthvar.datasets.errors import CacheError
 from depthvar.precompute.pipeline.plan import choose
 from depthvar.precompute.pipeline.shards import (
@@ -28,6 +29,7 @@ from depthvar.precompute.pipeline.survey import SourceFrame
 CAMERA = (40.0, 40.0, 16.0, 12.0)
 DONE = b"\x01" * 32
 LAYOUT = GroupLayout(24, 32, 4, 64)
+MAPS = StoredMaps((1,))
 
 
 def frame(key: str, shape: tuple[int, int] | None = (24, 32), stat: tuple[int, int] = (9, 1)) -> SourceFrame:
@@ -117,27 +119,27 @@ def actions(plan: ShardPlan, group: str = "a") -> dict[str, RowAction]:
 def test_frames_that_the_source_does_not_have_are_kept_unless_they_are_to_be_removed() -> None:
     held = [stored(["a/0", "a/1", "a/2"])]
     source = [frame("a/0"), frame("a/3")]
-    assert actions(make_shard_plan(source, held, (1,))) == {
+    assert actions(make_shard_plan(source, held, MAPS)) == {
         "a/0": "done",
         "a/1": "keep",
         "a/2": "keep",
         "a/3": "compute",
     }
-    pruned = make_shard_plan(source, held, (1,), prune=True)
+    pruned = make_shard_plan(source, held, MAPS, prune=True)
     assert actions(pruned) == {"a/0": "done", "a/1": "clear", "a/2": "clear", "a/3": "compute"}
-    assert pruned.identity("f") == make_shard_plan(source, held, (1,)).identity("f")  # parts may differ in it
+    assert pruned.identity("f") == make_shard_plan(source, held, MAPS).identity("f")  # parts may differ in it
 
 
 @given(st.sets(st.integers(0, 9)), st.sets(st.integers(0, 9)))
 def test_no_row_that_is_done_is_cleared_unless_its_frame_is_elsewhere(old: set[int], new: set[int]) -> None:
-    plan = make_shard_plan([frame(f"a/{n}") for n in new], [stored([f"a/{n}" for n in sorted(old)])], (1,))
+    plan = make_shard_plan([frame(f"a/{n}") for n in new], [stored([f"a/{n}" for n in sorted(old)])], MAPS)
     assert "clear" not in actions(plan).values()
 
 
 def test_an_unreadable_frame_stays_in_the_group_that_has_it() -> None:
     """Its file may be readable again tomorrow: what another group holds of it is not cleared."""
     held = [stored(["a/0"]), stored(["a/wide"], name="a@12x16")]
-    plan = make_shard_plan([frame("a/0"), frame("a/wide", None, (0, 0))], held, (1,), "skip")
+    plan = make_shard_plan([frame("a/0"), frame("a/wide", None, (0, 0))], held, MAPS, "skip")
     assert actions(plan, "a@12x16") == {"a/wide": "check"}
     assert actions(plan) == {"a/0": "done"}
 
@@ -149,7 +151,7 @@ def test_what_the_metadata_of_a_group_need() -> None:
         "new", "none", "grow", "shrink",
     ]  # fmt: skip
     assert [group_change(uneven, 2), group_change(uneven, 1)] == ["grow", "shrink"]
-    groups = make_shard_plan([frame("a/0"), frame("b/0")], [stored(["a/0"])], (1,)).groups
+    groups = make_shard_plan([frame("a/0"), frame("b/0")], [stored(["a/0"])], MAPS).groups
     assert groups == (GroupPlan("a", "a", LAYOUT, 1, "none"), GroupPlan("b", "b", groups[1].layout, 1, "new"))
 
 
@@ -165,19 +167,19 @@ def test_a_row_keeps_its_key_and_new_frames_take_rows_never_used(
     old: list[str], new: list[str], data: st.DataObject
 ) -> None:
     held = data.draw(st.permutations(old + [""] * 3))  # as an interrupted run leaves it
-    plan = make_shard_plan([frame(key) for key in new], [stored(held)], (1,))
+    plan = make_shard_plan([frame(key) for key in new], [stored(held)], MAPS)
     planned = rows(plan, "a")
     for row, key in enumerate(held):
         assert not key or planned[row] == key
     assert {key for key in planned if key} == {*old, *new}
     assert len(set(planned) - {""}) == len([key for key in planned if key])
-    again = make_shard_plan([frame(key) for key in new], [stored(planned)], (1,))
+    again = make_shard_plan([frame(key) for key in new], [stored(planned)], MAPS)
     assert rows(again, "a") == planned
 
 
 @given(KEYS, st.integers(1, 5))
 def test_parts_share_out_every_shard_once(keys: list[str], count: int) -> None:
-    plan = make_shard_plan([frame(key) for key in keys], [stored([""])], (1,))
+    plan = make_shard_plan([frame(key) for key in keys], [stored([""])], MAPS)
     parts = [plan.part((index, count)) for index in range(1, count + 1)]
     assert sorted(task.start for part in parts for task in part.tasks) == [task.start for task in plan.tasks]
 
@@ -185,41 +187,41 @@ def test_parts_share_out_every_shard_once(keys: list[str], count: int) -> None:
 def test_two_runs_of_one_plan_have_one_identity_whatever_is_done() -> None:
     keys = [f"a/{n}" for n in range(9)]
     frames = [frame(key) for key in keys]
-    fresh = make_shard_plan(frames, [stored([])], (1,))
-    half = make_shard_plan(frames, [stored([*keys[:4], "", "", "", ""])], (1,))
+    fresh = make_shard_plan(frames, [stored([])], MAPS)
+    half = make_shard_plan(frames, [stored([*keys[:4], "", "", "", ""])], MAPS)
     assert fresh.identity("f") == half.identity("f")
     assert fresh.identity("f") != fresh.identity("g")
-    assert fresh.identity("f") != make_shard_plan(frames[1:], [stored([])], (1,)).identity("f")
+    assert fresh.identity("f") != make_shard_plan(frames[1:], [stored([])], MAPS).identity("f")
 
 
 def test_frames_of_another_size_form_a_group_of_their_own() -> None:
     frames = [frame("a/0"), frame("a/1", (12, 16)), frame("a/2")]
-    plan = make_shard_plan(frames, [], (1, 2))
+    plan = make_shard_plan(frames, [], StoredMaps((1, 2)))
     assert [(group.name, group.rows, group.sequence) for group in plan.groups] == [("a", 2, "a"), ("a@12x16", 1, "a")]
 
 
 def test_a_frame_that_changed_its_size_moves_to_the_other_group() -> None:
-    plan = make_shard_plan([frame("a/0"), frame("a/1", (12, 16))], [stored(["a/0", "a/1"])], (1,))
+    plan = make_shard_plan([frame("a/0"), frame("a/1", (12, 16))], [stored(["a/0", "a/1"])], MAPS)
     assert rows(plan, "a") == ["a/0", "a/1"]
     assert plan.tasks[0].rows == ("done", "clear")
     assert rows(plan, "a@12x16") == ["a/1"]
 
 
 def test_an_unreadable_frame_stays_next_to_the_others_of_its_sequence() -> None:
-    plan = make_shard_plan([frame("a/0", None), frame("a/1"), frame("b/0", None)], [], (1,), "skip")
+    plan = make_shard_plan([frame("a/0", None), frame("a/1"), frame("b/0", None)], [], MAPS, "skip")
     assert rows(plan, "a") == ["a/1", "a/0"]
     assert [frame.key for frame in plan.unplaced] == ["b/0"]
 
 
 def test_a_key_that_does_not_fit_an_existing_group_is_refused() -> None:
     with pytest.raises(CacheError, match=r"has 67 bytes and the group holds keys of at most 64.*--overwrite"):
-        make_shard_plan([frame("a/" + "x" * 65)], [stored([])], (1,))
+        make_shard_plan([frame("a/" + "x" * 65)], [stored([])], MAPS)
 
 
 def test_limit_rounds_up_to_whole_shards_and_counts_only_work() -> None:
     keys = [f"a/{n:02}" for n in range(12)]
     frames = [frame(key) for key in keys]
-    plan = make_shard_plan(frames, [stored([*keys[:4], *[""] * 8])], (1,))
+    plan = make_shard_plan(frames, [stored([*keys[:4], *[""] * 8])], MAPS)
     assert [task.start for task in choose(plan, limit=1)] == [4]
     assert [task.start for task in choose(plan, limit=5)] == [4, 8]
     assert [task.start for task in choose(plan)] == [4, 8]
@@ -228,7 +230,7 @@ def test_limit_rounds_up_to_whole_shards_and_counts_only_work() -> None:
 def test_a_task_is_small() -> None:
     keys = [f"Easy/P{n:03}/depth_left/{n:06}_left_depth.npy" for n in range(64)]
     layout = GroupLayout(480, 640, 64, 64)
-    plan = make_shard_plan([frame(key) for key in keys[:1]], [], (1,))
+    plan = make_shard_plan([frame(key) for key in keys[:1]], [], MAPS)
     assert isinstance(plan.tasks[0], Task)
     task = Task("Easy/P000", layout, 0, tuple(keys), ("compute",) * 64)
     assert pickle.loads(pickle.dumps(task)) == task

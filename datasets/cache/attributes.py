@@ -113,6 +113,7 @@ _PARAMETERS: dict[str, Callable[[Any], bool]] = {
     "with_depth": lambda value: type(value) is bool,
     "decode_rule": lambda value: isinstance(value, dict),
 }
+_OPTIONAL: dict[str, Callable[[Any], bool]] = {"keep": lambda value: value == ["edge"]}  # recorded where it is used
 _ATTRIBUTES: dict[str, Callable[[Any], bool]] = {
     **dict.fromkeys(("dataset", "camera_model", "fingerprint", "engine"), _is_line),
     "source": lambda value: isinstance(value, dict) and isinstance(value.get("files", {}), dict),
@@ -124,9 +125,11 @@ _ATTRIBUTES: dict[str, Callable[[Any], bool]] = {
 
 def _check_content(attributes: Mapping[str, Any], where: str) -> None:
     """Raise DamagedError where the root's attributes hold what no run writes; a checksum proves no good will."""
-    for checks in (_ATTRIBUTES, _PARAMETERS):
+    for checks in (_ATTRIBUTES, _PARAMETERS, _OPTIONAL):
         values = attributes if checks is _ATTRIBUTES else attributes["parameters"]
         for name, possible in checks.items():
+            if name not in values and checks is _OPTIONAL:
+                continue
             if name not in values or not possible(values[name]):
                 got = repr(values.get(name, "missing"))[:200]
                 raise DamagedError(where, f"{name} is {got}, which no run writes")

@@ -15,6 +15,7 @@ from . import metadata
 from .codec import decode_rows
 from .format import COLUMNS, GroupLayout, column_path, column_width, decode_keys
 from .store import Store
+from .stored_maps import StoredMaps
 
 
 class RowState(IntEnum):
@@ -130,13 +131,13 @@ def read_group(
     metadata.check_same(group, metadata.group_metadata(layout.attributes(sequence)), where)
     rows, uneven = metadata.rows_of(digests, f"{where}/digest", layout), False
     if parameters:
-        strides, with_depth = tuple(parameters["strides"]), parameters["with_depth"]
-        arrays = metadata.array_names(strides, with_depth)[:-1]  # all but the digests
+        maps = StoredMaps.of(parameters)
+        arrays = metadata.array_names(maps)[:-1]  # all but the digests
         found = store.each(store.get, [metadata.metadata_path(f"{name}/{array}") for array in arrays])
         if None in found:
             return None
         for array, stored in zip(arrays, filter(None, found), strict=True):
-            uneven |= metadata.rows_of(stored, f"{where}/{array}", layout, strides, with_depth, rows) > rows
+            uneven |= metadata.rows_of(stored, f"{where}/{array}", layout, maps, rows) > rows
     columns, damaged = {}, []
     left_out: frozenset[int] = frozenset()
     for column in ("digest", "key", "intrinsics", "source_stat"):  # what a run changes, it clears the digest of first
@@ -179,7 +180,7 @@ def _full_shards(digest: NDArray[np.uint8], layout: GroupLayout) -> frozenset[in
 
 def missing_nodes(store: Store, name: str, parameters: Mapping[str, Any]) -> list[str]:
     """Return what of a group is not there: its own name, and its arrays' without it."""
-    arrays = metadata.array_names(parameters["strides"], parameters["with_depth"])
+    arrays = metadata.array_names(StoredMaps.of(parameters))
     nodes = {name: name} | {array: f"{name}/{array}" for array in arrays}
     found = store.each(store.get, map(metadata.metadata_path, nodes.values()))
     return [node for node, data in zip(nodes, found, strict=True) if data is None]

@@ -22,7 +22,7 @@ CACHE_NAME = "sigma_Z2.zarr"
 
 ROOT_SEQUENCE = "_root"  # the group of the frames that lie in no sequence folder
 MAX_SHARD_FRAMES = 64
-MAX_SHARD_BYTES = 96 << 20  # raw float32 over all strides
+MAX_SHARD_BYTES = 96 << 20  # raw float32 over all maps
 BAND_BYTES = 200 << 10  # of a map that is packed at once; a reader of some rows decodes the bands they lie in
 CRC_BYTES = 4
 
@@ -43,15 +43,19 @@ COLUMNS: Mapping[str, np.dtype[Any]] = {  # the bookkeeping, one row a frame
     "source_stat": np.dtype("<i8"),
 }
 
-# Names that a group has for itself, also where the file system knows no capitals.
+# Names that a group has for itself, also where the file system knows no capitals; the last only in caches that hold it.
 _TAKEN = re.compile(
     r"sigma_Z2(_s\d+)?|depth|intrinsics|key|digest|source_stat|_root|zarr\.json|__.*|.*@\d+x\d+", re.IGNORECASE
 )
+_TAKEN_BY_EDGE = re.compile(r"edge(_s\d+)?", re.IGNORECASE)
+
+SIGMA_Z2, EDGE = "sigma_Z2", "edge"  # the quantities that have a map at every stride
+DEPTH = "depth"  # at stride 1 only
 
 
-def level_name(stride: int) -> str:
-    """Return the name of the array that holds the level of ``stride``."""
-    return "sigma_Z2" if stride == 1 else f"sigma_Z2_s{stride}"
+def level_name(stride: int, quantity: str = SIGMA_Z2) -> str:
+    """Return the name of the array that holds a quantity at ``stride``."""
+    return quantity if stride == 1 else f"{quantity}_s{stride}"
 
 
 def level_shape(height: int, width: int, stride: int) -> tuple[int, int]:
@@ -60,28 +64,35 @@ def level_shape(height: int, width: int, stride: int) -> tuple[int, int]:
 
 
 def frame_bytes(height: int, width: int, strides: Iterable[int]) -> int:
-    """Return the bytes of a frame's maps as raw float32, all strides together."""
+    """Return the bytes of a frame's maps as raw float32: one for each of the strides, which may be the same."""
     return sum(4 * rows * columns for rows, columns in (level_shape(height, width, s) for s in strides))
 
 
 def shard_frames(height: int, width: int, strides: Iterable[int], most: int = MAX_SHARD_FRAMES) -> int:
-    """Return how many frames a shard holds: at most ``most``, and at most 96 MiB of float32 over all strides."""
+    """Return how many frames a shard holds: at most ``most``, and at most 96 MiB of float32 over all maps."""
     return max(1, min(most, MAX_SHARD_BYTES // frame_bytes(height, width, strides)))
 
 
-@lru_cache(4096)
-def sequence_group(sequence: str) -> str:
+def sequence_group(sequence: str, keep: Sequence[str] = ()) -> str:
     """Return the group of a sequence: its folders, with a ``~`` behind a name that the format has for itself.
 
-    No two sequences have one group: a name that ends in ``~`` gets one more.
+    No two sequences have one group: a name that ends in ``~`` gets one more. ``keep``: as of ``StoredMaps``.
     """
-    parts = (part + "~" * bool(_TAKEN.fullmatch(part) or part.endswith("~")) for part in sequence.split("/"))
-    return "/".join(parts) if sequence else ROOT_SEQUENCE
+    return _sequence_group(sequence, EDGE in keep)
 
 
-def group_name(sequence: str, shape: tuple[int, int], first: tuple[int, int]) -> str:
+@lru_cache(4096)
+def _sequence_group(sequence: str, with_edge: bool) -> str:
+    def is_taken(part: str) -> bool:
+        taken = _TAKEN.fullmatch(part) or (with_edge and _TAKEN_BY_EDGE.fullmatch(part))
+        return bool(taken) or part.endswith("~")
+
+    return "/".join(part + "~" * is_taken(part) for part in sequence.split("/")) if sequence else ROOT_SEQUENCE
+
+
+def group_name(sequence: str, shape: tuple[int, int], first: tuple[int, int], keep: Sequence[str] = ()) -> str:
     """Return the group that holds frames of ``shape`` of a sequence whose first frame has the shape ``first``."""
-    name = sequence_group(sequence)
+    name = sequence_group(sequence, keep)
     return name if shape == first else f"{name}@{shape[0]}x{shape[1]}"
 
 
@@ -228,11 +239,6 @@ class GroupLayout:
         layout = cls(*numbers)
         layout.check(0, where)
         return sequence, layout
-
-
-def map_names(strides: Iterable[int], with_depth: bool) -> dict[str, int]:
-    """Return array name -> stride of all arrays of maps."""
-    return {level_name(stride): stride for stride in strides} | ({"depth": 1} if with_depth else {})
 
 
 def column_width(name: str, layout: GroupLayout) -> int:

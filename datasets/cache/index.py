@@ -19,11 +19,12 @@ from depthvar.datasets.source.templates import key_template, path_pattern, seque
 from . import metadata
 from .attributes import check_root, differences
 from .bookkeeping import Bookkeeping, RowState, read_column, read_digest, read_group
-from .format import folders_of, level_name, map_path, sequence_group, without_size
+from .format import SIGMA_Z2, folders_of, level_name, map_path, sequence_group, without_size
 from .maps import Get, read_rows
 from .pinned import ChangedError, PinnedShard
 from .remote_store import RemoteStore
 from .store import Store, open_store
+from .stored_maps import StoredMaps
 
 if TYPE_CHECKING:
     from depthvar.datasets.lookup.levels import Each
@@ -57,43 +58,45 @@ class OpenGroup:
         self.failed = frozenset(np.flatnonzero(book.states == RowState.FAILED).tolist())
         self.pins = store.has_tags
         self.has_etags = self.pins and isinstance(store, RemoteStore)
-        self._pinned: dict[tuple[int, int], tuple[PinnedShard, NDArray[np.bool_]]] = {}  # by stride and first row
+        self._pinned: dict[tuple[str, int], tuple[PinnedShard, NDArray[np.bool_]]] = {}  # by array and first row
 
-    def read(self, row: int, stride: int, where: str, rows: slice = slice(None)) -> NDArray[np.float32]:
+    def read(
+        self, row: int, stride: int, where: str, rows: slice = slice(None), quantity: str = SIGMA_Z2
+    ) -> NDArray[np.float32]:
         """Return some rows of a map, not none: (rows, ceil(W / stride)) float32; DamagedError where it is damaged."""
         where = f"{where}, stride {stride}"
-        cut, place = self.layout.maps(stride), row % self.layout.shard_frames
-        get = self._pin(stride, row, place) if self.pins else partial(self._store.get, self._path(stride, row))
+        cut, place, array = self.layout.maps(stride), row % self.layout.shard_frames, level_name(stride, quantity)
+        get = self._pin(stride, array, row, place) if self.pins else partial(self._store.get, self._path(array, row))
         try:
             values = read_rows(get, cut, place, rows, where)
             if not values.min() >= 0:  # a NaN is the smallest
                 raise DamagedError(where, "stored values are missing, or negative")
         except CacheError:
-            self._pinned.pop((stride, row - place), None)  # it may be repaired
+            self._pinned.pop((array, row - place), None)  # it may be repaired
             raise
         return values
 
-    def _path(self, stride: int, row: int) -> str:
-        return map_path(self.book.name, level_name(stride), row, self.layout)
+    def _path(self, array: str, row: int) -> str:
+        return map_path(self.book.name, array, row, self.layout)
 
-    def _pin(self, stride: int, row: int, place: int) -> Get:
+    def _pin(self, stride: int, array: str, row: int, place: int) -> Get:
         """Return what reads parts of a shard, all of the state in which the group was opened; else ChangedError.
 
         A run clears the digests of what it changes before it writes maps: a digest that stands after the index was read
         says that the index, and all that has its tag, are of that state.
         """
         first = row - place
-        if (pinned := self._pinned.get((stride, first))) is None:
+        if (pinned := self._pinned.get((array, first))) is None:
             index_bytes = self.layout.maps(stride).index_bytes
-            shard = PinnedShard(self._store, self._path(stride, row), index_bytes, self._read_cache)
+            shard = PinnedShard(self._store, self._path(array, row), index_bytes, self._read_cache)
             then = self.book.digest[first : first + self.layout.shard_frames]
             now, _ = read_column(self._store, self.book.name, "digest", range(first, first + len(then)), self.layout)
             while len(self._pinned) >= PINNED:
                 self._pinned.pop(next(iter(list(self._pinned))), None)  # another thread may read another level
-            pinned = self._pinned[stride, first] = shard, (now == then).all(1)
+            pinned = self._pinned[array, first] = shard, (now == then).all(1)
         shard, stands = pinned
         if not stands[place]:
-            raise ChangedError(f"{self._store.url}/{self._path(stride, row)}: written again")
+            raise ChangedError(f"{self._store.url}/{self._path(array, row)}: written again")
         return shard.get
 
     def is_current(self, row: int) -> bool:
@@ -134,7 +137,8 @@ class OpenCache:
         self._read_root(parameters)
         self.parameters: dict[str, Any] = self.attributes["parameters"]
         self.estimator = params_from_json(self.parameters)
-        self.strides: tuple[int, ...] = tuple(self.parameters["strides"])
+        maps = StoredMaps.of(self.parameters)
+        self.strides, self.keep = maps.strides, maps.keep
 
     def _read_root(self, parameters: dict[str, Any] | None) -> None:
         self.attributes = read_root(self._store, parameters)
@@ -204,7 +208,7 @@ class OpenCache:
         """
         near = self.groups_near(key)
         for folder in reversed(["", *folders_of(key)]):
-            near = near + self._by_sequence.get(sequence_group(folder), [])
+            near = near + self._by_sequence.get(sequence_group(folder, self.keep), [])
         yield from dict.fromkeys([*near, *self.attributes["groups"]])
 
     def groups_near(self, key: str) -> list[str]:
@@ -213,7 +217,7 @@ class OpenCache:
         match = path_pattern(key_template(template)).fullmatch(key) if isinstance(template, str) else None
         if match is None:  # of an earlier run with another layout
             return []
-        return self._by_sequence.get(sequence_group(sequence_of(match.groupdict())), [])
+        return self._by_sequence.get(sequence_group(sequence_of(match.groupdict()), self.keep), [])
 
     def _group(self, name: str) -> OpenGroup | None:
         """Return a group, or None where a run has listed but not yet created it."""

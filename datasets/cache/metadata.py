@@ -1,17 +1,27 @@
 """What ``zarr.json`` holds for every group and array of a cache, to be written and to be compared."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
 from depthvar.datasets.errors import CacheError, DamagedError
 
 from .attributes import seal
-from .format import COLUMNS, GroupLayout, MapLayout, column_width, map_names
+from .format import COLUMNS, EDGE, GroupLayout, MapLayout, column_width
 from .store import Store
+from .stored_maps import StoredMaps
 
 NAME = "zarr.json"
+BOOKKEEPING_ALONE = StoredMaps()
+
+_SIGMA: dict[str, Any] = {"quantity": "sigma_Z2", "units": "m2"}
+_EDGE: dict[str, Any] = {
+    "quantity": "edge",
+    "units": "1",
+    "long_name": "half the range of distances in the window, divided by the distance",
+}
+_DEPTH: dict[str, Any] = {"quantity": "depth", "units": "m"}
 
 
 def metadata_path(node: str) -> str:
@@ -70,42 +80,33 @@ def check_same(stored: Mapping[str, Any], expected: Mapping[str, Any], where: st
         raise DamagedError(where, f"{field}: expected {want}, got {got}")
 
 
-def rows_of(
-    data: bytes,
-    where: str,
-    layout: GroupLayout,
-    strides: tuple[int, ...] = (),
-    with_depth: bool = False,
-    least: int = 0,
-) -> int:
+def rows_of(data: bytes, where: str, layout: GroupLayout, maps: StoredMaps = BOOKKEEPING_ALONE, least: int = 0) -> int:
     """Return how many rows an array of a group has, from its ``zarr.json``.
 
     Raises:
         DamagedError: it is not that of such an array, of at least so many rows.
     """
     try:
-        return _rows_of(data, where.rpartition("/")[2], layout, strides, with_depth, least)
+        return _rows_of(data, where.rpartition("/")[2], layout, maps, least)
     except DamagedError as error:
         raise DamagedError(where, error.reason) from error
 
 
 @lru_cache(maxsize=64)  # the arrays of thousands of groups mostly have the same few texts
-def _rows_of(
-    data: bytes, array: str, layout: GroupLayout, strides: tuple[int, ...], with_depth: bool, least: int
-) -> int:
+def _rows_of(data: bytes, array: str, layout: GroupLayout, maps: StoredMaps, least: int) -> int:
     stored = from_bytes(data, array)
     shape = stored.get("shape")
     if not (isinstance(shape, list) and shape and type(shape[0]) is int and shape[0] >= 0):
         raise DamagedError(array, f"expected a shape, got {str(shape)[:200]}")
     layout.check(shape[0], array)
     rows = max(shape[0], least)
-    check_same(stored, array_metadata(layout, rows, strides, with_depth)[array], array)
+    check_same(stored, array_metadata(layout, rows, maps)[array], array)
     return rows
 
 
-def array_names(strides: Iterable[int], with_depth: bool) -> list[str]:
+def array_names(maps: StoredMaps) -> list[str]:
     """Return the arrays of every group, in the order in which they are written: without digests none is complete."""
-    return [*map_names(strides, with_depth), "intrinsics", "key", "source_stat", "digest"]
+    return [*maps.arrays, "intrinsics", "key", "source_stat", "digest"]
 
 
 def group_metadata(attributes: Mapping[str, Any]) -> dict[str, Any]:
@@ -113,31 +114,29 @@ def group_metadata(attributes: Mapping[str, Any]) -> dict[str, Any]:
     return {"attributes": dict(attributes), "zarr_format": 3, "node_type": "group"}
 
 
-def array_metadata(
-    layout: GroupLayout, rows: int, strides: tuple[int, ...], with_depth: bool
-) -> dict[str, dict[str, Any]]:
+def array_metadata(layout: GroupLayout, rows: int, maps: StoredMaps) -> dict[str, dict[str, Any]]:
     """Return the ``zarr.json`` of every array of a group by name, in the order of ``array_names``."""
-    arrays = _without_rows(layout, strides, with_depth)
+    arrays = _without_rows(layout, maps)
     return {name: content | {"shape": [rows, *content["shape"][1:]]} for name, content in arrays.items()}
 
 
 @lru_cache(maxsize=64)
-def _without_rows(layout: GroupLayout, strides: tuple[int, ...], with_depth: bool) -> dict[str, dict[str, Any]]:
+def _without_rows(layout: GroupLayout, maps: StoredMaps) -> dict[str, dict[str, Any]]:
     arrays = {}
-    for name, stride in map_names(strides, with_depth).items():
-        maps = layout.maps(stride)
+    for name, stride in maps.arrays.items():
+        cut = layout.maps(stride)
         suffix = "" if stride == 1 else f"_s{stride}"
-        quantity, unit = ("depth", "m") if name == "depth" else ("sigma_Z2", "m2")
+        attributes = _DEPTH if name == "depth" else _EDGE if name.startswith(EDGE) else _SIGMA
         arrays[name] = _array(
-            shape=(0, maps.height, maps.width),
-            chunk=(layout.shard_frames, maps.bands * maps.band_rows, maps.width),
+            shape=(0, cut.height, cut.width),
+            chunk=(layout.shard_frames, cut.bands * cut.band_rows, cut.width),
             dtype="float32",
             fill_value="NaN",
-            codecs=[_sharding(maps)],
+            codecs=[_sharding(cut)],
             dimensions=("frame", f"y{suffix}", f"x{suffix}"),
-            attributes={"quantity": quantity, "units": unit, "stride": stride},
+            attributes=attributes | {"stride": stride},
         )
-    for name, dimension, attributes in (
+    for name, dimension, others in (
         ("intrinsics", "fx_fy_cx_cy", {"units": "px"}),
         ("key", "byte", {"encoding": "utf-8"}),
         ("source_stat", "size_hash", {}),
@@ -151,7 +150,7 @@ def _without_rows(layout: GroupLayout, strides: tuple[int, ...], with_depth: boo
             fill_value=0,
             codecs=[_bytes(COLUMNS[name].itemsize), {"name": "crc32c"}],
             dimensions=("frame", dimension),
-            attributes={"quantity": name} | attributes,
+            attributes={"quantity": name} | others,
         )
     return arrays
 
@@ -163,7 +162,7 @@ def _array(
     fill_value: object,
     codecs: list[dict[str, Any]],
     dimensions: tuple[str, ...],
-    attributes: dict[str, Any],
+    attributes: Mapping[str, Any],
 ) -> dict[str, Any]:
     return {
         "shape": list(shape),

@@ -19,11 +19,14 @@ from depthvar.datasets.errors import (
     one_line,
 )
 from depthvar.datasets.frame import as_numbers
+from depthvar.datasets.params import Estimator
 from depthvar.datasets.paths import cache_path, folder_above, key_text, root_path
 from depthvar.datasets.scalars import number, whole
 
+from .format import DEPTH
 from .index import OpenCache, OpenGroup
 from .pinned import ChangedError
+from .sweep import read_level, wanted_params
 
 READ_ATTEMPTS = 10  # of a frame that runs compute again and again meanwhile
 
@@ -128,7 +131,7 @@ class SigmaCache:
 
     @property
     def params(self) -> dict[str, Any]:
-        """All that decided the stored values: estimator, window, lambda_prior, strides, max_depth and so on."""
+        """All that decided the stored values, such as estimator, window, lambda_prior, strides and max_depth."""
         return dict(self._open().parameters)
 
     @property
@@ -138,7 +141,7 @@ class SigmaCache:
 
     @property
     def attributes(self) -> dict[str, Any]:
-        """The root's attributes: format, dataset, parameters, fingerprint, engine, software, source, groups."""
+        """The attributes of the root (format, dataset, parameters, fingerprint, engine, software, source, groups)."""
         return dict(self._open().attributes)
 
     def keys(self) -> list[str]:
@@ -153,12 +156,25 @@ class SigmaCache:
         """Return (H, W) of a frame at stride 1."""
         return self._take(key, lambda _, group, row: (group.layout.height, group.layout.width))
 
-    def read(self, key: str | os.PathLike[str], stride: int = 1) -> NDArray[np.float32]:
-        """Return the stored map of one frame.
+    def _wanted(self, lambda_prior: float | None, alpha_clamp: float | None) -> Estimator:
+        opened = self._open()
+        return wanted_params(opened.estimator, opened.keep, opened.path, lambda_prior, alpha_clamp)
+
+    def read(
+        self,
+        key: str | os.PathLike[str],
+        stride: int = 1,
+        *,
+        lambda_prior: float | None = None,
+        alpha_clamp: float | None = None,
+    ) -> NDArray[np.float32]:
+        """Return the map of one frame.
 
         Args:
             key: the depth file's path relative to the root of the data set, or a path that leads below ``root``.
             stride: one of ``strides``: the σ² of ``depth[::stride, ::stride]`` with the intrinsics divided by it.
+            lambda_prior, alpha_clamp: of a cache that was computed with ``--keep edge``: σ² as with these, of the
+                ranges of :class:`~depthvar.precompute.KernelParams` (docs/sweeps.md). None: as the cache was computed.
 
         Returns:
             (ceil(H / stride), ceil(W / stride)) float32, σ_Z² in m²; ``+inf`` where unknown or far.
@@ -167,11 +183,35 @@ class SigmaCache:
             FrameNotFoundError: the cache does not list the frame, or has not computed it, or failed to.
             CacheError: the stored bytes are damaged, lost or cannot be read; or the cache has been computed again with
                 other parameters since this reader first read it.
-            ParameterError: the stride is not stored.
+            ParameterError: the stride is not stored; or σ² of other parameters is asked of a cache without what it
+                needs, or out of range.
         """
-        strides = self.strides
+        strides, stored = self.strides, self._open().estimator
         stride = whole("stride", stride, f"one of {strides}", lambda number: number in strides)
-        return self._take(key, lambda name, group, row: group.read(row, stride, f"{self.path}: {name}"), of_maps=True)
+        wanted, rows = self._wanted(lambda_prior, alpha_clamp), slice(None)
+        return self._take(
+            key,
+            lambda name, group, row: read_level(group, row, stride, f"{self.path}: {name}", rows, stored, wanted),
+            of_maps=True,
+        )
+
+    def depth(self, key: str | os.PathLike[str]) -> NDArray[np.float32]:
+        """Return the stored depth of one frame, of a cache that was computed ``with_depth``.
+
+        Args:
+            key: as for ``read``.
+
+        Returns:
+            (H, W) float32 in metres: 0 where unknown, ``+inf`` where far without a depth.
+
+        Raises:
+            FrameNotFoundError, CacheError: as for ``read``; or the cache holds no depth.
+        """
+        if not self.params["with_depth"]:
+            raise CacheError(f"{self.path}: holds no depth; `precompute run --overwrite --with-depth` stores it")
+        return self._take(
+            key, lambda name, group, row: group.read(row, 1, f"{self.path}: {name}", quantity=DEPTH), of_maps=True
+        )
 
     def sample(
         self,
@@ -181,6 +221,9 @@ class SigmaCache:
         resize: Literal["nearest", "linear"] = "nearest",
         flip: bool = False,
         valid: NDArray[np.bool_] | None = None,
+        *,
+        lambda_prior: float | None = None,
+        alpha_clamp: float | None = None,
     ) -> NDArray[np.float32]:
         """Return σ² at the pixels of a cropped and resized view of a frame.
 
@@ -193,19 +236,21 @@ class SigmaCache:
             flip: the view was mirrored left to right after the crop and resize (intrinsics cannot show that).
             valid: (h, w) bool, where the view has depth. Elsewhere no time is spent on a pixel whose neighbours in
                 the cache are invalid: it is ``+inf``.
+            lambda_prior, alpha_clamp: as for ``read``.
 
         Returns:
             (h, w) float32, σ_Z² in m²; ``+inf`` where unknown, far or outside the frame.
 
         Raises:
-            ParameterError: the intrinsics are not those of a crop and a zoom.
+            ParameterError: the intrinsics are not those of a crop and a zoom; or as for ``read``.
             FrameNotFoundError, CacheError: as for ``read``.
         """
-        opened = self._open()
+        opened, wanted = self._open(), self._wanted(lambda_prior, alpha_clamp)
+        stored = opened.estimator
         return self._take(
             key,
             lambda name, group, row: self._look_up(
-                lambda stride, rows: group.read(row, stride, f"{self.path}: {name}", rows),
+                lambda stride, rows: read_level(group, row, stride, f"{self.path}: {name}", rows, stored, wanted),
                 opened.strides,
                 group.intrinsics[row].tolist(),
                 (group.layout.height, group.layout.width),
@@ -213,7 +258,7 @@ class SigmaCache:
                 size,
                 resize,
                 flip,
-                opened.estimator.window,
+                stored.window,
                 valid,
                 opened.each,
             ),
@@ -226,12 +271,16 @@ class SigmaCache:
         key: str | os.PathLike[str],
         resize: Literal["nearest", "linear"] = "nearest",
         flip: bool = False,
+        *,
+        lambda_prior: float | None = None,
+        alpha_clamp: float | None = None,
     ) -> None:
         """Add σ² to a view of a DUSt3R-like loader, from its ``camera_intrinsics`` and its ``depthmap``'s shape.
 
         Sets ``view["sigma_Z2"]`` (h, w) float32 in m², and ``view["sigma_Z2_params"]``, float32
         [window, lambda_prior, alpha_clamp], by which a loss can check that it trains with what was computed.
         Where ``depthmap`` is not above 0, a pixel whose neighbours in the cache are invalid is ``+inf``.
+        ``lambda_prior`` and ``alpha_clamp`` are as for ``read``.
 
         Warns (UserWarning) where the view has depth, but no pixel of it a finite σ²: it would train with weight 0; and
         where more than 1 % of its depth lies outside of the native frame.
@@ -245,11 +294,14 @@ class SigmaCache:
                 f"depthmap: expected one view (h, w), got shape {depth.shape}; annotate views before they are collated"
             )
         valid = depth > 0
-        sigma_z2 = view["sigma_Z2"] = self.sample(key, view["camera_intrinsics"], depth.shape, resize, flip, valid)
+        params = self._wanted(lambda_prior, alpha_clamp)
+        sigma_z2 = view["sigma_Z2"] = self.sample(
+            key, view["camera_intrinsics"], depth.shape, resize, flip, valid,
+            lambda_prior=lambda_prior, alpha_clamp=alpha_clamp,
+        )  # fmt: skip
         opened = self._open()
         if sigma_z2[::16, ::16].min() == np.inf and sigma_z2.min() == np.inf and valid.any():  # a few pixels first
             warnings.warn(_no_values(key, int(valid.sum()), opened.parameters["max_depth"]), stacklevel=2)
-        params = opened.estimator
         stated = params.window, params.lambda_prior, params.alpha_clamp
         view["sigma_Z2_params"] = np.array(stated, np.float32)  # DUSt3R-like bases refuse float64
 

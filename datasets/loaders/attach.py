@@ -16,11 +16,21 @@ Key = Callable[[Mapping[str, Any]], str | PathLike[str]]
 class AttachedDataset(Dataset[Any]):
     """What :func:`attach` returns; every attribute that it lacks is the wrapped data set's."""
 
-    def __init__(self, dataset: Any, cache: SigmaCache, key: Key, resize: Literal["nearest", "linear"]) -> None:
+    def __init__(
+        self,
+        dataset: Any,
+        cache: SigmaCache,
+        key: Key,
+        resize: Literal["nearest", "linear"],
+        lambda_prior: float | None = None,
+        alpha_clamp: float | None = None,
+    ) -> None:
         self.dataset = dataset
         self.cache = cache
         self.key = key
         self.resize = resize
+        self.lambda_prior = lambda_prior
+        self.alpha_clamp = alpha_clamp
 
     def __len__(self) -> int:
         """Return the number of samples."""
@@ -36,7 +46,9 @@ class AttachedDataset(Dataset[Any]):
                     f"them, got a {type(sample).__name__} with a {type(view).__name__}; call cache.annotate in the "
                     "data set, or SigmaCache.sample for samples of another form"
                 )
-            self.cache.annotate(view, self.key(view), self.resize)
+            self.cache.annotate(
+                view, self.key(view), self.resize, lambda_prior=self.lambda_prior, alpha_clamp=self.alpha_clamp
+            )
         return sample
 
     def __getattr__(self, name: str) -> Any:
@@ -52,6 +64,8 @@ def attach(
     key: Key = view_key,
     *,
     resize: Literal["nearest", "linear"] = "nearest",
+    lambda_prior: float | None = None,
+    alpha_clamp: float | None = None,
 ) -> AttachedDataset:
     """Wrap a map-style data set, so that ``SigmaCache.annotate`` is called on each of its views.
 
@@ -68,6 +82,7 @@ def attach(
         key: tells the frame's key, or its absolute path, from a view; by default ``view["key"]``. For workers that
             are spawned it must pickle: ``operator.itemgetter`` or a function of a module, no lambda.
         resize: how the data set resizes depth; see ``SigmaCache.sample``.
+        lambda_prior, alpha_clamp: others than the cache was computed with; see ``SigmaCache.read``.
 
     Raises:
         ParameterError: no map-style data set, or no SigmaCache.
@@ -90,4 +105,4 @@ def attach(
             "dataset: expected a map-style data set, with __getitem__ and __len__, got "
             f"{type(dataset).__name__}; for another one call cache.annotate where it makes its views"
         )
-    return AttachedDataset(dataset, cache, key, resize)
+    return AttachedDataset(dataset, cache, key, resize, lambda_prior, alpha_clamp)

@@ -55,10 +55,12 @@ class CachedDepthDataset(Dataset[dict[str, Any]]):
         resize: how depth is resized: ``"nearest"``, as ``cv2.INTER_NEAREST`` does (up to its rounding where ``u' r`` is
             an exact integer), or ``"median"``, by :func:`~depthvar.datasets.resize_depth`.
         seed: of the augmentation, 0 or more.
+        lambda_prior, alpha_clamp: others than the cache was computed with; see ``SigmaCache.read``.
 
     Raises:
-        ParameterError: a sigma, size, zoom or resize that is not one of these; when a sample is taken, a cache that was
-            computed with another camera, rule of decoding or maximum depth than the source has.
+        ParameterError: a sigma, size, zoom or resize that is not one of these, or parameters for a function; when a
+            sample is taken, a cache that was computed with another camera, rule of decoding or maximum depth than the
+            source has.
 
     Example:
         >>> from depthvar.datasets import CachedDepthDataset, SigmaCache, open_source
@@ -79,6 +81,8 @@ class CachedDepthDataset(Dataset[dict[str, Any]]):
         zoom: float = 0.5,
         resize: Literal["nearest", "median"] = "nearest",
         seed: int = 0,
+        lambda_prior: float | None = None,
+        alpha_clamp: float | None = None,
     ) -> None:
         if not (isinstance(sigma, SigmaCache) or callable(sigma)):
             raise ParameterError(
@@ -93,6 +97,10 @@ class CachedDepthDataset(Dataset[dict[str, Any]]):
         zoom = number("zoom", zoom, "the smallest part of the largest crop, in (0, 1]", lambda part: 0 < part <= 1)
         seed = whole("seed", seed, "a whole number of 0 or more", lambda start: start >= 0)
         require("resize", resize, "'nearest' or 'median'", resize in ("nearest", "median"))
+        self._params = {"lambda_prior": lambda_prior, "alpha_clamp": alpha_clamp}
+        for name, value in self._params.items():
+            is_used = value is None or isinstance(sigma, SigmaCache)
+            require(name, value, "None with a function as sigma, which has its own", is_used)
         self.source = source
         self.sigma = sigma
         self.size = size
@@ -139,6 +147,7 @@ class CachedDepthDataset(Dataset[dict[str, Any]]):
                 "nearest" if self.resize == "nearest" else "linear",
                 flip=crop.flip,
                 valid=valid,
+                **self._params,
             )
         else:
             sigma_z2 = self.sigma(depth, matrix)

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthvar.datasets.cache.bookkeeping import Bookkeeping, RowState, read_group
-from depthvar.datasets.cache.format import level_name
+from depthvar.datasets.cache.format import SIGMA_Z2, level_name
 from depthvar.datasets.cache.index import OpenGroup, read_root
 from depthvar.datasets.cache.store import Store, open_store
+from depthvar.datasets.cache.stored_maps import StoredMaps
 from depthvar.datasets.errors import CacheError
 from depthvar.precompute.pipeline.summary import SigmaSummary
 
@@ -40,7 +41,7 @@ def cache_info(cache: str) -> dict[str, Any]:
 
     found = [facts for facts in store.each(look, attributes["groups"]) if facts is not None]
     groups, done = [facts for facts, _ in found], {facts["group"]: rows for facts, rows in found}
-    sizes = _sizes(cache, groups, attributes["parameters"]["strides"])
+    sizes = _sizes(cache, groups, StoredMaps.of(attributes["parameters"]))
     return {"cache": cache} | attributes | {"groups": groups} | sizes | _values(store, done)
 
 
@@ -77,18 +78,26 @@ def _values(store: Store, done: Mapping[str, NDArray[np.intp]]) -> dict[str, Any
     return {"sigma": sigma.to_json(), "unreadable": unreadable}
 
 
-def _sizes(cache: str, groups: Sequence[Mapping[str, Any]], strides: Sequence[int]) -> dict[str, Any]:
-    """Return stored bytes: of the whole cache, and per native pixel, of stride 1 and of all strides together."""
+def _sizes(cache: str, groups: Sequence[Mapping[str, Any]], maps: StoredMaps) -> dict[str, Any]:
+    """Return stored bytes: of the whole cache, and per native pixel, of stride 1 and of all strides together.
+
+    For what is kept with σ² a number of its own, of all strides.
+    """
     if "://" in cache:
         return {"bytes": None}
     folders = _folder_bytes(cache)
     sizes, pixels = {"bytes": folders.total()}, sum(each["done"] * each["height"] * each["width"] for each in groups)
     if not pixels:
         return sizes
-    levels = {stride: folders[level_name(stride)] / pixels for stride in strides}
+
+    def stored(quantity: str, strides: Sequence[int]) -> float:
+        per_pixel: float = sum(folders[level_name(stride, quantity)] for stride in strides) / pixels
+        return round(per_pixel, 3)
+
     return sizes | {
-        "bytes_per_pixel_stride_1": round(levels[1], 3),
-        "bytes_per_pixel": round(sum(levels.values()), 3),
+        "bytes_per_pixel_stride_1": stored(SIGMA_Z2, (1,)),
+        "bytes_per_pixel": stored(SIGMA_Z2, maps.strides),
+        **{f"bytes_per_pixel_{quantity}": stored(quantity, maps.strides) for quantity in maps.keep},
     }
 
 

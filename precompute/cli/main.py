@@ -17,7 +17,8 @@ from depthvar.datasets.paths import cache_path
 
 from .errors import Commands
 from .interrupt import clean_up
-from .options import dataset_options, inspected_source, reading_options, run_arguments, write_demo
+from .options import dataset_options, inspected_source, kernel_options, reading_options, run_arguments, write_demo
+from .preview import preview_options, show
 from .progress import LogHandler, steps
 
 TIMEOUT_HELP = (
@@ -29,14 +30,11 @@ WORKERS_HELP = (
     "Number of Dask worker processes, used instead of threads. Each needs about 2 s of CPU time to start. If one "
     "crashes or hangs, only its shard is lost."
 )
-MIN_VALID_HELP = (
-    "Known pixels that a window needs for its range to count, 1 to window² (docs/sparse-depth.md).  [default: 3]"
-)
-STEP_HELP = "Step of the stored depth. Its rounding error enters σ (docs/sparse-depth.md).  [default: 0, off]"
 RECOMPUTE_HELP = (
     "Number of random frames to recompute and compare with the cache. With 0 and no --root, the depth files are not "
     "opened. With 0 and --root, files that look changed are still compared."
 )
+KEEP_HELP = "Store half the range of each window too: σ² of any --lambda-prior and --alpha-clamp then needs no new run."
 PART_HELP = "Compute part I of N (I from 1): every N-th shard. For N jobs at the same time."
 
 cache_argument = click.argument("cache", callback=lambda context, parameter, text: cache_path(text))
@@ -69,21 +67,7 @@ def main() -> None:
 @main.command()
 @dataset_options
 @click.option("--out", help="Cache to write, a folder or a URL.  [default: sigma_Z2.zarr in the root]")
-@click.option(
-    "--estimator",
-    type=click.Choice(["range", "difference"]),
-    default="range",
-    help="How σ is computed: by the range of distances in a window, or by the differences to the neighbours, which has "
-    "none of the next five options.",
-)
-@click.option("--window", type=int, help="Side of the window in pixels: 3, 5 or 7.  [default: 5]")
-@click.option("--lambda-prior", type=float, help="Weight of the pixel footprint, 0 or more.  [default: 0.5]")
-@click.option(
-    "--alpha-clamp", type=float, help="Upper limit of δ / distance, in (0, 1] (docs/method.md).  [default: 0.3]"
-)
-@click.option("--min-valid", type=int, help=MIN_VALID_HELP)
-@click.option("--compat", type=click.Choice(["pi3"]), help="Reproduce the original kernel, faults included.")
-@click.option("--quantisation-step", type=float, metavar="METRES", help=STEP_HELP)
+@kernel_options
 @click.option("--strides", default="1,2,3,4,6,8", help="Strides (reduced resolutions) to store; 1 is always stored.")
 @reading_options
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", help="cuda: Triton or torch, on a GPU.")
@@ -104,6 +88,7 @@ def main() -> None:
     help="What to do with an unreadable frame: stop, or skip it and exit with 4.",
 )
 @click.option("--with-depth", is_flag=True, help="Store the decoded depth next to σ².")
+@click.option("--keep", type=click.Choice(["edge"]), multiple=True, help=KEEP_HELP)
 @json_option
 @click.pass_context
 def run(ctx: click.Context, /, dry_run: bool, as_json: bool, **options: Any) -> None:
@@ -157,14 +142,37 @@ def inspect(frames: int, picture: str | None, as_json: bool, **options: Any) -> 
       precompute inspect --dataset my_data.toml -o look.png
     """
     from depthvar.precompute.inspection.inspect import inspect
-    from depthvar.precompute.inspection.sheet import write_picture
+    from depthvar.precompute.pictures.write import check_target, write_png
 
     from . import text
 
-    found = inspect(inspected_source(options | {"out": picture}), frames)
+    source = inspected_source(options | {"out": picture})
     if picture is not None:
-        write_picture(found.picture(), picture)
+        check_target(picture)
+    found = inspect(source, frames)
+    if picture is not None:
+        write_png(found.picture(), picture)
     _print(as_json, found.to_json() | {"picture": picture}, text.inspect_text)
+
+
+@main.command()
+@preview_options
+@json_option
+def preview(as_json: bool, **options: Any) -> None:
+    """Show image, depth, σ and weight of some frames as one picture.
+
+    The frames are those of CACHE, or of --dataset: then σ is computed for these frames only, and nothing is written but
+    the picture. It is shown in a terminal that can show pictures; elsewhere, and with -o, it is a PNG file.
+
+    \b
+    Example:
+      precompute preview data/hospital-sample/sigma_Z2.zarr
+      precompute preview data/hospital-sample/sigma_Z2.zarr --frame 3 --stride 2 -o frame.png
+      precompute preview --dataset hospital --root /data/tartanair/hospital --window 7
+    """
+    from . import text
+
+    _print(as_json, show(as_json, options), text.preview_text)
 
 
 @main.command()

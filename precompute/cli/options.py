@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from depthvar.datasets.source.depth_source import DepthSource
 
 DEMO_ROOT = Path("data/hospital-sample")
-AS_TYPED = ("out", "device", "on_error", "with_depth", "limit", "overwrite", "prune")  # and passed like that
+AS_TYPED = ("out", "device", "on_error", "with_depth", "keep", "limit", "overwrite", "prune")  # and passed like that
 OF_SOURCE = ("dataset", "root", "units_per_metre", "pattern", "max_depth", "mixed_sizes")
 
 ROOT_HELP = "Folder or URL of the data.  [default: $DEPTHVAR_DATA/<dataset>; the folder of a .toml]"
@@ -29,28 +29,58 @@ MIXED_HELP = (
     "For data at a URL whose frames differ in size within a sequence: read the header of every new frame first."
 )
 
+MIN_VALID_HELP = (
+    "Known pixels that a window needs for its range to count, 1 to window² (docs/sparse-depth.md).  [default: 3]"
+)
+STEP_HELP = "Step of the stored depth. Its rounding error enters σ (docs/sparse-depth.md).  [default: 0, off]"
+
 Command = Callable[..., None]
 
 
-def dataset_options(command: Command) -> Command:
+def with_options(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    """Return what adds some options to a command, in this order."""
+    return lambda command: reduce(lambda decorated, option: option(decorated), reversed(options), command)
+
+
+def dataset_options(command: Command, required: bool = True, root_help: str = ROOT_HELP) -> Command:
     """Add the options that say where the data is."""
-    options = (
-        click.option("--dataset", required=True, help="A name from `precompute datasets`, or a description (.toml)."),
-        click.option("--root", metavar="DIR", help=ROOT_HELP),
-    )
-    return reduce(lambda decorated, option: option(decorated), reversed(options), command)
+    name_help = "A name from `precompute datasets`, or a description (.toml)."
+    return with_options(
+        click.option("--dataset", required=required, help=name_help),
+        click.option("--root", metavar="DIR", help=root_help),
+    )(command)
+
+
+def kernel_options(command: Command) -> Command:
+    """Add the options that decide how σ is computed."""
+    return with_options(
+        click.option(
+            "--estimator",
+            type=click.Choice(["range", "difference"]),
+            default="range",
+            help="How σ is computed: by the range of distances in a window, or by the differences to the neighbours, "
+            "which has none of the next five options.",
+        ),
+        click.option("--window", type=int, help="Side of the window in pixels: 3, 5 or 7.  [default: 5]"),
+        click.option("--lambda-prior", type=float, help="Weight of the pixel footprint, 0 or more.  [default: 0.5]"),
+        click.option(
+            "--alpha-clamp", type=float, help="Upper limit of δ / distance, in (0, 1] (docs/method.md).  [default: 0.3]"
+        ),
+        click.option("--min-valid", type=int, help=MIN_VALID_HELP),
+        click.option("--compat", type=click.Choice(["pi3"]), help="Reproduce the original kernel, faults included."),
+        click.option("--quantisation-step", type=float, metavar="METRES", help=STEP_HELP),
+    )(command)
 
 
 def reading_options(command: Command) -> Command:
     """Add the options that replace a field of the description."""
-    options = (
+    return with_options(
         click.option("--max-depth", type=float, help=MAX_DEPTH_HELP),
         click.option("--intrinsics", help="fx,fy,cx,cy in pixels.  [default: the data set's]"),
         click.option("--units-per-metre", type=float, help="Stored units in a metre.  [default: the data set's]"),
         click.option("--pattern", help="Depth files below the root, such as '{sequence}/depth/{frame}.png'."),
         click.option("--mixed-sizes", is_flag=True, help=MIXED_HELP),
-    )
-    return reduce(lambda decorated, option: option(decorated), reversed(options), command)
+    )(command)
 
 
 def run_arguments(options: dict[str, Any], dry_run: bool) -> dict[str, Any]:
@@ -63,26 +93,27 @@ def run_arguments(options: dict[str, Any], dry_run: bool) -> dict[str, Any]:
     """
     from depthvar.precompute.pipeline.execute import check_engine
 
-    _check_given(options)
+    check_given(options)
     arguments = {name: options[name] for name in AS_TYPED} | {
         "part": _part(options["part"]),
-        "params": _params(options),
-        "strides": _numbers("--strides", options["strides"], int),
+        "params": estimator_of(options),
+        "strides": numbers_of("--strides", options["strides"], int),
     }
     check_engine(options["device"], arguments["params"])  # before a scene is rendered
     return arguments | {"source": _source(options, dry_run)}
 
 
 def inspected_source(options: dict[str, Any]) -> "DepthSource":
-    """Return the source of ``precompute inspect``; errors as :func:`run_arguments`."""
-    _check_given(options)
+    """Return the source of a command that only looks at it; errors as :func:`run_arguments`."""
+    check_given(options)
     return _source(options | dict.fromkeys(("out", "part", "scheduler", "threads")), dry_run=False)
 
 
-def _check_given(options: dict[str, Any]) -> None:
+def check_given(options: dict[str, Any]) -> None:
+    """Raise ParameterError for an option with an empty text."""
     for name, value in options.items():
         if value == "":  # a variable of the shell that is not set
-            raise ParameterError(f"{_flag(name)}: expected a value, got an empty text; leave the option out")
+            raise ParameterError(f"{flag(name)}: expected a value, got an empty text; leave the option out")
 
 
 def _source(options: dict[str, Any], dry_run: bool) -> "DepthSource":
@@ -90,7 +121,7 @@ def _source(options: dict[str, Any], dry_run: bool) -> "DepthSource":
 
     source = {name: options[name] for name in OF_SOURCE} | _demo(options, dry_run)
     if options["intrinsics"] is not None:
-        source["intrinsics"] = _numbers("--intrinsics", options["intrinsics"], float)
+        source["intrinsics"] = numbers_of("--intrinsics", options["intrinsics"], float)
     opened = open_source(**source)
     if opened.description.warning:
         click.echo(f"warning: {opened.name}: {opened.description.warning}", err=True)
@@ -129,7 +160,7 @@ def write_demo(folder: Path, threads: int | None = None) -> None:
         write_sample(folder, lambda done, total: report("frames rendered", done, total, 0), threads=threads)
 
 
-def _params(options: dict[str, Any]) -> "Estimator":
+def estimator_of(options: dict[str, Any]) -> "Estimator":
     """Return the estimator with the parameters that were typed; those of another are an error, even their defaults."""
     from dataclasses import fields
 
@@ -140,18 +171,20 @@ def _params(options: dict[str, Any]) -> "Estimator":
     given = {name: options[name] for name in names if options[name] is not None}
     foreign = [name for name in given if name not in {field.name for field in fields(kind)}]
     if foreign:
-        flags = ", ".join(f"{_flag(name)} {given[name]}" for name in foreign)
+        flags = ", ".join(f"{flag(name)} {given[name]}" for name in foreign)
         raise ParameterError(
             f"--estimator {kind.estimator}: expected no parameter of the range, got {flags}; leave it out"
         )
     return kind(**given)
 
 
-def _flag(name: str) -> str:
+def flag(name: str) -> str:
+    """Return an option as it is typed."""
     return f"--{name.replace('_', '-')}"
 
 
-def _numbers(option: str, text: str, kind: type[int] | type[float]) -> list[Any]:
+def numbers_of(option: str, text: str, kind: type[int] | type[float]) -> list[Any]:
+    """Return ``1,2,3`` as numbers."""
     try:
         return [kind(number) for number in text.split(",")]
     except ValueError:

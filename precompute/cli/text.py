@@ -73,7 +73,7 @@ def info_text(facts: Facts) -> str:
     groups, parameters, sigma = facts["groups"], facts["parameters"], facts["sigma"]
     done, failed, frames = (sum(group[name] for group in groups) for name in ("done", "failed", "frames"))
     ranges = ("window", "lambda_prior", "alpha_clamp", "min_valid", "compat")
-    names = ("estimator", *ranges, "quantisation_step", "max_depth", "keepbits")
+    names = ("estimator", *ranges, "quantisation_step", "max_depth", "keepbits", "keep")
     rows = {
         "frames": f"{done} done, {failed} failed, {frames - done - failed} not done, in {len(groups)} groups",
         "strides": ", ".join(map(str, parameters["strides"])),
@@ -85,7 +85,8 @@ def info_text(facts: Facts) -> str:
         rows["size"] = _bytes(facts["bytes"])
         if "bytes_per_pixel" in facts:
             every, first = facts["bytes_per_pixel"], facts["bytes_per_pixel_stride_1"]
-            rows["size"] += f" ({every} bytes a pixel for all strides, {first} for stride 1)"
+            edge = f"; edge {facts['bytes_per_pixel_edge']}" if "bytes_per_pixel_edge" in facts else ""
+            rows["size"] += f" ({every} bytes a pixel for all strides, {first} for stride 1{edge})"
     if sigma["frames"]:
         share, looked_at = _percent(sigma["finite_share"]), f"{sigma['frames']} of {done} frames, evenly spread"
         rows["values"] = f"{_sigma(sigma) or 'no σ'}; {share} of the pixels have one ({looked_at})"
@@ -110,6 +111,20 @@ def inspect_text(facts: Facts) -> str:
     drawn = facts["picture"]
     end = f"picture: {drawn}" if drawn else "a picture of these frames: the same command with -o look.png"
     return f"{inspection_text(facts)}\n{end}"
+
+
+def preview_text(facts: Facts) -> str:
+    """Return what a picture shows, and where it is."""
+    scales, where = facts["scales"], facts["picture"] or f"shown above ({facts['inline']})"
+    of = {"depth": facts["unit"], "sigma": facts["unit"], "weight": facts["weight"]}
+    ends = (f"{name} {scale['low']:.3g} to {scale['high']:.3g} ({of[name]})" for name, scale in scales.items())
+    frames = _counted(len(facts["frames"]), "frame")
+    return "\n".join(
+        [
+            f"{facts['dataset']}: {frames}, stride {facts['stride']}; colours: {', '.join(ends)}",
+            f"picture: {where}",
+        ]
+    )
 
 
 def validate_text(facts: Facts) -> str:

@@ -88,7 +88,7 @@ class Inspection:
 
     def picture(self) -> Image.Image:
         """Return image, depth and states of the pixels of the frames looked at, a row each."""
-        return sheet(self.looks)
+        return sheet(self.looks, self.unit).draw()
 
     def to_json(self) -> dict[str, Any]:
         """Return the same as plain values."""

@@ -36,12 +36,15 @@ class Components(NamedTuple):
         sigma_t2: variance of the distance along the ray, m²; ``+inf`` where unknown or far.
         t_mu: distance along the ray, m; ``+inf`` where unknown or without a depth.
         t_delta: half-width δ of the distance interval, m; ``+inf`` where t_mu is.
+        edge: half the range of the distances in the window, with the quantisation step, as a part of t_mu: 0 to 1,
+            ``+inf`` where sigma_z2 is (docs/method.md). It depends on neither ``lambda_prior`` nor ``alpha_clamp``.
     """
 
     sigma_z2: Any
     sigma_t2: Any
     t_mu: Any
     t_delta: Any
+    edge: Any
 
 
 _DEFAULT = KernelParams()
@@ -203,7 +206,7 @@ def _numba_maps(
     with np.errstate(over="ignore"):  # an overflow gives +inf, which is far
         depth = depth.astype(np.float32, copy=False)
     *batch, height, width = depth.shape
-    out = np.empty((*batch, 4 if components else 1, height, width), np.float32)
+    out = np.empty((*batch, len(Components._fields) if components else 1, height, width), np.float32)
     cameras = np.broadcast_to(cameras, (*batch, 4))
     valid = None if valid is None else np.broadcast_to(valid, depth.shape)
     for i in np.ndindex(*batch):

@@ -56,7 +56,7 @@ def sigma_z2_frame(
         max_depth: metres; deeper pixels are far. None: no maximum.
         valid: (H, W) bool, False where depth is unknown. None: known wherever it is above 0.
         out: float32, C contiguous, filled and returned: (H, W) or (1, H, W) for sigma_z2 in m²; of the range also
-            (4, H, W) for sigma_z2, sigma_t2, t_mu and t_delta, the last two in m.
+            (5, H, W) for the maps of :class:`~depthvar.precompute.kernel.api.Components`.
     """
     if out is None:
         out = np.empty(depth.shape, np.float32)

@@ -177,10 +177,20 @@ def _variances(z, i, t, edge, flat2, cap2, max_depth, out, v):  # type: ignore[n
             out[3, v, u] = tu * math.sqrt(x)
 
 
+@njit(**_JIT)
+def _relative_edge(z, i, t, edge, half_step, max_depth, out, v):  # type: ignore[no-untyped-def]
+    """Steps 3 and 4 without the prior: what of √x depends on neither λ nor α, at most 1 as α is; +inf where σ² is."""
+    for u in range(edge.size):
+        zu, tu = z[i, u], t[u]
+        r, rounding = edge[u] / tu, half_step / zu
+        usable = tu < _INF and zu <= max_depth
+        out[4, v, u] = min(math.sqrt(r * r + rounding * rounding), _ONE) if usable else _INF
+
+
 def sweep(  # type: ignore[no-untyped-def]
     depth, valid, fx, fy, cx, cy, window, lambda_prior, alpha_clamp, min_valid, max_depth, half_step, out
 ):
-    """Fill ``out``, (1, H, W) or with components (4, H, W), row by row; ``half_step`` is half the quantisation step."""
+    """Fill ``out``, (1, H, W) or with components (5, H, W), row by row; ``half_step`` is half the quantisation step."""
     height, width = depth.shape
     reach, k = window // 2, (window - 1) // 2
     tan2 = (0.5 / fx) ** 2 + (0.5 / fy) ** 2
@@ -223,3 +233,5 @@ def sweep(  # type: ignore[no-untyped-def]
             if half_step > _ZERO:
                 _flat(z, i, prior2, half_step, flat2)
             _variances(z, i, t[i, inner], edge, flat2, cap2, max_depth, out, c)
+            if out.shape[0] > 1:
+                _relative_edge(z, i, t[i, inner], edge, half_step, max_depth, out, c)

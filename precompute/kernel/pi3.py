@@ -17,7 +17,7 @@ _INF = float("inf")
 def pi3_maps(
     z: Tensor, known: Tensor, cameras: Tensor, params: KernelParams, max_depth: float, components: bool
 ) -> tuple[Tensor, ...]:
-    """Return (sigma_z2,), or with ``components`` (sigma_z2, sigma_t2, t_mu, t_delta), (..., H, W); never ``+inf``.
+    """Return (sigma_z2,), or with ``components`` the maps of ``api.Components``, (..., H, W); never ``+inf``.
 
     ``z`` is (..., H, W) in metres; what is not ``known`` or deeper than ``max_depth`` counts as depth 0, as in the
     original's loader. ``cameras`` is (..., 4) fx, fy, cx, cy in pixels, float64.
@@ -29,9 +29,10 @@ def pi3_maps(
     t = z / (d_z + eps)
     del z
     edge = half_range(t, None, params)
+    relative = ((edge / t).clamp_(max=1),) if components else ()
     prior = params.lambda_prior * tan2(cameras, eps).sqrt() * t
     delta = torch.minimum((edge.square_() + prior.square_() + eps).sqrt_(), params.alpha_clamp * t)
     t2, d2 = t.clamp(min=eps).square(), delta.clamp(min=eps).square()
     sigma_t2 = d2 / 3 - 4 * d2.square() * (12 * t2 - d2) / (15 * (3 * t2 + d2).square() + eps)
     sigma_z2 = d_z.square() * sigma_t2
-    return (sigma_z2, sigma_t2, t, delta) if components else (sigma_z2,)
+    return (sigma_z2, sigma_t2, t, delta, *relative) if components else (sigma_z2,)

@@ -30,7 +30,7 @@ for _dtype in (torch.float32, torch.float64):
 def sigma_z2_maps(
     depth: Any, intrinsics: Any, params: Estimator, valid: Any, max_depth: float | None, *, components: bool
 ) -> tuple[Tensor, ...]:
-    """Return (sigma_z2,), or with ``components`` (sigma_z2, sigma_t2, t_mu, t_delta); see ``kernel.sigma_z2``.
+    """Return (sigma_z2,), or with ``components`` the maps of ``kernel.api.Components``; see ``kernel.sigma_z2``.
 
     Computes in float64 if the depth is float64, else in float32. Values of tensors on a GPU are not checked, since that
     would wait for the GPU.
@@ -71,16 +71,22 @@ def _maps(
     t = torch.where(known, z * slant(cameras, z), _INF)  # steps 1 and 2: t = Z / d_z
     edge = half_range(t, known, params)
     x = edge.div_(t).square_()  # inf / inf only where t is inf, which the last step overwrites
+    without_prior = x.clone() if components else x
     x = x.add_(params.lambda_prior**2 * tan2(cameras, 0.0).to(z.dtype))
     if params.quantisation_step:
-        x = x.add_(((params.quantisation_step / 2) / z).square_())  # (step / 2) / d_z, divided by t
+        rounding2 = ((params.quantisation_step / 2) / z).square_()  # (step / 2) / d_z, divided by t
+        x = x.add_(rounding2)
+        if components:
+            without_prior.add_(rounding2)
     x = x.clamp_(min=1e-8).clamp_(max=params.alpha_clamp**2)  # step 5: x = δ² / t², the cap last
     finite = (t < _INF) & (z <= max_depth)
     g = _frustum(x)
     sigma_z2 = torch.where(finite, z * z * g, _INF)
     if not components:
         return (sigma_z2,)
-    return sigma_z2, torch.where(finite, t * t * g, _INF), t, torch.where(t < _INF, t * x.sqrt(), _INF)
+    delta = torch.where(t < _INF, t * x.sqrt(), _INF)
+    edge = torch.where(finite, without_prior.sqrt_().clamp_(max=1), _INF)  # at most 1, as α is
+    return sigma_z2, torch.where(finite, t * t * g, _INF), t, delta, edge
 
 
 def _frustum(x: Tensor) -> Tensor:

@@ -50,11 +50,11 @@ def sigma_z2_strides(
         params: the estimator, without ``compat``. None: the defaults of :class:`KernelParams`.
         valid: bool, broadcast against the depth, on the same device.
         max_depth: metres; deeper pixels are far. None: 2^50 m.
-        components: return four maps each instead of one.
+        components: return the maps of ``kernel.api.Components`` each instead of one.
 
     Returns:
-        For every stride (sigma_z2,), or with ``components`` (sigma_z2, sigma_t2, t_mu, t_delta), each
-        (..., ceil(H / s), ceil(W / s)) float32.
+        For every stride (sigma_z2,), or with ``components`` all five maps, each (..., ceil(H / s), ceil(W / s))
+        float32.
     """
     params = params or KernelParams()
     depth, cameras, valid = checked(depth, intrinsics, valid)
@@ -74,14 +74,14 @@ def sigma_z2_strides(
 def _empty_levels(depth: Tensor, strides: Sequence[int], components: bool) -> list[Tensor]:
     *batch, height, width = depth.shape
     sizes = [(-(-height // stride), -(-width // stride)) for stride in strides]
-    return [depth.new_empty((4 if components else 1, *batch, *size), dtype=torch.float32) for size in sizes]
+    return [depth.new_empty((5 if components else 1, *batch, *size), dtype=torch.float32) for size in sizes]
 
 
 def _computed(
     depth: Tensor, cameras: Tensor, valid: Tensor | None, strides: Sequence[int], window: int, lambda_prior: float,
     alpha_clamp: float, min_valid: int, max_depth: float, quantisation_step: float, components: bool,
 ) -> list[Tensor]:  # fmt: skip
-    """Return the maps, (1 or 4, ..., h, w), of every stride; ``window`` 0: of the difference."""
+    """Return the maps, (1 or 5, ..., h, w), of every stride; ``window`` 0: of the difference."""
     levels = _empty_levels(depth, strides, components)
     *batch, height, width = depth.shape
     frames = math.prod(batch)

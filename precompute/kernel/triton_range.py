@@ -143,6 +143,9 @@ def _finish(
         tl.store(at + map_step, tl.where(finite, t * t * g, INF), mask=inside)
         tl.store(at + 2 * map_step, t, mask=inside)
         tl.store(at + 3 * map_step, tl.where(t < INF, t * tl.sqrt(x), INF), mask=inside)
+        if QUANTISED:
+            r = tl.sqrt(r * r + rounding * rounding)
+        tl.store(at + 4 * map_step, tl.where(finite, tl.minimum(r, 1.0), INF), mask=inside)  # at most 1, as α is
 
 
 @triton.jit(do_not_specialize=SIZES)

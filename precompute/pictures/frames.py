@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthvar.datasets.cache.sigma_cache import SigmaCache
+from depthvar.datasets.errors import SourceError
 from depthvar.datasets.frame import Frame
 from depthvar.datasets.params import Estimator
 from depthvar.datasets.source.source import Source, read_frame
@@ -24,7 +25,7 @@ class Shown:
         stride: of the maps.
         image: None: there is none, or it cannot be read.
         depth: (h, w) float32, ``depth[::stride, ::stride]`` in metres; 0 where unknown, ``+inf`` where far without a
-            depth.
+            depth; NaN everywhere where only σ² is known.
         valid: (h, w) bool, neither unknown nor far.
         sigma_z2: (h, w) float32, σ_Z² in m²; ``+inf`` where unknown or far.
         camera: (4,) float64, fx, fy, cx, cy in pixels of the maps.
@@ -37,6 +38,11 @@ class Shown:
     valid: NDArray[np.bool_]
     sigma_z2: NDArray[np.float32]
     camera: NDArray[np.float64]
+
+    @property
+    def has_depth(self) -> bool:
+        """Whether more than σ² is known."""
+        return not np.isnan(self.depth[0, 0])
 
     @property
     def far(self) -> NDArray[np.bool_]:
@@ -62,10 +68,24 @@ def frame_of_cache(cache: SigmaCache, source: Source, key: str, stride: int = 1)
 
     Raises:
         FrameNotFoundError, CacheError, ParameterError: as ``SigmaCache.read``.
-        SourceError: the depth cannot be read.
+        SourceError: the depth cannot be read, or has another size.
     """
     key = cache.relative_key(key)
-    return _shown(source, read_frame(source, key), stride, cache.read(key, stride))
+    frame = read_frame(source, key)
+    if (size := cache.shape(key)) != frame.depth.shape:
+        got = "×".join(map(str, frame.depth.shape))
+        raise SourceError(
+            f"{source}/{key}: expected {size[0]}×{size[1]} pixels as in the cache, got {got}; run `precompute run`"
+        )
+    return _shown(source, frame, stride, cache.read(key, stride))
+
+
+def sigma_of_cache(cache: SigmaCache, key: str, stride: int = 1) -> Shown:
+    """Read the σ² of a frame from a cache, and nothing else; errors as :func:`frame_of_cache`."""
+    key = cache.relative_key(key)
+    variance = cache.read(key, stride)
+    nothing = np.full_like(variance, np.nan)
+    return Shown(key, stride, None, nothing, np.isfinite(variance), variance, cache.intrinsics(key) / stride)
 
 
 def _shown(source: Source, frame: Frame, stride: int, variance: NDArray[np.float32]) -> Shown:

@@ -9,6 +9,7 @@ from depthvar.loss import weights
 
 Form = Literal["focus", "inverse_sigma", "inverse_sqrt_sigma", "relative", "inverse_sigma_and_depth", "inverse_depth"]
 FORMS: tuple[Form, ...] = get_args(Form)
+OF_SIGMA: tuple[Form, ...] = ("inverse_sigma", "inverse_sqrt_sigma")  # need no depth
 
 
 def weight_map(depth: NDArray[np.float32], sigma: NDArray[np.float32], form: Form = "focus") -> NDArray[np.float32]:

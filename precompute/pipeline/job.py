@@ -7,7 +7,9 @@ from functools import cached_property
 from typing import Any, Literal, get_args
 
 from depthvar.datasets.cache.attributes import MAX_STRIDES
-from depthvar.datasets.cache.format import MAX_SHARD_FRAMES
+from depthvar.datasets.cache.format import EDGE, MAX_SHARD_FRAMES
+from depthvar.datasets.cache.stored_maps import StoredMaps
+from depthvar.datasets.errors import ParameterError
 from depthvar.datasets.frame import MAX_DEPTH_RULE, is_max_depth
 from depthvar.datasets.params import Estimator, KernelParams, params_to_json
 from depthvar.datasets.scalars import require, whole
@@ -37,6 +39,7 @@ class Job:
     device: str = "cpu"
     on_error: OnError = "fail"
     shard_frames: int = MAX_SHARD_FRAMES  # of new groups, at most
+    keep: tuple[str, ...] = ()  # or ("edge",)
 
     def __post_init__(self) -> None:
         require("source", self.source, "a Source, as open_source returns", isinstance(self.source, Source))
@@ -53,8 +56,27 @@ class Job:
         strides = {whole("strides", each, rule, lambda stride: 1 <= stride <= MAX_STRIDE) for each in self.strides}
         require("strides", self.strides, rule, len(strides | {1}) <= MAX_STRIDES)
         keepbits = whole("keepbits", self.keepbits, "a whole number from 1 to 23", lambda bits: 1 <= bits <= 23)
+        rule = "nothing, or ('edge',)"
+        is_some = isinstance(self.keep, Iterable) and not isinstance(self.keep, str)
+        require("keep", self.keep, rule, is_some and set(self.keep) <= {EDGE})
+        self._check_keep()
+        object.__setattr__(self, "keep", tuple(dict.fromkeys(self.keep)))
         object.__setattr__(self, "strides", tuple(sorted(strides | {1})))
         object.__setattr__(self, "keepbits", keepbits)
+
+    def _check_keep(self) -> None:
+        """Raise ParameterError where σ² of other parameters does not follow from the stored one and the half range."""
+        if self.keep and self.params.estimator != KernelParams.estimator:
+            got = f"{self.params.estimator!r}, which has neither lambda_prior nor alpha_clamp"
+            raise ParameterError(f"keep: edge needs the estimator 'range', got {got}; leave --keep out")
+        if self.keep and self.params.compat is not None:
+            got = f"compat={self.params.compat!r}, whose lower bound is in metres"
+            raise ParameterError(f"keep: edge needs the definition of docs/method.md, got {got}; leave --keep out")
+
+    @cached_property
+    def maps(self) -> StoredMaps:
+        """What is stored of every frame."""
+        return StoredMaps(self.strides, self.with_depth, self.keep)
 
     @cached_property
     def engine(self) -> str:
@@ -83,6 +105,7 @@ class Job:
             "max_depth": self.source.max_depth,
             "keepbits": self.keepbits,
             "with_depth": self.with_depth,
+            **({"keep": list(self.keep)} if self.keep else {}),  # an older cache has the same fingerprint
             "decode_rule": {name: value for name, value in rule.items() if name != "max_depth"},
         }
 

@@ -1,4 +1,4 @@
-"""σ² of frames at every stride, rounded as it is stored: frame by frame on the CPU, batch by batch on a device."""
+"""What is stored of frames at every stride, rounded: frame by frame on the CPU, batch by batch on a device."""
 
 from collections.abc import Mapping, Sequence
 from itertools import groupby
@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from depthvar.datasets.cache.format import level_shape
+from depthvar.datasets.cache.format import EDGE, level_name, level_shape
 from depthvar.datasets.errors import DepthVarError
 from depthvar.datasets.frame import Frame
-from depthvar.precompute.kernel.api import Engine, sigma_z2
+from depthvar.precompute.kernel.api import Components, Engine, sigma_z2
 from depthvar.precompute.kernel.numba_engine import sigma_z2_frame
 
 from .job import Job
@@ -19,7 +19,7 @@ from .summary import Stopwatch
 if TYPE_CHECKING:
     from torch import Tensor
 
-Levels = Mapping[int, NDArray[np.float32]]  # stride -> (N, ceil(H / stride), ceil(W / stride))
+Levels = Mapping[str, NDArray[np.float32]]  # array -> (N, ceil(H / stride), ceil(W / stride))
 
 
 def batch_size(job: Job, frames: int) -> int:
@@ -29,39 +29,63 @@ def batch_size(job: Job, frames: int) -> int:
 
 def empty_levels(count: int, size: tuple[int, int], job: Job) -> Levels:
     """Return room for the levels of ``count`` frames of (H, W); in pinned memory where a GPU writes into it."""
-    shapes = {stride: (count, *level_shape(*size, stride)) for stride in job.strides}
+    shapes = {name: (count, *level_shape(*size, stride)) for name, stride in job.maps.levels.items()}
     if not job.device.startswith("cuda"):
-        return {stride: np.empty(shape, np.float32) for stride, shape in shapes.items()}
+        return {name: np.empty(shape, np.float32) for name, shape in shapes.items()}
     import torch
 
-    return {stride: torch.empty(shape, pin_memory=True).numpy() for stride, shape in shapes.items()}
+    return {name: torch.empty(shape, pin_memory=True).numpy() for name, shape in shapes.items()}
+
+
+def kept_bits(name: str, keepbits: int) -> int:
+    """Return to how many bits of mantissa an array is rounded.
+
+    ``edge`` has one more, since σ² goes with its square: so both roundings count the same in σ² of other parameters.
+    """
+    return min(keepbits + name.startswith(EDGE), 23)
 
 
 def compute_levels(frames: Sequence[Frame], job: Job, out: Levels, watch: Stopwatch) -> None:
-    """Compute σ² of frames of one size at every stride into the first maps of ``out``.
+    """Compute what is stored of frames of one size at every stride into the first maps of ``out``.
 
-    Rounded to ``keepbits`` bits of mantissa; ``+inf`` where it is unknown or far.
+    Rounded; ``+inf`` where it is unknown or far.
     """
     if job.engine == "numba":
         for i, frame in enumerate(frames):
-            for stride, maps in out.items():
-                depth = np.ascontiguousarray(frame.depth[::stride, ::stride])
-                # Exact: pixel centres are integers.
-                sigma_z2_frame(depth, frame.intrinsics / stride, job.params, frame.max_depth, out=maps[i])
-                round_mantissas(maps[i].view(np.int32), job.keepbits)
+            for stride in job.strides:
+                _compute_frame(frame, stride, job, {name: out[name][i] for name in _names(stride, job)})
         watch.lap("kernel")
         return
     first = 0
     for max_depth, alike in groupby(frames, key=lambda frame: frame.max_depth):
         batch = list(alike)
         _compute_on_device(
-            batch, max_depth, job, {s: maps[first : first + len(batch)] for s, maps in out.items()}, watch
+            batch, max_depth, job, {name: maps[first : first + len(batch)] for name, maps in out.items()}, watch
         )
         first += len(batch)
     if job.params.compat is not None:  # the original's value there is no information
         for i, frame in enumerate(frames):
-            for stride, maps in out.items():
-                maps[i][~frame.valid[::stride, ::stride]] = np.inf
+            for stride in job.strides:
+                out[level_name(stride)][i][~frame.valid[::stride, ::stride]] = np.inf
+
+
+def _names(stride: int, job: Job) -> list[str]:
+    """Return the arrays that the kernel fills at a stride: σ², then what is kept with it."""
+    return [level_name(stride), *(level_name(stride, quantity) for quantity in job.keep)]
+
+
+def _compute_frame(frame: Frame, stride: int, job: Job, out: Levels) -> None:
+    depth = np.ascontiguousarray(frame.depth[::stride, ::stride])
+    camera = frame.intrinsics / stride  # exact: pixel centres are integers
+    if EDGE not in job.keep:
+        sigma_z2_frame(depth, camera, job.params, frame.max_depth, out=out[level_name(stride)])
+    else:
+        found = np.empty((len(Components._fields), *depth.shape), np.float32)
+        components = Components(*sigma_z2_frame(depth, camera, job.params, frame.max_depth, out=found))
+        out[level_name(stride)][...] = components.sigma_z2
+        out[level_name(stride, EDGE)][...] = components.edge
+    for name, values in out.items():
+        round_mantissas(values.view(np.int32), kept_bits(name, job.keepbits))
 
 
 def _compute_on_device(frames: list[Frame], max_depth: float | None, job: Job, out: Levels, watch: Stopwatch) -> None:
@@ -84,7 +108,9 @@ def _compute_on_device(frames: list[Frame], max_depth: float | None, job: Job, o
         while first < len(frames):
             part = slice(first, first + size)
             try:
-                _launch(depth[part], cameras[part], max_depth, job, {s: maps[part] for s, maps in out.items()}, watch)
+                _launch(
+                    depth[part], cameras[part], max_depth, job, {name: maps[part] for name, maps in out.items()}, watch
+                )
             except torch.cuda.OutOfMemoryError as error:
                 if size == 1:
                     height, width = depth.shape[1:]
@@ -111,14 +137,20 @@ def _launch(
     depth, cameras = (values.to(job.device, non_blocking=True) for values in (depth, cameras))
     wait("copy")
     engine = cast(Engine, job.engine.partition("-")[0])  # the one that the cache records
-    found = {}
-    for stride in out:
-        level = depth[:, ::stride, ::stride]
-        found[stride] = sigma_z2(level, cameras / stride, job.params, max_depth=max_depth, engine=engine)
-        round_mantissas(found[stride].view(torch.int32), job.keepbits)
+    found: dict[str, Tensor] = {}
+    for stride in job.strides:
+        level, camera = depth[:, ::stride, ::stride], cameras / stride
+        if EDGE not in job.keep:
+            maps = [sigma_z2(level, camera, job.params, max_depth=max_depth, engine=engine)]
+        else:
+            components = sigma_z2(level, camera, job.params, max_depth=max_depth, return_components=True, engine=engine)
+            maps = [components.sigma_z2, components.edge]
+        found |= zip(_names(stride, job), maps, strict=True)
+    for name, values in found.items():
+        round_mantissas(values.view(torch.int32), kept_bits(name, job.keepbits))
     wait("kernel")
-    for stride, maps in out.items():
-        torch.from_numpy(maps).copy_(found[stride], non_blocking=True)
+    for name, stored in out.items():
+        torch.from_numpy(stored).copy_(found[name], non_blocking=True)
     wait("copy")
 
 

@@ -69,7 +69,7 @@ def make_plan(job: Job, whole: ShardPlan, part: ShardPlan, tasks: Sequence[Task]
     for task in tasks:
         frames[task.action] += task.frames
         if task.action == "compute":
-            raw_bytes += task.frames * frame_bytes(task.layout.height, task.layout.width, job.strides)
+            raw_bytes += task.frames * frame_bytes(task.layout.height, task.layout.width, job.maps.arrays.values())
     idle = [task for task in part.tasks if task.action in ("skip", "clear")]
     failed = [failure for task in idle for failure in task.failed_before()]
     return Plan(

@@ -9,6 +9,7 @@ from depthvar.datasets.cache.bookkeeping import read_group
 from depthvar.datasets.cache.codec import encode_rows
 from depthvar.datasets.cache.format import column_path
 from depthvar.datasets.cache.store import LocalStore, Store, is_partial
+from depthvar.datasets.cache.stored_maps import StoredMaps
 from depthvar.datasets.errors import CacheError
 
 
@@ -36,7 +37,7 @@ def remove_partial(store: Store) -> None:
 
 def clear_group(store: Store, name: str, parameters: Mapping[str, Any]) -> None:
     """Make the next run compute a group again: its digests go first. Of a folder of groups its metadata alone goes."""
-    store.delete_folders(name, reversed(metadata.array_names(parameters["strides"], parameters["with_depth"])))
+    store.delete_folders(name, reversed(metadata.array_names(StoredMaps.of(parameters))))
     store.delete(metadata.metadata_path(name))
 
 

@@ -101,7 +101,7 @@ def _plan(job: Job, store: Store, root: object | None, prune: bool) -> ShardPlan
         _check_parameters(job, store, attributes)
         stored = _stored_groups(store, attributes)
     frames = survey(job.source, stored, job.on_error)
-    return make_shard_plan(frames, stored, job.strides, job.on_error, job.shard_frames, prune)
+    return make_shard_plan(frames, stored, job.maps, job.on_error, job.shard_frames, prune)
 
 
 def _stored_groups(store: Store, attributes: dict[str, Any]) -> list[Bookkeeping]:
@@ -140,7 +140,7 @@ def _prepare(job: Job, plan: ShardPlan, store: Store, part: tuple[int, int] | No
         return replace(group, change=group_change(read_group(store, group.name, job.parameters()), group.rows))
 
     _describe(job, plan, store)
-    write.prepare(store, store.each(as_it_is_now, plan.groups), job.strides, job.with_depth, is_new)
+    write.prepare(store, store.each(as_it_is_now, plan.groups), job.maps, is_new)
 
 
 def _describe(job: Job, plan: ShardPlan, store: Store) -> None:
@@ -166,7 +166,7 @@ def _first_attributes(job: Job) -> dict[str, Any]:
         "format_version": FORMAT_VERSION,
         "dataset": job.source.name,
         "camera_model": "pinhole",
-        "units": {"sigma_Z2": "m2", "depth": "m", "intrinsics": "px"},
+        "units": {"sigma_Z2": "m2", "depth": "m", "intrinsics": "px"} | dict.fromkeys(job.keep, "1"),
         "parameters": parameters,
         "fingerprint": fingerprint(parameters),
         "engine": job.engine,

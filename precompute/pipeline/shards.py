@@ -18,6 +18,7 @@ from depthvar.datasets.cache.format import (
     sequence_group,
     shard_frames,
 )
+from depthvar.datasets.cache.stored_maps import StoredMaps
 from depthvar.datasets.errors import CacheError
 
 from .job import Failures
@@ -130,7 +131,7 @@ def row_action(
 def make_shard_plan(
     frames: Iterable[SourceFrame],
     stored: Iterable[Bookkeeping],
-    strides: Sequence[int],
+    maps: StoredMaps,
     on_error: str = "fail",
     most_shard_frames: int = MAX_SHARD_FRAMES,
     prune: bool = False,
@@ -142,7 +143,7 @@ def make_shard_plan(
     ``prune`` its row is cleared. CacheError where a new key is longer than an existing group can hold.
     """
     existing = {group.name: group for group in stored}
-    members, shapes, unplaced = _place(frames, existing)
+    members, shapes, unplaced = _place(frames, existing, maps.keep)
     known = {frame.key for placed in members.values() for frame in placed}
     groups: list[GroupPlan] = []
     tasks: list[Task] = []
@@ -150,7 +151,7 @@ def make_shard_plan(
         old, here = existing.get(name), {frame.key: frame for frame in members[name]}
         if old is None:
             sequence, shape = members[name][0].sequence, shapes[name]
-            layout = GroupLayout(*shape, shard_frames(*shape, strides, most_shard_frames), key_bytes(here))
+            layout = GroupLayout(*shape, shard_frames(*shape, maps.arrays.values(), most_shard_frames), key_bytes(here))
         else:
             sequence, layout = old.sequence, old.layout
         keys = _assign_rows(old.keys if old else [], here, layout, name)
@@ -166,13 +167,13 @@ def make_shard_plan(
 
 
 def _place(
-    frames: Iterable[SourceFrame], existing: Mapping[str, Bookkeeping]
+    frames: Iterable[SourceFrame], existing: Mapping[str, Bookkeeping], keep: Sequence[str]
 ) -> tuple[dict[str, list[SourceFrame]], dict[str, tuple[int, int]], list[SourceFrame]]:
     """Return the frames of every group, the shapes of groups with a readable frame, and frames without a group."""
     first_shapes = {
         group.sequence: (group.layout.height, group.layout.width)
         for group in existing.values()
-        if group.name == sequence_group(group.sequence)
+        if group.name == sequence_group(group.sequence, keep)
     }
     members: dict[str, list[SourceFrame]] = {name: [] for name in existing}
     shapes: dict[str, tuple[int, int]] = {}
@@ -182,14 +183,14 @@ def _place(
             unreadable.append(frame)
             continue
         first = first_shapes.setdefault(frame.sequence, frame.shape)
-        name = group_name(frame.sequence, frame.shape, first)
+        name = group_name(frame.sequence, frame.shape, first, keep)
         members.setdefault(name, []).append(frame)
         shapes[name] = frame.shape
     unplaced = []
     stored_in = {key: group.name for group in existing.values() for key in group.keys} if unreadable else {}
     for frame in unreadable:  # where they are stored, else next to the others of their sequence; they count as failed
         if frame.key in stored_in or frame.sequence in first_shapes:
-            members[stored_in.get(frame.key) or sequence_group(frame.sequence)].append(frame)
+            members[stored_in.get(frame.key) or sequence_group(frame.sequence, keep)].append(frame)
         else:
             unplaced.append(frame)
     return members, shapes, unplaced

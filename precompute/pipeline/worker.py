@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from depthvar.datasets.cache.bookkeeping import read_column
 from depthvar.datasets.cache.codec import Chunk, check_crc, encode_map
-from depthvar.datasets.cache.format import COLUMNS, FAILED, MapLayout, column_width, map_names, map_path
+from depthvar.datasets.cache.format import COLUMNS, FAILED, MapLayout, column_width, level_name, map_path
 from depthvar.datasets.cache.maps import Get, read_chunks
 from depthvar.datasets.cache.store import Store, open_store
 from depthvar.datasets.errors import DepthVarError, SourceError
@@ -85,7 +85,7 @@ def _stored(job: Job, task: Task, store: Store, kept: Sequence[bool]) -> Shard:
     """Return a shard with the rows to keep as they are stored: compressed bytes, only their checksums looked at."""
     count, layout = len(task.keys), task.layout
     maps: dict[str, tuple[MapLayout, list[Sequence[Chunk]]]] = {}
-    for name, stride in map_names(job.strides, job.with_depth).items():
+    for name, stride in job.maps.arrays.items():
         maps[name] = layout.maps(stride), [[None] * layout.maps(stride).bands] * count
     columns = {name: np.zeros((count, column_width(name, layout)), COLUMNS[name]) for name in COPIED}
     if any(kept):
@@ -134,9 +134,9 @@ def _compute(job: Job, shard: Shard, mark: str, watch: Stopwatch) -> TaskResult:
             digests[row] = np.frombuffer(frame_digest(frame, mark), np.uint8)
             watch.lap("digest")
             for name, (cut, chunks) in shard.maps.items():
-                chunks[row] = encode_map(frame.depth if name == "depth" else levels[cut.stride][i], cut)
+                chunks[row] = encode_map(frame.depth if name == "depth" else levels[name][i], cut)
             watch.lap("encode")
-            depth, sigma = depth + DepthSummary.of(frame), sigma + SigmaSummary.of(levels[1][i])
+            depth, sigma = depth + DepthSummary.of(frame), sigma + SigmaSummary.of(levels[level_name(1)][i])
             watch.lap("statistics")
     return TaskResult(task.group, task.start, task.frames - len(failed), 0, tuple(failed), depth, sigma)
 

@@ -15,6 +15,7 @@ from depthvar.datasets.cache.attributes import seal
 from depthvar.datasets.cache.codec import Chunk, encode_rows, pack_shard
 from depthvar.datasets.cache.format import MapLayout, column_path, encode_keys, folders_of, map_path
 from depthvar.datasets.cache.store import Store
+from depthvar.datasets.cache.stored_maps import StoredMaps
 from depthvar.datasets.errors import CacheError
 
 from .shards import GroupPlan, Task
@@ -43,9 +44,7 @@ def write_root(store: Store, attributes: Mapping[str, Any]) -> None:
     _put_metadata(store, "", metadata.group_metadata(seal(attributes)))
 
 
-def prepare(
-    store: Store, groups: Sequence[GroupPlan], strides: tuple[int, ...], with_depth: bool, is_new: bool = False
-) -> None:
+def prepare(store: Store, groups: Sequence[GroupPlan], maps: StoredMaps, is_new: bool = False) -> None:
     """Write the metadata of groups that are not there, or have another number of rows than planned.
 
     A group that is not there in full loses its digests first, and whatever else a dead run left of it: its frames are
@@ -59,7 +58,7 @@ def prepare(
             _put_metadata(store, folder, metadata.group_metadata({}))
 
     def clear(name: str) -> None:
-        store.delete_folders(name, reversed(metadata.array_names(strides, with_depth)))
+        store.delete_folders(name, reversed(metadata.array_names(maps)))
 
     changed = [plan for plan in groups if plan.change != "none"]
     first: dict[str, dict[str, Any]] = {}
@@ -68,7 +67,7 @@ def prepare(
         plan.layout.check(plan.rows, f"{store.url}/{plan.name}")
         if plan.change == "new":
             middle[plan.name] = metadata.group_metadata(plan.layout.attributes(plan.sequence))
-        for name, content in metadata.array_metadata(plan.layout, plan.rows, strides, with_depth).items():
+        for name, content in metadata.array_metadata(plan.layout, plan.rows, maps).items():
             when = middle if name != "digest" else first if plan.change == "shrink" else last
             when[f"{plan.name}/{name}"] = content
     store.each(put_folder, sorted({folder for plan in groups for folder in folders_of(plan.name)}))

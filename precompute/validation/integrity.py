@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthvar.datasets.cache.bookkeeping import Bookkeeping, RowState
-from depthvar.datasets.cache.format import map_names, map_path
+from depthvar.datasets.cache.format import EDGE, map_path
 from depthvar.datasets.cache.maps import read_rows
+from depthvar.datasets.cache.stored_maps import StoredMaps
 from depthvar.datasets.errors import DamagedError
 from depthvar.precompute.pipeline.summary import SigmaSummary
 from depthvar.precompute.pipeline.worker import shard_bytes
@@ -20,7 +21,7 @@ from .subject import Subject
 
 def check(subject: Subject) -> Iterator[Finding]:
     """Yield damage of bookkeeping and maps, and values that no run writes; count the maps that were decoded."""
-    names, report = map_names(subject.parameters["strides"], subject.parameters["with_depth"]), subject.report
+    names, report = StoredMaps.of(subject.parameters).arrays, subject.report
     maps = sum(book.count(RowState.DONE) for book in subject.groups) * len(names)
     for book in subject.groups:
         yield from _check_bookkeeping(book)
@@ -52,6 +53,7 @@ def _check_shard(subject: Subject, book: Bookkeeping, rows: range, maps: Mapping
     parts = {name: shard_bytes(subject.store, map_path(book.name, name, rows.start, book.layout)) for name in names}
     for row in rows:
         depth: NDArray[np.float32] | None = None
+        has_sigma: dict[int, NDArray[np.bool_]] = {}  # by stride
         for name in names:
             layout = book.layout.maps(maps[name])
             where = f"{book.keys[row] or f'{book.name}, row {row}'}, {name}"
@@ -69,7 +71,12 @@ def _check_shard(subject: Subject, book: Bookkeeping, rows: range, maps: Mapping
                 yield wrong("integrity", expected="stored values", got="missing values (NaN)")
             elif name == "depth":
                 depth = values
+            elif name.startswith(EDGE):
+                found = layout.stride in has_sigma and limits.impossible_edge(values, has_sigma[layout.stride])
+                if found:
+                    yield wrong("limits", expected=limits.EXPECTED_EDGE, got=found)
             else:
+                has_sigma[layout.stride] = np.isfinite(values)
                 if layout.stride == 1:
                     subject.report.sigma += SigmaSummary.of(values)
                 got = limits.impossible(values, subject.parameters)

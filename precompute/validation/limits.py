@@ -15,6 +15,7 @@ from depthvar.datasets.params import Difference, params_from_json
 
 FLOOR2 = 1e-8  # (δ/t)² of the floor: docs/method.md, step 5
 EXPECTED = "σ² ≥ 0 in the limits of the parameters, finite exactly where the depth is valid"
+EXPECTED_EDGE = "0 to 1 where σ² is finite, +inf elsewhere"
 
 
 def ratio_limits(
@@ -61,6 +62,18 @@ def impossible(values: NDArray[np.float32], parameters: Mapping[str, Any]) -> st
     most = parameters["max_depth"] ** 2 * ratio_limits(parameters, np.ones(4), 1)[1] * (1 + _step(parameters))
     largest = values.max(initial=0, where=np.isfinite(values))
     return f"{largest:.6g} m², above {most:.6g} m², the most at the maximum depth" if largest > most else None
+
+
+def impossible_edge(values: NDArray[np.float32], has_sigma: NDArray[np.bool_]) -> str | None:
+    """Return where ``edge`` (h, w), without NaN, is none that a run stores next to σ²; None: nowhere.
+
+    ``has_sigma`` is (h, w) where σ² is finite.
+    """
+    wrong = np.where(has_sigma, (values < 0) | (values > 1), values != np.inf)
+    if not wrong.any():
+        return None
+    y, x = np.argwhere(wrong)[0]
+    return f"{values[y, x]:.6g} at row {y}, column {x}, where σ² is {'finite' if has_sigma[y, x] else '+inf'}"
 
 
 def unlike_depth(

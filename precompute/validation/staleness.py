@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from depthvar.datasets.cache.bookkeeping import Bookkeeping, RowState
+from depthvar.datasets.cache.stored_maps import StoredMaps
 from depthvar.datasets.errors import CacheError, SourceError
 from depthvar.datasets.params import params_from_json
 from depthvar.datasets.source.source import Source, frame_facts, read_frame
@@ -22,8 +23,10 @@ def check(subject: Subject) -> Iterator[Finding]:
     if subject.source is None:
         return
     given = subject.parameters
-    params, strides = params_from_json(given), tuple(given["strides"])
-    job = Job(subject.url, subject.source, params, strides, given["keepbits"], given["with_depth"])
+    params, maps = params_from_json(given), StoredMaps.of(given)
+    job = Job(
+        subject.url, subject.source, params, maps.strides, given["keepbits"], maps.with_depth, keep=maps.keep
+    )  # fmt: skip
     if fingerprint(job.parameters()) != fingerprint(given):
         raise CacheError(
             f"{subject.url}: computed by another kernel version or decode rule than this depthvar's; "

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 from depthvar.datasets.cache import metadata
 from depthvar.datasets.cache.bookkeeping import missing_nodes, read_group
-from depthvar.datasets.cache.format import column_path, folders_of, group_name, map_names, map_path
+from depthvar.datasets.cache.format import column_path, folders_of, group_name, map_path
 from depthvar.datasets.cache.store import is_partial
+from depthvar.datasets.cache.stored_maps import StoredMaps
 from depthvar.datasets.errors import DamagedError
 from depthvar.precompute.pipeline.fingerprint import fingerprint
 
@@ -68,8 +69,8 @@ def _check_group(subject: Subject, name: str) -> Iterator[Finding]:
     subject.groups.append(book)
     if book.uneven:
         yield Finding("structure", name, "arrays of one length", "a group that a run died on as it grew", RUN_AGAIN)
-    shape = book.layout.height, book.layout.width
-    if name not in (group_name(book.sequence, shape, shape), group_name(book.sequence, shape, (0, 0))):
+    shape, keep = (book.layout.height, book.layout.width), StoredMaps.of(subject.parameters).keep
+    if name not in [group_name(book.sequence, shape, first, keep) for first in (shape, (0, 0))]:
         got = f"the group of {book.sequence or 'the root'}, {shape[0]}×{shape[1]}"
         yield Finding("structure", name, "the group of its name", got, CLEAR, name)
 
@@ -93,12 +94,11 @@ def _check_strays(subject: Subject) -> Iterator[Finding]:
     unread = set(subject.attributes["groups"])
     known = {metadata.NAME}
     known |= {metadata.metadata_path(folder) for name in unread for folder in (*folders_of(name), name)}
-    strides, with_depth = subject.parameters["strides"], subject.parameters["with_depth"]
-    maps = map_names(strides, with_depth)
+    maps = StoredMaps.of(subject.parameters)
     for book in subject.groups:
         unread.discard(book.name)
-        for array in metadata.array_names(strides, with_depth):
-            path = map_path if array in maps else column_path
+        for array in metadata.array_names(maps):
+            path = map_path if array in maps.arrays else column_path
             known.add(metadata.metadata_path(f"{book.name}/{array}"))
             known |= {path(book.name, array, rows.start, book.layout) for rows in book.shards()}
     folders = {folder for file in known for folder in folders_of(file)}

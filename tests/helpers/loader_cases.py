@@ -80,6 +80,21 @@ def load(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return module
 
 
+def moge_instance(frame: Frame, seed: int) -> dict[str, Any]:
+    """Return what MoGe's pipeline loads: masks, depth 1 where they are not, intrinsics in sides."""
+    height, width = frame.depth.shape
+    fx, fy, cx, cy = frame.intrinsics
+    matrix = np.array([[fx / width, 0, (cx + 0.5) / width], [0, fy / height, (cy + 0.5) / height], [0, 0, 1]])
+    sky = frame.depth > FAR
+    return {
+        "depth": np.where(sky, np.float32(1), frame.depth),
+        "depth_mask": ~sky,
+        "depth_mask_inf": sky,
+        "intrinsics": matrix.astype(np.float32),
+        "seed": seed,
+    }
+
+
 def assert_right(views: Iterable[Any], case: Case, key: Any = view_key) -> None:
     """Check σ² of views by check_loader."""
     views = list(views)

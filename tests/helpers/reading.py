@@ -29,7 +29,8 @@ STRIDES = (1, 2, 3)
 VIEW: dict[str, Any] = {"intrinsics": [16.5, 16.5, 20.0, 15.0], "size": (30, 40)}  # between strides 2 and 3
 Read = Callable[[SigmaCache, str], NDArray[np.float32]]
 READS: dict[str, Read] = {f"stride {s}": (lambda cache, key, s=s: cache.read(key, s)) for s in STRIDES} | {
-    "sample": lambda cache, key: cache.sample(key, **VIEW)
+    "sample": lambda cache, key: cache.sample(key, **VIEW),
+    "other λ": lambda cache, key: cache.read(key, 2, lambda_prior=2.0),
 }
 
 
@@ -51,7 +52,7 @@ def write_state(folder: Path, state: str, cache: Path) -> int:
     with suppress(FileNotFoundError):
         (folder / "data").unlink()
     (folder / "data").symlink_to(folder / state)
-    job = Job(str(cache), open_source(str(folder / "data/tiny.toml")), strides=STRIDES, shard_frames=2)
+    job = Job(str(cache), open_source(str(folder / "data/tiny.toml")), strides=STRIDES, shard_frames=2, keep=("edge",))
     _, *results = pipeline.run(job, execute.in_threads(2))
     return sum(result.computed for result in results)  # type: ignore[union-attr]
 

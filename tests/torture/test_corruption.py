@@ -3,6 +3,7 @@
 import random
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import corruption
 import pytest
@@ -57,7 +58,7 @@ def test_a_reader_without_checksums_is_caught(lab: Laboratory, monkeypatch: pyte
 
 @pytest.mark.slow
 def test_a_validation_that_skips_the_maps_is_caught(lab: Laboratory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(integrity, "map_names", lambda *_: {})
+    monkeypatch.setattr(integrity, "StoredMaps", SimpleNamespace(of=lambda _: SimpleNamespace(arrays={})))
     counts = corruption.Counts()
     for place in places(lab, "shard index", "truncated"):
         corruption.try_place(lab, place, counts)
