@@ -34,7 +34,8 @@ toml, cache = sys.argv[1:]
 for words in (
     ["run", "--dataset", toml], ["run", "--dataset", toml, "--estimator", "difference", "--out", "other.zarr"],
     ["validate", cache, "--full"], ["info", cache], ["inspect", "--dataset", toml, "-o", "look.png"],
-    ["datasets", "hypersim"], ["run", "--dataset", toml, "--dry-run"], ["run", "--help"],
+    ["preview", cache, "-o", "drawn.png"], ["datasets", "hypersim"],
+    ["run", "--dataset", toml, "--dry-run"], ["run", "--help"],
 ):
     try:
         main(words)
