@@ -63,6 +63,10 @@ class StoreError(DepthVarError, OSError):
     """
 
 
+class MissingLibraryError(DepthVarError, ImportError):
+    """A library that only a part of depthvar needs is not installed; the message names the extra that brings it."""
+
+
 class CacheError(DepthVarError, OSError):
     """A cache is missing, damaged, of another format or of other parameters."""
 

@@ -39,7 +39,15 @@ else:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from importlib import import_module
 
-        return getattr(import_module(_LAZY[name], __name__), name)
+        try:
+            return getattr(import_module(_LAZY[name], __name__), name)
+        except ModuleNotFoundError as error:
+            if error.name != "torch":
+                raise
+            raise ImportError(  # with the words of depthvar.datasets.extras, which is not imported here
+                f"{__name__}.{name} needs torch, which is not installed: pip install 'depthvar[torch]'; without a GPU "
+                "the small build: pip install torch --index-url https://download.pytorch.org/whl/cpu"
+            ) from error
 
     def __dir__() -> list[str]:
         return __all__

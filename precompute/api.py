@@ -18,7 +18,7 @@ from depthvar.datasets.source.source import Source
 
 from .inspection.glance import glance
 from .pipeline import run as pipeline
-from .pipeline.execute import check_device, cpus, executor
+from .pipeline.execute import check_engine, cpus, executor
 from .pipeline.job import Job, OnError, TaskResult
 from .pipeline.plan import Plan, failures
 from .pipeline.summary import DepthSummary, SigmaSummary, stage_seconds
@@ -139,6 +139,7 @@ def run(
         CacheError: another run writes the cache, its parameters differ, it is damaged or cannot be written.
         SourceError: the source is empty, or a frame cannot be read and ``on_error`` is "fail".
         ParameterError: an argument is not one of those allowed.
+        MissingLibraryError: a GPU or ``compat="pi3"`` is asked for, and torch is not installed.
 
     Example:
         >>> from depthvar.datasets import open_source
@@ -266,7 +267,7 @@ def _job(
     if scheduler and not is_url(cache):
         cache = os.path.abspath(cache)  # the workers of a cluster may be in another folder
     job = Job(cache, source, params or KernelParams(), **what)
-    check_device(job.device)
+    check_engine(job.device, job.params)
     if part is not None:
         rule = "two whole numbers (i, n) with i from 1 to n"
         require("part", part, rule, isinstance(part, Sequence) and len(part) == 2)

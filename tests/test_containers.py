@@ -26,7 +26,7 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin
 
-from depthvar.datasets.errors import DescriptionError, SourceError
+from depthvar.datasets.errors import MissingLibraryError, SourceError
 from depthvar.datasets.source.containers import (
     CONTAINERS,
     DEPTH_CONTAINERS,
@@ -622,10 +622,10 @@ def test_a_missing_library_is_one_line_that_names_the_extra(
 ) -> None:
     path, name, _, member = sample(tmp_path, case)
     monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(DescriptionError) as caught:
+    with pytest.raises(MissingLibraryError) as caught:
         read(path, name, member)
     assert str(caught.value) == (
-        f'{extra}: reading such files needs {module}, which is not installed: pip install "depthvar[{extra}]"'
+        f"{extra}: reading such files needs {module}, which is not installed: pip install 'depthvar[{extra}]'"
     )
 
 

@@ -130,7 +130,7 @@ def test_without_a_scheduler_or_a_worker_all_is_listed(tiny: TinyData, client: C
 
 def test_workers_with_a_gpu_each_need_dask_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "dask_cuda", None)
-    message = r"^--device cuda with --workers, .*: dask-cuda is missing; pip install 'depthvar\[gpu\]', or leave out"
+    message = r"^--device cuda with --workers, .*, needs dask-cuda, .*: pip install 'depthvar\[gpu\]', or leave out --w"
     with pytest.raises(DepthVarError, match=message), cluster.connected(2, None, "cuda"):
         pass
 

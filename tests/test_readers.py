@@ -30,7 +30,7 @@ from packed_trees import (
 )
 
 from depthvar.datasets import DepthSource, SigmaCache, open_source
-from depthvar.datasets.errors import DescriptionError, SourceError
+from depthvar.datasets.errors import DescriptionError, MissingLibraryError, SourceError
 from depthvar.precompute import run, sigma_z2, validate
 from depthvar.precompute.cli.main import main
 
@@ -191,9 +191,9 @@ def test_a_missing_library_is_one_line(
 ) -> None:
     tree = TREES[case](tmp_path / "data")
     monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(DescriptionError) as caught:
+    with pytest.raises(MissingLibraryError) as caught:
         opened(tree).keys()
-    assert str(caught.value).endswith(f'{module}, which is not installed: pip install "depthvar[{extra}]"')
+    assert str(caught.value).endswith(f"{module}, which is not installed: pip install 'depthvar[{extra}]'")
 
 
 def test_keys_of_other_layouts(tree: Tree) -> None:

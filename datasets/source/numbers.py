@@ -179,7 +179,7 @@ def read_table(path: Place, rule: NumbersRule, images: Place | None = None) -> T
 
     Raises:
         SourceError: the file is missing, damaged, too large, or not of the kind that its suffix says.
-        DescriptionError: a .mat file of version 7.3, which is HDF5, and h5py is not installed.
+        MissingLibraryError: a .mat file of version 7.3, which is HDF5, and h5py is not installed.
     """
     if images is not None:
         return Table(_same(*colmap.model_table(path, images, WHICH_NUMBERS)))

@@ -104,7 +104,7 @@ def run_arguments(options: dict[str, Any], dry_run: bool) -> dict[str, Any]:
         DescriptionError, SourceError: the data set is unknown, or not there.
         DepthVarError: a dry run would have to write the scene first.
     """
-    from depthvar.precompute.pipeline.execute import check_device
+    from depthvar.precompute.pipeline.execute import check_engine
 
     check_given(options)
     arguments = {name: options[name] for name in AS_TYPED} | {
@@ -112,7 +112,7 @@ def run_arguments(options: dict[str, Any], dry_run: bool) -> dict[str, Any]:
         "params": estimator_of(options),
         "strides": numbers_of("--strides", options["strides"], int),
     }
-    check_device(options["device"])  # before a scene is rendered
+    check_engine(options["device"], arguments["params"])  # before a scene is rendered
     return arguments | {"source": _source(options, dry_run)}
 
 

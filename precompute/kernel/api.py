@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from depthvar.datasets.errors import ParameterError
+from depthvar.datasets.extras import need_torch
 from depthvar.datasets.frame import as_array, as_intrinsics, farthest_depth
 from depthvar.datasets.params import Difference, Estimator, KernelParams
 from depthvar.datasets.scalars import require
@@ -101,6 +102,7 @@ def sigma_z2(
     Raises:
         ParameterError: a shape, dtype, device, engine or maximum depth is not allowed, or the intrinsics are not in
             pixels of this view.
+        MissingLibraryError: ``engine="torch"`` or ``compat="pi3"`` for an array, and torch is not installed.
 
     Example:
         >>> import numpy as np
@@ -144,22 +146,27 @@ def auto_engine(device: str, params: Estimator) -> Engine:
     """Return what ``engine="auto"`` is for float32 depth: of arrays for "cpu", else of tensors on a device of torch."""
     if device == "cpu":
         return _chosen("auto", None, params)
+    need_torch(f"device {device}")
     import torch
 
     return _chosen("auto", torch.empty(0, device=device), params)
 
 
 def _chosen(engine: Engine, tensor: "Tensor | None", params: Estimator) -> Engine:
-    """Return the engine for a tensor, or for an array (None)."""
+    """Return the engine for a tensor, or for an array (None); MissingLibraryError where that needs torch."""
     if params.compat is not None:
         rule = "'auto' or 'torch' with compat='pi3'"
         require("engine", engine, rule, engine in ("auto", "torch"))
+        if tensor is None:
+            need_torch("compat='pi3'")
         return "torch"
     if engine == "auto":
         if tensor is None:
             return "numba"
         on_gpu = tensor.device.type == "cuda"
         return "triton" if on_gpu and _why_not_triton(tensor) is None else "torch"
+    if engine == "torch" and tensor is None:
+        need_torch("engine='torch'")
     if engine == "numba" and tensor is not None:
         rule = "a tensor on the CPU for engine='numba'"
         require("depth", str(tensor.device), rule, tensor.device.type == "cpu")

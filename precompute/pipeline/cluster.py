@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from depthvar.datasets.errors import DepthVarError
+from depthvar.datasets.extras import library
 
 
 @contextmanager
@@ -50,19 +51,13 @@ def connected(workers: int | None, scheduler: str | None, device: str = "cpu") -
 
 
 def _cluster_class(device: str) -> Any:
-    """Return what starts local workers; DepthVarError where those with a GPU each need a package that is missing."""
+    """Return what starts local workers; MissingLibraryError where dask-cuda, for a GPU each, is missing."""
     if not device.startswith("cuda"):
         from distributed import LocalCluster
 
         return LocalCluster
-    try:
-        from dask_cuda import LocalCUDACluster
-    except ImportError as error:
-        raise DepthVarError(
-            "--device cuda with --workers, a process for each GPU: dask-cuda is missing; "
-            "pip install 'depthvar[gpu]', or leave out --workers to use one GPU"
-        ) from error
-    return LocalCUDACluster
+    what = "--device cuda with --workers, a process for each GPU,"
+    return library("dask_cuda", "gpu", what, ", or leave out --workers to use one GPU").LocalCUDACluster
 
 
 def _check_handles(count: int) -> None:

@@ -8,7 +8,10 @@ from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from itertools import islice
 
 from depthvar.datasets.errors import DepthVarError, ParameterError
+from depthvar.datasets.extras import need_torch
+from depthvar.datasets.params import Estimator
 from depthvar.datasets.scalars import number, whole
+from depthvar.precompute.kernel.api import auto_engine
 
 from .job import Job, TaskResult
 from .shards import Task
@@ -94,12 +97,15 @@ def cpus() -> int:
     return int(CPU_COUNT)
 
 
-def check_device(device: str) -> None:
-    """Raise DepthVarError for a CUDA device where torch sees none."""
-    if device.startswith("cuda"):
-        import torch
+def check_engine(device: str, params: Estimator) -> None:
+    """Raise MissingLibraryError for an engine that needs torch, DepthVarError for a CUDA device where it sees none."""
+    if not device.startswith("cuda"):
+        auto_engine(device, params)
+        return
+    need_torch(f"device {device}")
+    import torch
 
-        if not torch.cuda.is_available():
-            raise DepthVarError(
-                f"device {device}: torch sees no CUDA device; use the CPU, or install a CUDA build of torch"
-            )
+    if not torch.cuda.is_available():
+        raise DepthVarError(
+            f"device {device}: torch sees no CUDA device; use the CPU, or install a CUDA build of torch"
+        )

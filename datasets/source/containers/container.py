@@ -1,6 +1,5 @@
 """What every file format has: a reader of its header and one of its pixels, and the way from a path to both."""
 
-import importlib
 import io
 import math
 import os
@@ -13,7 +12,8 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from depthvar.datasets.errors import DepthVarError, DescriptionError, ParameterError, SourceError, StoreError
+from depthvar.datasets import extras
+from depthvar.datasets.errors import DepthVarError, MissingLibraryError, ParameterError, SourceError, StoreError
 from depthvar.datasets.paths import spelling_hint
 
 MAX_NPY_HEADER = 10_000  # bytes, as NumPy has it
@@ -101,7 +101,7 @@ class Container(NamedTuple):
     of a stack it reads the frame at ``member.index``. Pixels have the shape of the header (of a stack without its first
     axis) and its dtype, in either byte order. Both raise ValueError where a file is damaged, ParameterError where it is
     not but cannot be read (the message ends with what to do), ForeignFileError where it looks like another file than
-    the one that was meant, and DescriptionError where the library that reads it is not installed.
+    the one that was meant, and MissingLibraryError where the library that reads it is not installed.
 
     Attributes:
         in_head: whether ``header`` needs no more of the file than its first ``HEAD_BYTES``.
@@ -163,13 +163,8 @@ def for_library(file: OpenFile) -> str | io.BytesIO:
 
 
 def library(name: str, extra: str) -> Any:
-    """Return a module that only some formats need; DescriptionError, which names the extra, where there is none."""
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise DescriptionError(
-            f'{extra}: reading such files needs {name}, which is not installed: pip install "depthvar[{extra}]"'
-        ) from error
+    """Return a module that only some formats need; MissingLibraryError where it is not installed."""
+    return extras.library(name, extra, f"{extra}: reading such files")
 
 
 @contextmanager
@@ -224,7 +219,7 @@ def read_file(path: Place, read: Callable[[OpenFile, bytes, int], Result], which
     """Return what ``read`` makes of an open file, its first ``HEAD_BYTES``, and its size.
 
     Any error becomes a SourceError of one line that begins with the path; a server's remains a StoreError, and that of
-    a missing library a DescriptionError. ``which`` is what the message of a ForeignFileError ends with: whether the
+    a missing library a MissingLibraryError. ``which`` is what the message of a ForeignFileError ends with: whether the
     right file is meant.
     """
     try:
@@ -250,7 +245,7 @@ def read_file(path: Place, read: Callable[[OpenFile, bytes, int], Result], which
         raise SourceError(
             f"{path}: no such file{spelling_hint(str(path))}; is the data set complete below its root?"
         ) from None
-    except (StoreError, DescriptionError):
+    except (StoreError, MissingLibraryError):
         raise
     except OSError as error:
         raise SourceError(f"{path}: cannot be read ({error.strerror or error})") from error
