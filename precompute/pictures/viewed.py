@@ -5,21 +5,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from os import PathLike
 
-from depthvar.datasets.cache.described import described_source
 from depthvar.datasets.cache.sigma_cache import SigmaCache
-from depthvar.datasets.errors import CacheError, ParameterError, SourceError
-from depthvar.datasets.frame import Frame
+from depthvar.datasets.errors import ParameterError
 from depthvar.datasets.params import Estimator
 from depthvar.datasets.scalars import whole
 from depthvar.datasets.source.depth_source import DepthSource
 from depthvar.datasets.source.source import Source
 
 from .choose import by_sequence, spread
+from .depth import StoredDepth, depth_of
 from .frames import Shown, frame_of_cache, frame_of_source, sigma_of_cache
 
 log = logging.getLogger("depthvar")
-
-LOOKED_FOR = 3  # frames of a cache whose depth files are looked for
 
 
 @dataclass(frozen=True)
@@ -96,58 +93,15 @@ def of_cache(cache: SigmaCache, source: Source | str | PathLike[str] | None = No
 
     Args:
         cache: holds σ².
-        source: its depth, or the folder of that. None: the folder that holds the cache; where none of a few frames is
-            there, the depth that the cache holds; where it holds none, there is σ only.
-
-    Raises:
-        CacheError: there is no cache; or a folder is given for one of a Source class.
-        DescriptionError, SourceError: the description is damaged, or the folder is not there.
+        source: as :func:`depth_of`, errors too.
     """
-    attributes, root = cache.attributes, cache.root if source is None else source
-    described, stored = bool(attributes["source"]), _StoredDepth(cache, cache.attributes["dataset"])
-    layout: Source = stored
-    if isinstance(root, Source):
-        layout = root
-    elif described and root is not None:
-        layout = described_source(attributes, root, cache.path)
-    elif source is not None:
-        raise CacheError(f"{cache.path}: computed by a Source class, got a folder: pass source=, an object of it")
-    depth: Source | None = layout
-    if source is None and not (described and _is_there(layout, spread([cache.keys()], LOOKED_FOR))):
-        depth = stored if cache.params["with_depth"] else None
-        if depth is not None:
-            log.info("no depth files in %s: depth of the cache, no images (--root, source=: where they are)", root)
-        else:
-            log.warning("σ only: no depth in %s, and none in the cache (--root, source=: where it is)", root)
+    layout, depth, why_none = depth_of(cache, source)
+    if why_none:
+        log.warning("σ only: %s", why_none)
+    elif isinstance(depth, StoredDepth):
+        log.info("no depth files where the cache is: depth of the cache, no images (--root, source=: where they are)")
 
     def show(key: str, stride: int) -> Shown:
         return sigma_of_cache(cache, key, stride) if depth is None else frame_of_cache(cache, depth, key, stride)
 
-    return Viewed(attributes["dataset"], layout, cache.keys, cache.relative_key, show, depth is not None)
-
-
-def _is_there(source: Source, keys: Sequence[str]) -> bool:
-    """Return whether the files of any of these frames are there."""
-    for key in keys:
-        try:
-            source.stat(key)
-        except SourceError:
-            continue
-        return True
-    return not keys
-
-
-class _StoredDepth(Source):
-    """The depth that a cache holds."""
-
-    def __init__(self, cache: SigmaCache, name: str) -> None:
-        self._cache, self.name, self.max_depth = cache, name, cache.params["max_depth"]
-
-    def __str__(self) -> str:
-        return self._cache.path
-
-    def keys(self) -> Sequence[str]:
-        return self._cache.keys()
-
-    def read(self, key: str) -> Frame:
-        return Frame(key, self._cache.depth(key), self._cache.intrinsics(key), self.max_depth)
+    return Viewed(cache.attributes["dataset"], layout, cache.keys, cache.relative_key, show, depth is not None)

@@ -16,13 +16,14 @@ from depthvar.datasets.params import params_from_json
 from depthvar.datasets.paths import cache_path, is_url
 from depthvar.datasets.scalars import whole
 from depthvar.datasets.source.source import Source, read_frame
+from depthvar.precompute.pictures.depth import depth_of
 from depthvar.precompute.pictures.frames import Shown, frame_of_source
 from depthvar.precompute.validation.statistics import JUMP
 
 from . import page, tiles
 from .checks import Check, checks
 from .choose import Pick, choose
-from .frames import depth_of, looked_at
+from .frames import looked_at
 from .info import cache_info
 from .measure import Looked, Totals
 
@@ -106,10 +107,8 @@ def write_report(
     store = open_store(location)
     attributes = read_root(store, None)
     places = looked_at(store, attributes, count)
-    depth = depth_of(store, attributes, places, location, source)
-    no_depth = depth if isinstance(depth, str) else ""
-
     reader, totals = SigmaCache(location), Totals(attributes["parameters"])
+    _, depth, no_depth = depth_of(reader, source)
     looked: list[Looked] = []
     damaged: list[tuple[str, str]] = []
     unreadable: list[tuple[str, str]] = []
@@ -123,7 +122,7 @@ def write_report(
             continue
         finally:
             progress("frames read", done, len(places), len(damaged) + len(unreadable))
-        if not isinstance(depth, str):
+        if depth is not None:
             try:
                 frame = read_frame(depth, place.key)
             except SourceError as error:
@@ -132,7 +131,7 @@ def write_report(
             got = f"depth of {frame.depth.shape}, σ² of {variance.shape}: `precompute validate` compares them"
             unreadable.append((place.key, got))
             frame = None
-        looked.append(totals.add(place.key, place.book.name, variance, frame))
+        looked.append(totals.add(place.key, place.group, variance, frame))
 
     picks, left_out = choose(looked)
     facts = cache_info(location)
@@ -167,10 +166,10 @@ def write_report(
     )
 
 
-def _frames(reader: SigmaCache, depth: Source | str, picks: list[Pick]) -> dict[str, Any]:
+def _frames(reader: SigmaCache, depth: Source | None, picks: list[Pick]) -> dict[str, Any]:
     """Return the gallery and what the viewer gets; without depth, the gallery has σ alone, and there is no viewer."""
     params = params_from_json(reader.params)
-    if isinstance(depth, str):
+    if depth is None:
         pictures = tiles.sigma_pictures([reader.read(pick.frame.key) for pick in picks])
         return {"gallery": page.shown_frames(picks, pictures), "viewer": None}
     with_depth = [pick for pick in picks if pick.frame.far is not None]
