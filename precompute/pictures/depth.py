@@ -59,9 +59,10 @@ def depth_of(cache: SigmaCache, given: Source | str | PathLike[str] | None = Non
         return DepthOfCache(source, source, "")
     if given is not None:
         raise CacheError(f"{given}: no frame of the cache is there: expected files such as {keys[0]}; {CURE}")
+    layout = stored if source is None else source
     if attributes["parameters"]["with_depth"]:
-        return DepthOfCache(source or stored, stored, "")
-    return DepthOfCache(source or stored, None, why)
+        return DepthOfCache(layout, stored, "")
+    return DepthOfCache(layout, None, why)
 
 
 def _reads_any(source: Source, keys: Sequence[str]) -> bool:
