@@ -44,7 +44,7 @@ SHELL_ELSEWHERE = {  # a pattern of lines: why they do not run here
 }
 STAND_INS = {  # what a command names: where it is in the folder of this test
     "/data/tartanair/hospital": "data/hospital-sample",
-    "--part 3/16": "--part 1/1",  # the two frames are one shard
+    "--part 3/16": "--part 1/1",  # these few frames are one or two shards
 }
 
 
@@ -60,9 +60,9 @@ def lines_of(page: Path) -> list[str]:
 
 @pytest.fixture(scope="module")
 def samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with two frames of the sample scene and their cache, and what else the commands of the pages name."""
+    """A folder with four frames of the sample scene and their cache, and what else the commands of the pages name."""
     folder = tmp_path_factory.mktemp("blocks")
-    write_sample(folder / "data/hospital-sample", frames=1)
+    write_sample(folder / "data/hospital-sample", frames=2)
     run(open_source("hospital", folder / "data/hospital-sample"), folder / "data/hospital-sample/sigma_Z2.zarr")
     for scan in ("scan1", "scans"):
         (folder / scan / "depth").mkdir(parents=True)
