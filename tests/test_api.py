@@ -173,6 +173,25 @@ def test_a_source_without_frames(tmp_path: Path) -> None:
         run(Arrays({}), tmp_path / "sigma.zarr")
 
 
+def test_the_bytes_written_are_those_of_the_files(tiny: TinyData) -> None:
+    seen: list[int] = []
+
+    def progress(what: str, done: int, total: int, failed: int, written: int = 0) -> None:
+        seen.append(written)
+
+    result = run(tiny.source(), threads=1, progress=progress)
+    shards = [path for path in Path(result.cache).rglob("c.*") if path.is_file()]
+    assert result.bytes_written == sum(path.stat().st_size for path in shards)
+    assert seen == sorted(seen)
+    assert (seen[0], seen[-1]) == (0, result.bytes_written)
+    again = run(tiny.source(), threads=1)  # the files are young: their content is compared
+    noted = [path for path in shards if path.parent.name in ("intrinsics", "source_stat")]
+    assert again.bytes_written == sum(path.stat().st_size for path in noted) > 0
+    tiny.age()
+    run(tiny.source())
+    assert run(tiny.source()).bytes_written == 0
+
+
 def test_everything_the_command_line_does(tiny: TinyData) -> None:
     lines: list[tuple[object, ...]] = []
     result = run(tiny.source(), params=Difference(), threads=1, limit=1, progress=lambda *line: lines.append(line))

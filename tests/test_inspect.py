@@ -60,11 +60,11 @@ def test_what_is_printed_of_real_frames(redwood: Path) -> None:
     lines = command("--dataset", redwood / "redwood.toml").splitlines()
     assert lines[:6] == [
         f"redwood: 2 frames in 1 sequence, 2 looked at  ({redwood})",
-        "size        640×480 (width × height), images 640×480 (width × height)",
-        "depth       0.955 to 2.7 m, median 1.86",
-        "pixels      87.1 % valid, 12.9 % unknown, 0.0 % far",
-        "view        63° × 49° (horizontal × vertical); a pixel at the median depth is 3.54 mm wide",
-        "step        1 mm by the description, 1 mm seen",
+        "size         640×480 (width × height), images 640×480 (width × height)",
+        "depth        0.955 to 2.7 m, median 1.86",
+        "pixels       87.1 % valid, 12.9 % unknown, 0.0 % far",
+        "view         63° × 49° (horizontal × vertical); a pixel at the median depth is 3.54 mm wide",
+        "step         1 mm by the description, 1 mm seen",
     ]
     assert any(line.startswith("ok           distance: ") for line in lines)
     assert any(line.startswith("cannot tell  image: the depth is sparse") or "image" in line for line in lines)

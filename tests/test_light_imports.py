@@ -40,6 +40,15 @@ def test_help_loads_nothing_heavy(arguments: tuple[str, ...]) -> None:
     assert not modules & HEAVY
 
 
+def test_completing_a_name_loads_nothing_heavy() -> None:
+    """A shell starts the command at each press of Tab."""
+    code = """
+from depthvar.precompute.cli.complete import data_sets
+assert [item.value for item in data_sets(None, None, "tartanair-sh")] == ["tartanair-shibuya"]
+"""
+    assert loaded(code) & HEAVY == {"tomllib"}
+
+
 @pytest.mark.parametrize("package", ["depthvar.datasets", "depthvar.precompute", "depthvar.datasets.errors"])
 def test_a_package_loads_nothing_heavy(package: str) -> None:
     assert not loaded(f"import {package}") & (HEAVY | {"click"})
