@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from tiny_data import TinyData, make_depth
 
-from depthvar.datasets import CacheError, Frame, ParameterError, Source, SourceError, open_source
+from depthvar.datasets import CacheError, Frame, ParameterError, Source, open_source
 from depthvar.datasets.hospital.write import write_sample
 from depthvar.precompute import Difference, KernelParams, run, sigma_z2, write_report
 from depthvar.precompute.cli.main import main
@@ -289,7 +289,7 @@ def test_without_depth_it_says_so_and_shows_sigma(tiny: TinyData, cache: str, tm
     assert not write_report(moved / "sigma_Z2.zarr", tmp_path / "r.html", tiny.root).no_depth
     with pytest.raises(CacheError, match=r"no frame of the cache is there: expected files such as a/P0/depth/000.npy"):
         write_report(moved / "sigma_Z2.zarr", tmp_path / "r.html", moved)
-    with pytest.raises(SourceError, match="nowhere"):
+    with pytest.raises(CacheError, match="nowhere: no frame of the cache is there"):
         write_report(moved / "sigma_Z2.zarr", tmp_path / "r.html", tmp_path / "nowhere")
 
 

@@ -41,7 +41,7 @@ def depth_of(cache: SigmaCache, given: Source | str | PathLike[str] | None = Non
     Raises:
         CacheError: there is no cache; or no frame of it is in what is given; or a folder is given for one of a Source
             class.
-        DescriptionError, SourceError: the description is damaged, or the folder that is given is not there.
+        DescriptionError: the description is damaged, or of a newer version.
     """
     attributes, stored = cache.attributes, StoredDepth(cache)
     root, source = cache.root if given is None else given, None

@@ -91,7 +91,6 @@ def write_report(
     Raises:
         ParameterError: ``frames`` is not a whole number from 1, or ``out`` is no name of an HTML file.
         CacheError: there is no cache, it cannot be read, or no frame of it is in the ``source`` that is given.
-        SourceError: the folder that is given is not there.
         DescriptionError: the cache describes its source in a way that this version does not know.
 
     Example:
