@@ -9,7 +9,6 @@ They run in the order of ``ORDER`` in a new folder that has what they use of a c
 
 import base64
 import io
-import os
 import re
 import shutil
 import sys
@@ -32,13 +31,7 @@ NUMBER = re.compile(r"[+-]?\d+(?:\.\d+)?")
 def executed(notebook: nbformat.NotebookNode, folder: Path) -> nbformat.NotebookNode:
     """Return a notebook after running it in a folder, without what differs between machines and times."""
     copy = nbformat.from_dict(notebook)
-    tools = str(Path(sys.executable).parent)  # as in an activated environment: `!precompute` finds it
-    before = os.environ["PATH"]
-    os.environ["PATH"] = os.pathsep.join((tools, before))
-    try:
-        NotebookClient(copy, timeout=SECONDS, record_timing=False, resources={"metadata": {"path": folder}}).execute()
-    finally:
-        os.environ["PATH"] = before
+    NotebookClient(copy, timeout=SECONDS, record_timing=False, resources={"metadata": {"path": folder}}).execute()
     return plain(copy)
 
 
