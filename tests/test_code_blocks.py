@@ -31,6 +31,8 @@ PYTHON_ELSEWHERE = {  # page: the test that runs its Python
     "docs/recipes/dust3r.md": "test_recipes.py",
     "docs/recipes/moge.md": "test_recipes.py",
     "docs/recipes/pi3.md": "test_recipes.py",
+    "docs/viewers.md": "test_viewers.py",
+    "docs/watching.md": "test_docs.py",
 }
 SHELL_ELSEWHERE = {  # a pattern of lines: why they do not run here
     r"git clone REPOSITORY": "the address of the repository is not known",
@@ -40,6 +42,9 @@ SHELL_ELSEWHERE = {  # a pattern of lines: why they do not run here
     r"sbatch |dask |.* --scheduler tcp://head": "test_many_machines.py runs them with stand-ins of Slurm, on loopback",
     r"export AWS_ENDPOINT_URL|.*s3://": "needs a bucket; test_object_stores.py does the same on emulators",
     r"precompute (inspect|run) --dataset hypersim": "needs Hypersim; test_layouts_raw_rendered.py has its layout",
+    r"eval .*_PRECOMPUTE_COMPLETE|_PRECOMPUTE_COMPLETE=": "test_terminal.py completes in a real bash and zsh",
+    r"rclone serve": "test_viewers.py serves a cache in this way",
+    r"tensorboard --logdir|rerun ": "opens a viewer; test_watch.py and test_rerun.py read what it would show",
     r"precompute run --dataset co3d-dust3r": "needs CO3D; test_layouts_processed.py has its layout",
 }
 STAND_INS = {  # what a command names: where it is in the folder of this test

@@ -184,11 +184,11 @@ def test_depth_is_found_next_to_the_cache_then_in_it_then_not_at_all(
         shutil.copytree(tiny.root / name, tmp_path / name)
     caplog.set_level(logging.INFO, "depthvar")
     stored = of_cache(SigmaCache(tmp_path / "with_depth.zarr"))
-    assert caplog.messages[-1].startswith(f"no depth files in {tmp_path}: depth of the cache, no images")
+    assert caplog.messages[-1].startswith("no depth files where the cache is: depth of the cache, no images")
     for name in ("depth", "valid", "far", "sigma_z2", "camera"):
         np.testing.assert_array_equal(getattr(stored.show(key, 1), name), getattr(here, name))
     bare = of_cache(SigmaCache(tmp_path / "sigma.zarr"))
-    assert caplog.messages[-1].startswith(f"σ only: no depth in {tmp_path}, and none in the cache")
+    assert caplog.messages[-1].startswith("σ only: the depth files are not where the cache is: pass the folder")
     np.testing.assert_array_equal(bare.show(key, 1).sigma, here.sigma)
     assert list(drawn(bare, [key]).scales) == ["sigma"]
     assert list(drawn(bare, [key]).sheet.legend) == ["unknown or far"]
@@ -197,8 +197,8 @@ def test_depth_is_found_next_to_the_cache_then_in_it_then_not_at_all(
     with pytest.raises(ParameterError, match=r"weight: expected one that needs no depth .* got 'focus'"):
         drawn(bare, [key], weight="focus")
     assert of_cache(SigmaCache(tmp_path / "sigma.zarr"), tiny.root).has_depth
-    with pytest.raises(SourceError, match=r"a/camera/002\.txt: no such file"):
-        of_cache(SigmaCache(tiny.root / "sigma.zarr"), tmp_path).show(key, 1)
+    with pytest.raises(CacheError, match=r"no frame of the cache is there: expected files such as a/depth/000\.npy"):
+        of_cache(SigmaCache(tiny.root / "sigma.zarr"), tmp_path)
     with pytest.raises(CacheError, match="holds no depth"):
         SigmaCache(tmp_path / "sigma.zarr").depth(key)
 
@@ -327,8 +327,8 @@ def test_the_command_writes_what_the_function_draws(
         (["--colours", "z=magma"], "colours: expected one of depth, sigma, weight, got 'z'"),
         (["--weight", "mine"], "weight: expected one of auto, focus,"),
         (["--tile", "1"], "tile: expected a whole number of pixels from 32 to 4096, got 1"),
-        (["-o", "picture.gif"], "--out: expected a file that ends in .png, got 'picture.gif'"),
-        (["-o", "s3://bucket/picture.png"], "--out: expected a file that ends in .png"),
+        (["-o", "picture.gif"], "--out: expected a file that ends in .png or .rrd, got 'picture.gif'"),
+        (["-o", "s3://bucket/picture.png"], "--out: expected a file that ends in .png or .rrd"),
         (["-o", "none/picture.png"], "--out: expected a file in a folder that is there"),
         (["--window", "7"], "--window: expected none with a cache, which has recorded it, got 7"),
         (["--dataset", "tiny"], "--dataset: expected none with a cache"),

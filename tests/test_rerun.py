@@ -9,12 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 from rerun.chunk import RrdReader
 from tiny_data import TinyData
 
 from depthvar.datasets import SourceError
 from depthvar.precompute import KernelParams
+from depthvar.precompute.cli.main import main
 from depthvar.precompute.pictures.colour import FAR, UNKNOWN
 from depthvar.precompute.pictures.frames import Shown, frame_of_source
 from depthvar.precompute.pictures.image import Colour
@@ -147,3 +149,18 @@ def test_without_rerun_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setitem(sys.modules, "rerun", None)
     with pytest.raises(ImportError, match=r"needs the package rerun-sdk: pip install 'depthvar\[rerun\]'"):
         import depthvar.precompute.pictures.rerun  # noqa: F401
+
+
+def test_preview_writes_a_rerun_file_by_its_suffix(tiny: TinyData, tmp_path: Path) -> None:
+    path = tmp_path / "frames.rrd"
+    options = ["preview", "--dataset", str(tiny.toml), "--frame", "0", "--stride", "2", "-o", str(path)]
+    result = CliRunner().invoke(main, options)
+    assert result.exit_code == 0, result.output
+    assert result.stdout.endswith(f"rerun {path}\n")
+    rows, keys = read(path), tiny.source().keys()
+    expected = frame_of_source(tiny.source(), keys[0], KernelParams(), 2)
+    np.testing.assert_array_equal(pixels(rows["/camera/depth"][0], "DepthImage", np.float32), expected.depth)
+    path.unlink()
+    result = CliRunner().invoke(main, [*options, "--weight", "none"])
+    assert (result.exit_code, path.exists()) == (2, False)
+    assert "--weight: expected a form of the weight for a .rrd file" in result.stderr

@@ -64,8 +64,8 @@ class OpenGroup:
         self, row: int, stride: int, where: str, rows: slice = slice(None), quantity: str = SIGMA_Z2
     ) -> NDArray[np.float32]:
         """Return some rows of a map, not none: (rows, ceil(W / stride)) float32; DamagedError where it is damaged."""
-        where = f"{where}, stride {stride}"
         cut, place, array = self.layout.maps(stride), row % self.layout.shard_frames, level_name(stride, quantity)
+        where = f"{where}, stride {stride}" if quantity == SIGMA_Z2 else f"{where}, {array}"
         get = self._pin(stride, array, row, place) if self.pins else partial(self._store.get, self._path(array, row))
         try:
             values = read_rows(get, cut, place, rows, where)

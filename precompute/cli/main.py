@@ -170,8 +170,8 @@ def preview(as_json: bool, **options: Any) -> None:
     \b
     Example:
       precompute preview data/hospital-sample/sigma_Z2.zarr
-      precompute preview data/hospital-sample/sigma_Z2.zarr --frame 3 --stride 2 -o frame.png
-      precompute preview --dataset hospital --root /data/tartanair/hospital --window 7
+      precompute preview data/hospital-sample/sigma_Z2.zarr --frame 3 -o f.png
+      precompute preview --dataset my_data.toml --window 7
     """
     from . import text
 

@@ -4,7 +4,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -30,7 +30,9 @@ from .options import (
 )
 
 if TYPE_CHECKING:
+    from depthvar.precompute.pictures.frames import Shown
     from depthvar.precompute.pictures.viewed import Viewed
+    from depthvar.precompute.pictures.weights import Form
 
 ROOT_HELP = "Folder or URL of the data.  [default: the folder of CACHE; with --dataset as for `precompute run`]"
 FRAME_HELP = "Key, or number from 0, of a frame to show; may be repeated."
@@ -46,7 +48,9 @@ RANGE_HELP = (
     "First and last colour of depth, sigma or weight, such as sigma=0.001,1; may be repeated.  [default: the 1st to "
     "the 99th percentile of all frames shown]"
 )
-OUT_HELP = "Write the picture.  [default: the terminal, or <name of the data set>-preview.png]"
+OUT_HELP = (
+    "Write the picture, or a file for the viewer Rerun.  [default: the terminal, or <name of the data set>-preview.png]"
+)
 
 
 def preview_options(command: Command) -> Command:
@@ -65,7 +69,7 @@ def preview_options(command: Command) -> Command:
             "--linear", multiple=True, metavar="QUANTITY", help="A scale that is not logarithmic; may be repeated."
         ),
         click.option("--tile", type=int, default=320, help="Width of a picture of 4:3, in pixels."),
-        click.option("-o", "--out", metavar="FILE.png", shell_complete=files, help=OUT_HELP),
+        click.option("-o", "--out", metavar="FILE.png|FILE.rrd", shell_complete=files, help=OUT_HELP),
         click.option(
             "--inline",
             type=click.Choice(["auto", "kitty", "iterm", "none"]),
@@ -85,7 +89,7 @@ def draw_preview(as_json: bool, options: dict[str, Any]) -> dict[str, Any]:
         CacheError, SourceError, DescriptionError: what is read is not there, or damaged.
     """
     from depthvar.precompute.pictures.inline import inline, protocol_of
-    from depthvar.precompute.pictures.preview import FRAMES, Style, draw
+    from depthvar.precompute.pictures.preview import FRAMES, Style, draw, form_of
     from depthvar.precompute.pictures.write import check_target, png, write_png
 
     check_given(options)
@@ -99,12 +103,15 @@ def draw_preview(as_json: bool, options: dict[str, Any]) -> dict[str, Any]:
         protocol = protocol_of(os.environ) if may else None
     protocol = None if protocol == "none" else protocol
     if out is not None:
-        check_target(out)
+        check_target(out, (".png", ".rrd"))
     if options["chosen"] and options["frames"]:
         raise ParameterError(f"--frames: expected none with --frame, got {options['frames']}; leave one of them out")
     viewed = _viewed(options)
     keys = viewed.choose(options["chosen"] or options["frames"] or FRAMES, options["sequence"])
     frames = (viewed.show(key, options["stride"]) for key in keys)
+    about = {"dataset": viewed.name, "frames": keys, "stride": options["stride"], "unit": viewed.unit}
+    if out is not None and out.lower().endswith(".rrd"):
+        return about | _write_rrd(frames, out, form_of(options["weight"], viewed.has_depth))
     drawn = draw(viewed, frames, options["weight"], style)
     picture = drawn.sheet.draw()
     if protocol is not None:
@@ -114,8 +121,19 @@ def draw_preview(as_json: bool, options: dict[str, Any]) -> dict[str, Any]:
         out = re.sub(r"[^\w.-]+", "_", viewed.name) + "-preview.png"
     if out is not None:
         write_png(picture, out)
-    about = {"dataset": viewed.name, "frames": keys, "stride": options["stride"], "unit": viewed.unit}
     return about | drawn.to_json() | {"picture": out, "inline": protocol}
+
+
+def _write_rrd(frames: "Iterable[Shown]", out: str, form: "Form | None") -> dict[str, Any]:
+    from depthvar.datasets.extras import library
+
+    library("rerun", "rerun", "a file for the viewer Rerun")
+    from depthvar.precompute.pictures.rerun import write_rrd
+
+    if form is None:
+        raise ParameterError("--weight: expected a form of the weight for a .rrd file, got none, or depth is not known")
+    write_rrd(frames, out, form)
+    return {"scales": {}, "weight": form, "picture": out, "inline": None}
 
 
 def _viewed(options: dict[str, Any]) -> "Viewed":

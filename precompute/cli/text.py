@@ -111,14 +111,10 @@ def preview_text(facts: Facts) -> str:
     """Return what a picture shows, and where it is."""
     scales, where = facts["scales"], facts["picture"] or f"shown above ({facts['inline']})"
     of = {"depth": facts["unit"], "sigma": facts["unit"], "weight": facts["weight"]}
-    ends = (f"{name} {scale['low']:.3g} to {scale['high']:.3g} ({of[name]})" for name, scale in scales.items())
-    frames = counted(len(facts["frames"]), "frame")
-    return "\n".join(
-        [
-            f"{facts['dataset']}: {frames}, stride {facts['stride']}; colours: {', '.join(ends)}",
-            f"picture: {where}",
-        ]
-    )
+    ends = [f"{name} {scale['low']:.3g} to {scale['high']:.3g} ({of[name]})" for name, scale in scales.items()]
+    colours = f"; colours: {', '.join(ends)}" if ends else ""
+    shown = f"{facts['dataset']}: {counted(len(facts['frames']), 'frame')}, stride {facts['stride']}{colours}"
+    return f"{shown}\nrerun {shlex.quote(where)}" if where.endswith(".rrd") else f"{shown}\npicture: {where}"
 
 
 def validate_text(facts: Facts) -> str:

@@ -95,9 +95,9 @@ def write_report(
 
     Example:
         >>> from depthvar.precompute import write_report
-        >>> report = write_report("data/hospital-sample/sigma_Z2.zarr", "report.html", frames=4)
+        >>> report = write_report("data/hospital-sample/sigma_Z2.zarr", "report.html", frames=2)
         >>> report.looked_at, report.no_depth
-        (4, '')
+        (2, '')
     """
     count = whole("frames", frames, "a whole number from 1", lambda number: number >= 1)
     path = os.fspath(out)
