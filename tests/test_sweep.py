@@ -439,8 +439,8 @@ def test_info_and_api_know_it(own: TinyData) -> None:
     sizes = sum(path.stat().st_size for path in out.glob("*/edge*/*"))
     assert facts["bytes_per_pixel_edge"] == pytest.approx(sizes / (7 * 24 * 32 + 26 * 32), abs=2e-3)
     shown = CliRunner().invoke(main, ["info", str(out)]).stdout
-    assert f"; edge {facts['bytes_per_pixel_edge']})" in shown
-    assert "keep ['edge']" in shown
+    assert f"; {facts['bytes_per_pixel_edge']:.2f} for edge\n" in shown
+    assert "keep edge\n" in shown
 
 
 def test_at_a_url_it_is_pinned_and_kept_as_sigma_is(proxy: Proxy, own: TinyData, tmp_path: Path) -> None:
