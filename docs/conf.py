@@ -52,7 +52,7 @@ project, author, copyright = "depthvar", "the depthvar contributors", "the depth
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 root_doc = "README"
 include_patterns = ["*.md", "docs/**", "examples/README.md", "evidence/**.md", "tests/torture/README.md"]
-exclude_patterns = [".*", "build", "data", "runs", "**/__pycache__", "**/node_modules"]
+exclude_patterns = [".*", "**/.*", "build", "data", "runs", "**/__pycache__", "**/node_modules"]
 
 myst_heading_anchors = 4  # as GitHub's
 nb_execution_mode = "off"  # a test runs the notebooks; the site shows the outputs that they hold
