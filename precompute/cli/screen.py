@@ -1,12 +1,16 @@
 """What a terminal shows of a text: its columns, the cells of a character, and lines that end between words."""
 
+import json
 import os
 import re
 import sys
+from collections.abc import Callable
 from typing import IO, Any
 from unicodedata import combining, east_asian_width
 
 import click
+
+from depthvar.datasets.errors import hide_credentials, one_line
 
 DEFAULT_COLUMNS = 80
 LABEL_CELLS = 40  # of a label that the lines below it stand clear of, at most
@@ -17,6 +21,14 @@ _LABEL = re.compile(r" *(?:\S+(?: \S+)?(?: +\* | {2,})|\w+: )?")
 def show(text: str) -> None:
     """Print a result to stdout."""
     click.echo(fold(text, columns(sys.stdout)))
+
+
+def print_result(as_json: bool, facts: dict[str, Any], text: Callable[[dict[str, Any]], str]) -> None:
+    """Print the result of a command to stdout, as one JSON object or as text; credentials are left out of both."""
+    if as_json:
+        click.echo(hide_credentials(json.dumps(facts, ensure_ascii=False)))
+    else:
+        show("\n".join(one_line(line) for line in hide_credentials(text(facts)).split("\n")))
 
 
 def say(text: str) -> None:
