@@ -21,11 +21,16 @@ def check_target(path: str, suffixes: tuple[str, ...] = (".png",)) -> None:
 
 
 def write_png(picture: Image.Image, path: str) -> None:
-    """Write a PNG; the file is complete, or what it was before. ParameterError as :func:`check_target`."""
+    """Write a PNG. ParameterError as :func:`check_target`."""
     check_target(path)
+    write_whole(path, png(picture))
+
+
+def write_whole(path: str, data: bytes) -> None:
+    """Write a file under another name and rename it: it is complete, or what it was before."""
     partial = f"{path}.{uuid.uuid4().hex}.partial"
     try:
-        Path(partial).write_bytes(png(picture))
+        Path(partial).write_bytes(data)
         os.replace(partial, path)
     finally:
         with suppress(FileNotFoundError):

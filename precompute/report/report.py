@@ -4,7 +4,6 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 from depthvar.datasets.cache.index import read_root
@@ -18,6 +17,7 @@ from depthvar.datasets.scalars import whole
 from depthvar.datasets.source.source import Source, read_frame
 from depthvar.precompute.pictures.depth import depth_of
 from depthvar.precompute.pictures.frames import Shown, frame_of_source
+from depthvar.precompute.pictures.write import write_whole
 from depthvar.precompute.validation.statistics import JUMP
 
 from . import page, tiles
@@ -152,11 +152,12 @@ def write_report(
         "sequences": page.sequences(facts["groups"], looked),
         **_frames(reader, depth, picks),
     }
-    size = _write(path, page.page(context))
+    data = page.page(context).encode()
+    write_whole(path, data)
     return CacheReport(
         cache=hide_credentials(location),
         path=path,
-        bytes=size,
+        bytes=len(data),
         frames=context["summary"]["done"],
         looked_at=len(looked),
         unreadable=(*damaged, *unreadable),
@@ -182,15 +183,3 @@ def _frames(reader: SigmaCache, depth: Source | None, picks: list[Pick]) -> dict
     numbers = [{"stride": frame.stride, **tiles.numbers(frame, params)} for frame in shown]
     viewer = page.viewer(reader.params, with_depth, numbers, scales) if shown else None
     return {"gallery": page.shown_frames(with_depth, pictures), "viewer": viewer}
-
-
-def _write(path: str, text: str) -> int:
-    """Write a file under another name, rename it, and return its bytes: a file of that name is always whole."""
-    data, partial = text.encode(), Path(f"{path}.{os.getpid()}.partial")
-    try:
-        partial.write_bytes(data)
-        partial.replace(path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
-    return len(data)
