@@ -23,6 +23,8 @@ hypothesis.settings.register_profile("depthvar", deadline=None)  # machines are 
 hypothesis.settings.load_profile("depthvar")
 # Before torch is imported, here and in every process that a test starts: threads of threads wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Before gcsfs is imported: it asks Google by gRPC about the kind of a bucket, which no server of the tests answers.
+os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
 # Before triton is imported: without a GPU, NVIDIA's or AMD's, its programs are interpreted on the CPU.
 if not any(Path(device).exists() for device in ("/dev/nvidiactl", "/dev/kfd")):
     os.environ.setdefault("TRITON_INTERPRET", "1")
