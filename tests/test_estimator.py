@@ -318,7 +318,7 @@ def test_the_command_line_computes_it_and_info_shows_it(tiny: TinyData) -> None:
     cache = tiny.root / "sigma_Z2.zarr"
     command = ("run", "--dataset", tiny.toml, "--strides", "1,2")
     assert cli(*command, "--estimator", "difference").exit_code == 0
-    assert "parameters   estimator difference, max_depth None" in cli("info", cache).stdout
+    assert "parameters   estimator difference, keepbits 8" in cli("info", cache).stdout
     assert json.loads(cli("info", cache, "--json").stdout)["parameters"]["estimator"] == "difference"
     assert cli("validate", cache, "--full").exit_code == 0
     refused = cli(*command)

@@ -189,7 +189,7 @@ def test_a_cache_records_it_is_validated_with_it_and_refuses_another(tiny: TinyD
     cache = tiny.root / "sigma_Z2.zarr"
     command = ("run", "--dataset", tiny.toml, "--strides", "1,2", "--estimator", estimator)
     assert cli(*command, "--quantisation-step", 0.25).exit_code == 0
-    assert ", quantisation_step 0.25, max_depth None" in cli("info", cache).stdout
+    assert ", quantisation_step 0.25, keepbits 8" in cli("info", cache).stdout
     assert cli("validate", cache, "--full").exit_code == 0
     first, key = SigmaCache(cache), "b/depth/001.npy"
     assert params_from_json(first.params).quantisation_step == 0.25
