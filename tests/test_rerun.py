@@ -147,7 +147,7 @@ except OSError as error:
 def test_without_rerun_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "depthvar.precompute.pictures.rerun")
     monkeypatch.setitem(sys.modules, "rerun", None)
-    with pytest.raises(ImportError, match=r"needs the package rerun-sdk: pip install 'depthvar\[rerun\]'"):
+    with pytest.raises(ImportError, match=r"needs rerun, which is not installed: pip install 'depthvar\[rerun\]'"):
         import depthvar.precompute.pictures.rerun  # noqa: F401
 
 

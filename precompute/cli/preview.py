@@ -125,9 +125,6 @@ def draw_preview(as_json: bool, options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _write_rrd(frames: "Iterable[Shown]", out: str, form: "Form | None") -> dict[str, Any]:
-    from depthvar.datasets.extras import library
-
-    library("rerun", "rerun", "a file for the viewer Rerun")
     from depthvar.precompute.pictures.rerun import write_rrd
 
     if form is None:

@@ -9,15 +9,16 @@ from os import PathLike
 import numpy as np
 from PIL import Image
 
+from depthvar.datasets.extras import library
+
 from .colour import TABLES, Scale, coloured, limits
 from .frames import Shown
 from .weights import Form, weight_map
 
-try:
-    import rerun as rr
-    from rerun import blueprint as rrb
-except ImportError as error:
-    raise ImportError("a Rerun file needs the package rerun-sdk: pip install 'depthvar[rerun]'") from error
+library("rerun", "rerun", "a file for the viewer Rerun")  # before what imports it
+
+import rerun as rr  # noqa: E402
+from rerun import blueprint as rrb  # noqa: E402
 
 MAPS = {"image": "camera/image", "σ (m)": "sigma", "weight": "weight"}  # as the viewer names them, and where they are
 

@@ -3,16 +3,15 @@
 from collections.abc import Mapping
 from typing import Any
 
-try:
-    from lightning.pytorch import Callback, LightningModule, Trainer
-    from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
-except ImportError as error:
-    raise ImportError(
-        "depthvar.precompute.watching.lightning needs the package lightning: pip install 'depthvar[lightning]'"
-    ) from error
+from depthvar.datasets.extras import library
 
 from .watch import Criterion, Watch, Writer
 from .writers import Numbers, TensorBoard, WandB
+
+library("lightning", "lightning", "LossWatch")  # before what imports it
+
+from lightning.pytorch import Callback, LightningModule, Trainer  # noqa: E402
+from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger  # noqa: E402
 
 
 class LossWatch(Callback):  # type: ignore[misc] # Lightning is not type-checked
