@@ -14,7 +14,7 @@ from PIL import Image
 from rerun.chunk import RrdReader
 from tiny_data import TinyData
 
-from depthvar.datasets import SourceError
+from depthvar.datasets import DepthVarError, SourceError
 from depthvar.precompute import KernelParams
 from depthvar.precompute.cli.main import main
 from depthvar.precompute.pictures.colour import FAR, UNKNOWN
@@ -118,7 +118,7 @@ def test_what_fails_leaves_the_old_file(frames: list[Shown], tmp_path: Path) -> 
         write_rrd([], path)
     assert path.read_bytes() == before
     assert not list(tmp_path.glob("*.partial"))
-    with pytest.raises(OSError, match=r"nowhere/frames.rrd: cannot be written: .*No such file"):
+    with pytest.raises(DepthVarError, match=r"nowhere/frames.rrd: cannot be written: .*No such file"):
         write_rrd(frames, tmp_path / "nowhere/frames.rrd")
 
 
@@ -127,6 +127,7 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path) -> None:
     code = """
 import resource, signal, sys
 import numpy as np
+from depthvar.datasets import DepthVarError
 from depthvar.precompute.pictures.frames import Shown
 from depthvar.precompute.pictures.rerun import write_rrd
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -136,7 +137,7 @@ maps = rng.random(shape, np.float32) + 1, np.ones(shape, bool), rng.random(shape
 frames = (Shown(str(index), 1, None, *maps, np.array([300, 300, 160, 120.0])) for index in range(3))
 try:
     write_rrd(frames, sys.argv[1])
-except OSError as error:
+except DepthVarError as error:
     print(error)
 """
     ran = subprocess.run([sys.executable, "-c", code, tmp_path / "full.rrd"], capture_output=True, text=True)

@@ -9,6 +9,7 @@ from os import PathLike
 import numpy as np
 from PIL import Image
 
+from depthvar.datasets.errors import DepthVarError
 from depthvar.datasets.extras import library
 
 from .colour import TABLES, Scale, coloured, limits
@@ -37,7 +38,7 @@ def write_rrd(frames: Iterable[Shown], path: str | PathLike[str], form: Form = "
 
     Raises:
         ValueError: no frames.
-        OSError: the file cannot be written.
+        DepthVarError: the file cannot be written.
     """
     where = os.fspath(path)
     partial = f"{where}.{uuid.uuid4().hex}.partial"
@@ -64,11 +65,11 @@ def write_rrd(frames: Iterable[Shown], path: str | PathLike[str], form: Form = "
 
 @contextmanager
 def _writing(where: str) -> Iterator[None]:
-    """Raise Rerun's errors of a file, which are RuntimeErrors, as OSError."""
+    """Raise Rerun's errors of a file, which are RuntimeErrors, as one line."""
     try:
         yield
     except RuntimeError as error:
-        raise OSError(f"{where}: cannot be written: {error}") from error
+        raise DepthVarError(f"{where}: cannot be written: {error}; fix that, or write elsewhere") from error
 
 
 def _log(stream: rr.RecordingStream, frame: Shown, form: Form) -> None:
