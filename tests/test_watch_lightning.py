@@ -116,5 +116,5 @@ def test_a_module_that_returns_only_the_loss_is_told_what_to_return(tmp_path: Pa
 def test_without_lightning_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "depthvar.precompute.watching.lightning")
     monkeypatch.setitem(sys.modules, "lightning", None)
-    with pytest.raises(ImportError, match=r"needs lightning, which is not installed: pip install 'depthvar\[lightning\]'"):
+    with pytest.raises(ImportError, match=r"needs lightning, which is not .*'depthvar\[lightning\]'"):
         import depthvar.precompute.watching.lightning  # noqa: F401
