@@ -22,6 +22,7 @@ import rerun as rr  # noqa: E402
 from rerun import blueprint as rrb  # noqa: E402
 
 MAPS = {"image": "camera/image", "σ (m)": "sigma", "weight": "weight"}  # as the viewer names them, and where they are
+LONGEST_WRITE = 30.0  # seconds, of a frame: on a full disk Rerun's thread ends, and a flush may wait for ever
 
 
 def write_rrd(frames: Iterable[Shown], path: str | PathLike[str], form: Form = "focus") -> int:
@@ -49,11 +50,11 @@ def write_rrd(frames: Iterable[Shown], path: str | PathLike[str], form: Form = "
         for count, frame in enumerate(frames, 1):
             stream.set_time("frame", sequence=count - 1)
             _log(stream, frame, form)
+            with _writing(where):
+                stream.flush(timeout_sec=LONGEST_WRITE)
         if not count:
             raise ValueError(f"{where}: expected at least one frame, got none; nothing was written")
-        with _writing(where):
-            stream.flush()
-            stream.disconnect()
+        stream.disconnect()
         os.replace(partial, path)
     except BaseException:
         stream.disconnect()
