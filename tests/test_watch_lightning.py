@@ -76,6 +76,7 @@ def test_every_logger_holds_what_it_can(tmp_path: Path, monkeypatch: pytest.Monk
         monkeypatch.setenv(f"WANDB_{name}", str(value))
     import wandb
 
+    wandb.teardown()  # else it keeps what an earlier test of this process told it
     board, table = TensorBoardLogger(tmp_path / "board"), CSVLogger(tmp_path / "csv")
     of_wandb = WandbLogger(project="depthvar", save_dir=tmp_path / "wandb", offline=True)
     module = Module()
