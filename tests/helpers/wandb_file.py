@@ -6,11 +6,13 @@ wandb has no reader for Python. A file starts with 7 bytes of its own, then foll
 """
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 BLOCK, HEAD = 32768, 7
+PATIENCE = 60  # seconds
 
 
 def rows(folder: Path) -> list[dict[str, Any]]:
@@ -28,11 +30,17 @@ def step_axes(folder: Path) -> dict[str, str]:
     return {metric.name or metric.glob_name: metric.step_metric for metric in metrics if metric.step_metric}
 
 
-def _records(folder: Path) -> Iterator[Any]:
+def _records(folder: Path) -> list[Any]:
     from wandb.proto.wandb_internal_pb2 import Record
 
     (path,) = folder.rglob("*.wandb")
-    return map(Record.FromString, _framed(path.read_bytes()))
+    began = time.monotonic()
+    while True:  # wandb's own process may write the end after run.finish() has returned
+        records = [Record.FromString(each) for each in _framed(path.read_bytes())]
+        if any(record.HasField("exit") for record in records):
+            return records
+        assert time.monotonic() - began < PATIENCE, f"{path}: no end of the run in {len(records)} records"
+        time.sleep(0.1)
 
 
 def _framed(data: bytes) -> Iterator[bytes]:
@@ -43,6 +51,8 @@ def _framed(data: bytes) -> Iterator[bytes]:
             place += BLOCK - place % BLOCK
             continue
         length, kind = int.from_bytes(data[place + 4 : place + 6], "little"), data[place + 6]
+        if place + HEAD + length > len(data):  # being written
+            return
         whole += data[place + HEAD : place + HEAD + length]
         place += HEAD + length
         if kind in (1, 4):
