@@ -88,6 +88,20 @@ def never_waits(gpu: None) -> Callable[[], contextlib.AbstractContextManager[Non
 
 
 @pytest.fixture
+def wandb_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The folder of runs of W&B, which starts over: it keeps the environment of its first use in a process."""
+    import wandb
+
+    for name in ("DIR", "DATA_DIR", "CACHE_DIR", "CONFIG_DIR"):
+        monkeypatch.setenv(f"WANDB_{name}", str(tmp_path))
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    wandb.teardown()
+    yield tmp_path
+    wandb.teardown()
+
+
+@pytest.fixture
 def tiny(tmp_path: Path) -> TinyData:
     """Two sequences of five and three frames of 24×32."""
     data = TinyData(tmp_path / "tiny")

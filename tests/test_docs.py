@@ -264,14 +264,13 @@ def test_the_loaders_page_runs(
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # Lightning's advice on workers
-def test_the_watching_page_runs(sample_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_watching_page_runs(sample_run: Path, wandb_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from pi3_views import batch
     from rerun.chunk import RrdReader
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    (tmp_path / "data").symlink_to(sample_run / "data")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("WANDB_SILENT", "true")
+    (wandb_folder / "data").symlink_to(sample_run / "data")
+    monkeypatch.chdir(wandb_folder)
     pred, views = batch()
     names: dict[str, object] = {"pred": pred, "gt_raw": views}
     page = (ROOT / "docs/watching.md").read_text()
@@ -283,7 +282,7 @@ def test_the_watching_page_runs(sample_run: Path, tmp_path: Path, monkeypatch: p
         tags = EventAccumulator(f"runs/{folder}").Reload().Tags()
         assert tags["histograms"] == ["depthvar/weight_log10"]
         assert tags["images"] == ["depthvar/picture"]
-    assert list(tmp_path.glob("wandb/offline-run-*/*.wandb"))
+    assert list(wandb_folder.glob("wandb/offline-run-*/*.wandb"))
     assert len(RrdReader("frames.rrd").recordings()) == 1
 
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from click.testing import CliRunner
@@ -32,6 +33,13 @@ DepthSource.read = slow
 from depthvar.precompute.cli.__main__ import main
 main()
 """
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """A short path: a word that is longer than a line is not folded, and the terminal divides it."""
+    with TemporaryDirectory(prefix="t") as folder:
+        yield Path(folder)
 
 
 @pytest.fixture

@@ -188,16 +188,6 @@ def test_tensorboard_takes_a_step_without_valid_pixels(tmp_path: Path) -> None:
     assert events.Tags()["images"] == ["val/picture"]
 
 
-@pytest.fixture
-def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of runs of W&B without a network."""
-    for name, value in {"MODE": "offline", "SILENT": "true", "DIR": tmp_path, "DATA_DIR": tmp_path}.items():
-        monkeypatch.setenv(f"WANDB_{name}", str(value))
-    monkeypatch.setenv("WANDB_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setenv("WANDB_CONFIG_DIR", str(tmp_path / "config"))
-    return tmp_path
-
-
 def check_rows(folder: Path, kept: dict[int, Seen], prefix: str = "depthvar") -> None:
     """Compare what a run of W&B holds with what was seen."""
     assert step_axes(folder)[f"{prefix}/*"] == f"{prefix}/step"
@@ -215,17 +205,17 @@ def check_rows(folder: Path, kept: dict[int, Seen], prefix: str = "depthvar") ->
             np.testing.assert_array_equal(np.asarray(Image.open(path)), seen.picture)
 
 
-def test_wandb_holds_numbers_weights_and_pictures(offline: Path) -> None:
+def test_wandb_holds_numbers_weights_and_pictures(wandb_folder: Path) -> None:
     import wandb
 
     kept = Kept()
-    with wandb.init(project="depthvar", dir=offline, mode="offline") as run:
+    with wandb.init(project="depthvar", mode="offline") as run:
         watch = Watch(FocusedLogL1(), WandB(run), kept, every=2, picture_every=4)
         for step in range(6):
             run.log({"lr": 0.1}, step=10 * step)  # the training counts in its own way
             watch(step, *maps(step))
-    check_rows(offline, kept.seen)
-    assert [row["lr"] for row in rows(offline) if "lr" in row] == [0.1] * 6
+    check_rows(wandb_folder, kept.seen)
+    assert [row["lr"] for row in rows(wandb_folder) if "lr" in row] == [0.1] * 6
 
 
 # ---- the picture ----

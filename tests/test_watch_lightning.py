@@ -71,17 +71,12 @@ def fit(folder: Path, loggers: list[Logger], module: LightningModule, **options:
     ).fit(module, DataLoader(samples(), 2))
 
 
-def test_every_logger_holds_what_it_can(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in {"MODE": "offline", "SILENT": "true", "DATA_DIR": tmp_path, "CACHE_DIR": tmp_path}.items():
-        monkeypatch.setenv(f"WANDB_{name}", str(value))
-    import wandb
-
+def test_every_logger_holds_what_it_can(tmp_path: Path, wandb_folder: Path) -> None:
     board, table = TensorBoardLogger(tmp_path / "board"), CSVLogger(tmp_path / "csv")
-    (tmp_path / "wandb").mkdir()
+    run = WandbLogger(project="depthvar", save_dir=wandb_folder, offline=True)
     module = Module()
-    # Not WandbLogger(offline=True): it asks the environment, as it was when this process first used W&B.
-    with wandb.init(project="depthvar", dir=tmp_path / "wandb", mode="offline") as started:
-        fit(tmp_path, [board, WandbLogger(experiment=started), table], module)
+    fit(tmp_path, [board, run, table], module)
+    run.experiment.finish()
     steps = [1, 2, 4, 6]  # of the optimizer, done: the first, and multiples of 2
     expected = [module.losses[step - 1] for step in steps]
     events = EventAccumulator(board.log_dir, EVERY).Reload()
@@ -90,7 +85,7 @@ def test_every_logger_holds_what_it_can(tmp_path: Path, monkeypatch: pytest.Monk
     assert [event.value for event in scalars] == pytest.approx(expected, rel=1e-6)
     assert len(events.Histograms("depthvar/weight_log10")) == 4
     assert [event.step for event in events.Images("depthvar/picture")] == [1, 4]
-    found = [row for row in rows(tmp_path / "wandb") if "depthvar/step" in row]
+    found = [row for row in rows(wandb_folder) if "depthvar/step" in row]
     assert [row["depthvar/step"] for row in found] == steps
     assert [row["depthvar/loss"] for row in found] == pytest.approx(expected, rel=1e-6)
     assert ["depthvar/picture.path" in row for row in found] == [True, False, True, False]

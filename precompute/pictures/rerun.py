@@ -1,9 +1,7 @@
 """Frames for the viewer Rerun: image, depth as a point cloud, σ and weight, along a timeline."""
 
 import os
-import uuid
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable
 from os import PathLike
 
 import numpy as np
@@ -15,6 +13,7 @@ from depthvar.datasets.extras import library
 from .colour import TABLES, Scale, coloured, limits
 from .frames import Shown
 from .weights import Form, weight_map
+from .write import write_whole
 
 library("rerun", "rerun", "a file for the viewer Rerun")  # before what imports it
 
@@ -22,7 +21,6 @@ import rerun as rr  # noqa: E402
 from rerun import blueprint as rrb  # noqa: E402
 
 MAPS = {"image": "camera/image", "σ (m)": "sigma", "weight": "weight"}  # as the viewer names them, and where they are
-LONGEST_WRITE = 30.0  # seconds, of a frame: on a full disk Rerun's thread ends, and a flush may wait for ever
 
 
 def write_rrd(frames: Iterable[Shown], path: str | PathLike[str], form: Form = "focus") -> int:
@@ -33,7 +31,8 @@ def write_rrd(frames: Iterable[Shown], path: str | PathLike[str], form: Form = "
     on a logarithmic scale (the limits are those of the frame; grey has no value, blue is far); ``key`` as text.
 
     Args:
-        frames: of one size or of several; of any iterable, of which one is held at a time.
+        frames: of one size or of several; any iterable. The file is held in memory, compressed, until all are there:
+            the viewer also holds it whole.
         path: a local file, by custom ``*.rrd``; replaced if there is one.
         form: which weight.
 
@@ -41,36 +40,22 @@ def write_rrd(frames: Iterable[Shown], path: str | PathLike[str], form: Form = "
         ValueError: no frames.
         DepthVarError: the file cannot be written.
     """
-    where = os.fspath(path)
-    partial = f"{where}.{uuid.uuid4().hex}.partial"
-    stream, count = rr.RecordingStream("depthvar"), 0
+    where, count = os.fspath(path), 0
+    stream = rr.RecordingStream("depthvar")
+    file = stream.binary_stream()  # not stream.save(): on a full disk Rerun's thread ends, and it may wait for ever
+    stream.send_blueprint(_layout())
+    for count, frame in enumerate(frames, 1):
+        stream.set_time("frame", sequence=count - 1)
+        _log(stream, frame, form)
+    if not count:
+        raise ValueError(f"{where}: expected at least one frame, got none; nothing was written")
+    data = file.read()
+    assert data is not None
     try:
-        with _writing(where):
-            stream.save(partial, default_blueprint=_layout())
-        for count, frame in enumerate(frames, 1):
-            stream.set_time("frame", sequence=count - 1)
-            _log(stream, frame, form)
-            with _writing(where):
-                stream.flush(timeout_sec=LONGEST_WRITE)
-        if not count:
-            raise ValueError(f"{where}: expected at least one frame, got none; nothing was written")
-        stream.disconnect()
-        os.replace(partial, path)
-    except BaseException:
-        stream.disconnect()
-        with suppress(OSError):
-            os.unlink(partial)
-        raise
-    return count
-
-
-@contextmanager
-def _writing(where: str) -> Iterator[None]:
-    """Raise Rerun's errors of a file, which are RuntimeErrors, as one line."""
-    try:
-        yield
-    except RuntimeError as error:
+        write_whole(where, data)
+    except OSError as error:
         raise DepthVarError(f"{where}: cannot be written: {error}; fix that, or write elsewhere") from error
+    return count
 
 
 def _log(stream: rr.RecordingStream, frame: Shown, form: Form) -> None:
