@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 from not_installed import not_installed
 from pages import ROOT, blocks
-from terminal import Terminal, missing
+from terminal import FINISHED, Terminal, missing
 from tiny_data import TinyData, make_depth
 
 from depthvar.precompute.cli import screen
@@ -129,7 +129,7 @@ def test_ctrl_c_ends_the_line_of_progress_and_says_one_more(terminal: Open, slow
     window.type(f"{slow_run}; echo exit $?", "Enter")
     window.wait_for(r"frames done .* [1-9]\d*/60")
     window.type("", "C-c")
-    lines = window.wait_for(r"^exit \d+$")
+    lines = window.wait_for(FINISHED)
     bar, said, code, _ = lines[-4:]
     assert BAR.fullmatch(bar.removeprefix("^C")), lines
     assert said == "interrupted: what is done is kept; the same command goes on from there"

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 
 SECONDS = 30  # until what is waited for is on the screen
+FINISHED = r"^exit \d+\n\$\s*\Z"  # `echo exit $?`, and the prompt after it
 COMMANDS = {"bash": "bash --norc --noprofile", "zsh": "zsh -f"}
 
 
@@ -72,7 +73,7 @@ class Terminal:
         self.type("clear", "Enter")
         self.wait_for(r"\A\$\s*\Z")
         self.type(f"{command}; echo exit $?", "Enter")
-        lines = self.wait_for(r"^exit \d+$")
+        lines = self.wait_for(FINISHED)
         first = next(number for number, line in enumerate(lines) if line.endswith("echo exit $?"))
         return lines[first + 1 : -2]  # the prompt is the last
 
