@@ -34,7 +34,8 @@ def sigma_range_on_z(depth: Float, intrinsics: Float) -> Float:
 
 def full_frustum(depth: Float, intrinsics: Float) -> Float:
     """Ours with the transverse term: zz of d dᵀ σ_t² + (I − d dᵀ) σ_r² (Barron et al., ICCV 2021, eq. 7 and 8)."""
-    variance, _, t, half = (np.float64(m) for m in sigma_z2(depth, intrinsics, return_components=True))
+    maps = sigma_z2(depth, intrinsics, return_components=True)
+    variance, t, half = (np.float64(m) for m in (maps.sigma_z2, maps.t_mu, maps.t_delta))
     with np.errstate(invalid="ignore"):
         d_z = depth / t
         z2, half2 = depth**2, (d_z * half) ** 2
