@@ -80,9 +80,11 @@ function varianceOf(frame, { distance, slant }, edges, kernel) {
 }
 
 /** σ in m of σ²; NaN where there is none. */
-function sigmaOf(frame, variance, { least, most }) {
-  return Float32Array.from(variance, (value, i) =>
-    value < Infinity && frame.depth[i] >= least && frame.depth[i] <= most ? Math.sqrt(value) : NaN);
+function sigmaOf({ depth }, variance, { least, most }) {
+  const sigma = new Float32Array(depth.length);
+  for (let i = 0; i < depth.length; i++)
+    sigma[i] = variance[i] < Infinity && depth[i] >= least && depth[i] <= most ? Math.sqrt(variance[i]) : NaN;
+  return sigma;
 }
 
 /** The weight of each pixel by a form of the loss, with a mean of 1; NaN where there is no σ. */
@@ -124,16 +126,21 @@ function placesOf(values, { low, high, isLog }) {
 
 /** What a frame's σ and weights come to: medians, and the mean weight of the pixels with the largest σ/Z. */
 function summaryOf({ depth }, sigma, weight) {
-  const usable = Uint32Array.from(sigma.keys()).filter((i) => sigma[i] > 0);
-  const at = (values, share) => values[Math.min(values.length - 1, Math.floor(share * values.length))];
-  const ratio = (i) => sigma[i] / depth[i];
-  const sigmas = Float32Array.from(usable, (i) => sigma[i]).sort(), ratios = Float64Array.from(usable, ratio).sort();
-  const bound = at(ratios, 0.95);
+  const sigmas = new Float32Array(sigma.length), ratios = new Float32Array(sigma.length);
+  let usable = 0;
+  for (let i = 0; i < sigma.length; i++)
+    if (sigma[i] > 0) {
+      sigmas[usable] = sigma[i];
+      ratios[usable++] = sigma[i] / depth[i];
+    }
+  const [sortedSigmas, sortedRatios] = [sigmas, ratios].map((values) => values.subarray(0, usable).sort());
+  const at = (values, share) => values[Math.min(usable - 1, Math.floor(share * usable))];
+  const bound = at(sortedRatios, 0.95);
   let total = 0, count = 0;
-  for (const i of usable)
-    if (ratio(i) >= bound) {
+  for (let i = 0; i < sigma.length; i++)
+    if (Math.fround(sigma[i] / depth[i]) >= bound) {
       total += weight[i];
       count++;
     }
-  return { median: at(sigmas, 0.5), high: at(sigmas, 0.95), ratio: at(ratios, 0.5), unsure: total / count };
+  return { median: at(sortedSigmas, 0.5), high: at(sortedSigmas, 0.95), ratio: at(sortedRatios, 0.5), unsure: total / count };
 }
