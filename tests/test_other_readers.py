@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import zarr
-from not_installed import not_installed
+from npm import names_no_registry, npm_install
 from numpy.typing import NDArray
 from tiny_data import TinyData, make_depth
 
@@ -117,14 +117,8 @@ def test_dimensions_are_named_by_level(stored: Stored) -> None:
 @pytest.fixture(scope="session")
 def zarrita(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with zarrita installed by npm; without Node a failure in CI (CI=true), and a skip elsewhere."""
-    if not (shutil.which("node") and shutil.which("npm")):
-        not_installed("zarrita was not tried: it needs node and npm")
     folder = tmp_path_factory.mktemp("zarrita")
-    for name in ("package.json", "package-lock.json", "read.mjs"):
-        shutil.copy(READERS / name, folder)
-    command = ["npm", "ci", "--no-audit", "--no-fund", "--prefer-offline", "--ignore-scripts"]
-    ran = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=240)
-    assert ran.returncode == 0, ran.stderr
+    npm_install(READERS, folder, "zarrita")
     return folder
 
 
@@ -157,5 +151,4 @@ def test_without_node_the_last_lines_say_what_was_not_tried(ci: str, last: str, 
 
 
 def test_the_lock_file_names_no_registry() -> None:
-    packages = json.loads((READERS / "package-lock.json").read_text())["packages"]
-    assert all("integrity" in package and "resolved" not in package for name, package in packages.items() if name)
+    assert names_no_registry(READERS)

@@ -1,10 +1,6 @@
-"""The report in a browser: it opens from disk, asks for nothing, computes σ as the kernel does, and anyone can use it.
-
-Chromium is that of the machine (`apt-get install chromium`), driven by playwright.
-"""
+"""The report in a browser: it opens from disk, asks for nothing, computes σ as the kernel does, and all can use it."""
 
 import base64
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import reference
-from not_installed import not_installed
+from chromium import chromium
 from numpy.typing import NDArray
 from PIL import Image
 from tiny_data import DESCRIPTION, TinyData, make_depth
@@ -23,25 +19,13 @@ from depthvar.precompute.pictures.weights import FORMS, weight_map
 from depthvar.precompute.report import tiles
 
 Page = Any
-OPTIONS = [
-    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
-    *("--disable-component-update", "--disable-sync"),
-]
 SKY_DEPTH = 7.5  # metres, of the tiny frames: what is behind it is far
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        not_installed("playwright is not installed: pip install playwright")
-    if (chromium := shutil.which("chromium")) is None:
-        not_installed("Chromium is not installed: apt-get install chromium")
-    with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=chromium, args=OPTIONS)
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
