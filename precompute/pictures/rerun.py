@@ -43,7 +43,7 @@ def write_rrd(frames: Iterable[Shown], path: str | PathLike[str], form: Form = "
     where, count = os.fspath(path), 0
     stream = rr.RecordingStream("depthvar")
     file = stream.binary_stream()  # not stream.save(): on a full disk Rerun's thread ends, and it may wait for ever
-    stream.send_blueprint(_layout())
+    stream.send_blueprint(_layout(), make_active=False)  # a layout of the user goes before it
     for count, frame in enumerate(frames, 1):
         stream.set_time("frame", sequence=count - 1)
         _log(stream, frame, form)
